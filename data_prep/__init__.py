@@ -1,0 +1,1 @@
+"""From the public data set to the table and photographs that training reads."""

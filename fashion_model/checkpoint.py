@@ -1,0 +1,112 @@
+"""The checkpoint directory: what training writes, the Hub stores and the app reads. Safetensors and JSON only."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import load_torch_model, save_torch_state_dict, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+
+from fashion_model.attributes import LabelEncoders
+from fashion_model.model import ModelConfig, MultiTaskClassifier
+
+CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be found or used; the message names the place, the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    model: MultiTaskClassifier  # in evaluation mode, float32
+    encoders: LabelEncoders
+    name: str  # for people: `embedded default`, `user/repo@revision` or the directory's name
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
+
+
+def save_checkpoint(directory: Path, model: MultiTaskClassifier, encoders: LabelEncoders,
+                    dtype: torch.dtype | None = None, max_shard_size: str = "5GB") -> None:  # fmt: skip
+    """Write weights, configuration and encoders. `dtype` casts the floating-point weights, e.g. to half precision."""
+    directory.mkdir(parents=True, exist_ok=True)
+    state = model.state_dict()
+    if dtype is not None:
+        state = {key: t.to(dtype) if t.is_floating_point() else t for key, t in state.items()}
+    for stale in [*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX]:
+        stale.unlink(missing_ok=True)
+    save_torch_state_dict(state, directory, max_shard_size=max_shard_size)
+    write_json(directory / CONFIG, model.config.to_dict())
+    encoders.save(directory / ENCODERS)
+
+
+def load_checkpoint(source: str | os.PathLike[str] | None = None, *, revision: str | None = None,
+                    token: str | None = None, cache_dir: str | os.PathLike[str] | None = None) -> Checkpoint:  # fmt: skip
+    """The checkpoint at `source`: None for the embedded default, a directory, or a Hub repository.
+
+    A repository is `user/repo` or `user/repo@revision`. Loading is strict: CheckpointError for a missing, damaged or
+    unexpected file, tensor or class count.
+    """
+    if source is None:
+        return read_checkpoint(DEFAULT_CHECKPOINT, "embedded default")
+    if Path(source).is_dir():
+        return read_checkpoint(Path(source), Path(source).resolve().name)
+    repository, _, named_revision = str(source).partition("@")
+    revision = revision or named_revision or None
+    name = f"{repository}@{revision}" if revision else repository
+    try:
+        directory = snapshot_download(repository, revision=revision, token=token, cache_dir=cache_dir,
+                                      allow_patterns=["*.json", "*.safetensors"])  # fmt: skip
+    except HFValidationError as error:
+        raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(f"{name} cannot be loaded from the Hub: {error}") from error
+    return read_checkpoint(Path(directory), name)
+
+
+def read_checkpoint(directory: Path, name: str) -> Checkpoint:
+    """The one reader of checkpoint directories, wherever they came from."""
+    config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))
+    encoders = _read(directory, ENCODERS, name, LabelEncoders.load)
+    if encoders.num_classes != dict(config.num_classes):
+        raise CheckpointError(f"{name}: {ENCODERS} has {encoders.num_classes} classes, "
+                              f"{CONFIG} says {dict(config.num_classes)}")  # fmt: skip
+    model = MultiTaskClassifier(config)
+    if not any((directory / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)):
+        raise CheckpointError(f"{name}: {WEIGHTS} is missing")
+    try:
+        load_torch_model(model, directory, strict=True, safe=True)
+    except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
+        raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
+    return Checkpoint(model.eval(), encoders, name)
+
+
+def _read(directory: Path, file: str, name: str, reader: Any) -> Any:
+    try:
+        return reader(directory / file)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{name}: {file} is missing") from error
+    except (ValueError, TypeError, OSError) as error:  # json and unicode errors are ValueErrors
+        raise CheckpointError(f"{name}: {file} {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """ValueError if the file does not hold a JSON object."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError("does not hold a JSON object")
+    return document
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

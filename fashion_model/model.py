@@ -1,0 +1,102 @@
+"""ModelConfig and MultiTaskClassifier: one shared backbone, pooled features, one head an attribute."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from fashion_model.attributes import NAMES
+from fashion_model.backbones import backbone_named
+from fashion_model.heads import HEADS
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What it takes to rebuild the network and its preprocessing; saved as config.json."""
+
+    num_classes: Mapping[str, int]  # attribute name → classes
+    backbone: str = "efficientnet_lite0"
+    heads: str = "linear"
+    image_size: tuple[int, int] = (128, 96)  # height, width; 3:4 like the catalogue's photographs
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)  # of pixels scaled to [0, 1]
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    dropout: float = 0.2
+    temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def for_backbone(cls, backbone: str, num_classes: Mapping[str, int], **others: Any) -> ModelConfig:
+        """A configuration with the normalisation that the weights of `backbone` expect."""
+        known = backbone_named(backbone)
+        return cls(num_classes=dict(num_classes), backbone=backbone, mean=known.mean, std=known.std, **others)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ModelConfig:
+        """ValueError for an unknown version or key, a missing key, or a value that cannot be right."""
+        version = document.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(f"has format version {version!r}; this code reads {FORMAT_VERSION}")
+        keys = {f.name for f in dataclasses.fields(cls)}
+        if set(document) != keys:
+            raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+        config = cls(**values)
+        config._check()
+        return config
+
+    def _check(self) -> None:
+        backbone_named(self.backbone)
+        if self.heads not in HEADS:
+            raise ValueError(f"names unknown heads {self.heads!r}; there are {', '.join(HEADS)}")
+        for key in ("num_classes", "temperatures"):
+            value = getattr(self, key)
+            if not isinstance(value, Mapping) or set(value) != set(NAMES) or not all(_positive(v) for v in value.values()):
+                raise ValueError(f"{key} must have a positive number for each of {', '.join(NAMES)}; it is {value!r}")
+        for key, length in (("image_size", 2), ("mean", 3), ("std", 3)):
+            value = getattr(self, key)
+            if not isinstance(value, tuple) or len(value) != length or not all(_positive(v) for v in value):
+                raise ValueError(f"{key} must be {length} positive numbers; it is {value!r}")
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+class MultiTaskClassifier(nn.Module):
+    """Images (B, 3, H, W) → {attribute name: logits (B, classes)}. Built with random weights."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        backbone = backbone_named(config.backbone)
+        self.backbone = backbone.build()
+        self.heads = HEADS[config.heads](backbone.channels, config.num_classes, config.dropout)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) → feature map (B, C, H/32, W/32): the part all attributes share."""
+        return self.backbone(images)
+
+    def classify(self, feature_map: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(B, C, h, w) → logits (B, classes) of each attribute."""
+        return self.heads(feature_map.mean(dim=(2, 3)))
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.classify(self.features(images))
+
+    def probabilities(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(B, 3, H, W) → calibrated probabilities (B, classes) of each attribute: softmax(logits / temperature)."""
+        return self.calibrate(self(images))
+
+    def calibrate(self, logits: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Logits (B, classes) of each attribute → probabilities of the same shape, in float32."""
+        return {n: torch.softmax(x.float() / self.config.temperatures[n], dim=1) for n, x in logits.items()}

@@ -1,0 +1,20 @@
+"""python -m train COMMAND …; `python -m train COMMAND --help` explains each."""
+
+from __future__ import annotations
+
+import sys
+
+from train import evaluate, fit
+
+COMMANDS = {"fit": fit.main, "evaluate": evaluate.main}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in COMMANDS:
+        print(f"usage: python -m train {{{','.join(COMMANDS)}}} …", file=sys.stderr)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    return COMMANDS[arguments[0]](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

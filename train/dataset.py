@@ -1,0 +1,116 @@
+"""The cleaned table and its decoded photographs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from fashion_model.attributes import ATTRIBUTES, LabelEncoders
+from fashion_model.images import open_image
+from fashion_model.transforms import Transform
+
+TABLE = "cleaned_styles.csv"
+
+
+class DataError(ValueError):
+    """The data directory is not what `data_prep.clean_data` writes; the message says what to do."""
+
+
+def read_table(data: Path) -> pd.DataFrame:
+    """`data`/cleaned_styles.csv, every value as text but `id` and `group`."""
+    path = data / TABLE
+    if not path.is_file():
+        raise DataError(f"{path} is missing; `python -m data_prep.clean_data --output {data}` writes it")
+    return pd.read_csv(path, dtype=str, keep_default_na=False).astype({"id": int, "group": int})
+
+
+def rows_of_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
+    """DataError if the split has no rows."""
+    rows = table[table["split"] == split]
+    if rows.empty:
+        raise DataError(f"the table has no rows in split {split!r}; it has {sorted(set(table['split']))}")
+    return rows
+
+
+def read_photographs(data: Path, rows: pd.DataFrame) -> DecodedPhotographs:
+    """The photographs of `rows`, in their order."""
+    return DecodedPhotographs([data / "images" / f"{product}.jpg" for product in rows["id"]], data / "decoded")
+
+
+class DecodedPhotographs:
+    """A sequence of RGB photographs, decoded once into one flat file of uint8 pixels that the system keeps in memory.
+
+    A cache belongs to the list of files, their sizes and their times; other files get a cache of their own.
+    """
+
+    def __init__(self, paths: list[Path], cache: Path):
+        key = hashlib.sha256()
+        for path in paths:
+            status = path.stat()
+            key.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        stem = cache / key.hexdigest()[:16]
+        self._pixel_file, shape_file = stem.with_suffix(".pixels"), stem.with_suffix(".shapes.npy")
+        if not shape_file.is_file():
+            cache.mkdir(parents=True, exist_ok=True)
+            _decode(paths, self._pixel_file, shape_file)
+        self._shapes = np.load(shape_file)  # (N, 2): height, width
+        self._ends = np.cumsum(self._shapes.prod(axis=1) * 3)
+        self._pixels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        if self._pixels is None:  # opened on first use, so that each worker process maps the file itself
+            self._pixels = np.memmap(self._pixel_file, dtype=np.uint8, mode="r")
+        height, width = self._shapes[index]
+        end = self._ends[index]
+        return Image.fromarray(self._pixels[end - height * width * 3 : end].reshape(height, width, 3))
+
+
+def _decode(paths: list[Path], pixel_file: Path, shape_file: Path) -> None:
+    shapes = np.zeros((len(paths), 2), dtype=np.int64)
+    unfinished = pixel_file.with_suffix(f".{os.getpid()}.unfinished")
+    with unfinished.open("wb") as file:
+        for i, path in enumerate(tqdm(paths, desc="decoding", unit="image", disable=None)):
+            pixels = np.asarray(open_image(path))
+            shapes[i] = pixels.shape[:2]
+            file.write(pixels.tobytes())
+    unfinished.replace(pixel_file)
+    np.save(shape_file, shapes)
+
+
+class ProductDataset(Dataset):
+    """(transformed photograph (3, H, W), class indices (4,)) in the order of the attributes."""
+
+    def __init__(self, photographs: DecodedPhotographs, targets: torch.Tensor, transform: Transform):
+        self.photographs, self.targets, self.transform = photographs, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.transform(self.photographs[index]), self.targets[index]
+
+
+def encode_targets(rows: pd.DataFrame, encoders: LabelEncoders) -> torch.Tensor:
+    """Class indices (N, 4) int64; -1 for a label that the encoders do not know."""
+    columns = []
+    for attribute in ATTRIBUTES:
+        index = {label: i for i, label in enumerate(encoders.labels[attribute.name])}
+        columns.append([index.get(label, -1) for label in rows[attribute.column]])
+    return torch.tensor(columns).T.contiguous()
+
+
+def evaluation_loader(photographs: DecodedPhotographs, targets: torch.Tensor, transform: Transform,
+                      batch_size: int = 128, workers: int = 1) -> DataLoader:  # fmt: skip
+    """Batches in the order of the photographs."""
+    return DataLoader(ProductDataset(photographs, targets, transform), batch_size, num_workers=workers)
