@@ -88,8 +88,10 @@ def _scaled_gray(image: Image.Image) -> Image.Image:
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are not numbers.")
-    if image.mode.startswith("I"):
-        scaled = values / 257 if values.max() > 255 else values
+    if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
+        scaled = values / 257
+    elif image.mode == "I":
+        scaled = values
     else:
         scaled = values * 255 if values.max() <= 1 else values
     return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,108 @@
+"""The Space: a photograph of a fashion product in, four labels and a Grad-CAM overlay out.
+
+    python app.py
+
+serves on http://127.0.0.1:7860. FASHION_MODEL names the checkpoint: a directory, `user/repo` or `user/repo@revision`
+on the Hub; unset, the embedded default.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+from PIL import Image
+
+from fashion_model import FashionClassifier, ImageError, Prediction
+from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
+
+TITLE = "Fashion Product Classifier"
+EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
+DEFAULT_ATTRIBUTE = "product_type"
+TOP_CLASSES = 5
+MAX_FILE_SIZE = "10mb"
+MAX_QUEUE = 64
+
+Label = dict[str, float]
+
+
+def received_file(photo: dict[str, Any] | None) -> Path:
+    """The uploaded file. Only gradio's upload folder is read: a client can send any path it likes."""
+    if not photo:
+        raise gr.Error("Please choose a photograph first.", print_exception=False)
+    path = photo.get("path")
+    if not path or not is_in_or_equal(path, get_upload_folder()):
+        raise gr.Error("The photograph has to be uploaded.", print_exception=False)
+    return Path(path)
+
+
+def analyse(classifier: FashionClassifier, photo: dict[str, Any] | None, attribute: str) -> tuple[Prediction, Image.Image]:
+    """The prediction and the overlay for `attribute`; every fault of the input becomes a message on the page."""
+    path = received_file(photo)
+    try:
+        attribute = attribute_named(attribute).name
+        prediction, overlays = classifier.predict_and_explain(path, [attribute])
+    except ImageError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except ValueError as error:
+        raise gr.Error(f"{error}.", print_exception=False) from error
+    return prediction, overlays[attribute]
+
+
+def build_demo(classifier: FashionClassifier) -> gr.Blocks:
+    """The page around `classifier`, ready to launch."""
+
+    def predict(photo: dict[str, Any] | None, attribute: str) -> tuple[Label, Label, Label, Label, Image.Image]:
+        """Color, product type, season of use and target gender of the product, and where the network looked."""
+        prediction, overlay = analyse(classifier, photo, attribute)
+        labels = [dict(prediction[name].top(len(prediction[name].labels))) for name in NAMES]
+        return (*labels, overlay)
+
+    def explain(photo: dict[str, Any] | None, attribute: str) -> Any:
+        """Another attribute was chosen; without a photograph there is nothing to show yet."""
+        return analyse(classifier, photo, attribute)[1] if photo else gr.skip()
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+        gr.Markdown(f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
+                    "and where the network looked.")  # fmt: skip
+        with gr.Row():
+            with gr.Column():
+                photo = gr.Image(label="Photograph", type="filepath", image_mode=None, height=420, elem_id="photo",
+                                 sources=["upload", "clipboard"])  # fmt: skip
+                button = gr.Button("Classify", variant="primary", elem_id="classify")
+                examples = gr.Examples([str(path) for path in EXAMPLES], photo, cache_examples=False,
+                                       api_visibility="private", elem_id="examples")  # fmt: skip
+            with gr.Column():
+                labels = [
+                    gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in ATTRIBUTES
+                ]
+            with gr.Column():
+                attribute = gr.Radio([(a.title, a.name) for a in ATTRIBUTES], value=DEFAULT_ATTRIBUTE,
+                                     label="Show where the network looked for", elem_id="attribute")  # fmt: skip
+                overlay = gr.Image(label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False,
+                                   elem_id="overlay")  # fmt: skip
+        gr.Markdown(f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
+                    f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})", elem_id="checkpoint")  # fmt: skip
+
+        outputs = [*labels, overlay]
+        # preprocess=False: gradio would open the file itself, and fail before our messages.
+        button.click(fn=predict, inputs=[photo, attribute], outputs=outputs, preprocess=False, api_name="predict")
+        for trigger in (photo.upload, examples.load_input_event.then):
+            trigger(fn=predict, inputs=[photo, attribute], outputs=outputs, preprocess=False,
+                    api_visibility="private", show_progress="minimal")  # fmt: skip
+        attribute.input(fn=explain, inputs=[photo, attribute], outputs=overlay, preprocess=False,
+                        api_visibility="private", show_progress="minimal")  # fmt: skip
+        photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
+    return demo.queue(max_size=MAX_QUEUE)
+
+
+def main() -> None:
+    classifier = FashionClassifier.from_pretrained(os.environ.get("FASHION_MODEL") or None)
+    build_demo(classifier).launch(max_file_size=MAX_FILE_SIZE, theme=gr.themes.Soft(), ssr_mode=False)
+
+
+if __name__ == "__main__":
+    main()

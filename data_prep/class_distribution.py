@@ -1,0 +1,62 @@
+"""Draw how many products each class has, one bar chart an attribute.
+
+    python -m data_prep.class_distribution --data data/ --output data/figures/
+
+Writes color.png, product_type.png, season.png and gender.png, in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fashion_model.attributes import ATTRIBUTES, Attribute
+
+ROWS_A_COLUMN = 50  # a longer list is drawn in several columns side by side
+INCHES_A_BAR, INCHES_A_COLUMN = 0.2, 5.5
+
+
+def draw(table: pd.DataFrame, attribute: Attribute) -> Figure:
+    """Horizontal bars from the most to the least frequent class, each with its count, on a logarithmic scale."""
+    counts = table[attribute.column].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    columns = -(-len(counts) // ROWS_A_COLUMN)
+    rows = -(-len(counts) // columns)
+    figure = Figure(figsize=(INCHES_A_COLUMN * columns, INCHES_A_BAR * rows + 1.2), layout="constrained")
+    figure.suptitle(f"{attribute.title}: {len(counts)} classes, {len(table):,} products")
+    for i, axes in enumerate(figure.subplots(1, columns, squeeze=False, sharex=True)[0]):
+        part = counts.iloc[i * rows : (i + 1) * rows]
+        bars = axes.barh(range(len(part)), part, color="#4c72b0")
+        axes.bar_label(bars, labels=[f"{count:,}" for count in part], padding=2, fontsize=8)
+        axes.set_yticks(range(len(part)), part.index, fontsize=8)
+        axes.set_ylim(rows - 0.4, -0.6)
+        axes.set_xscale("log")
+        axes.set_xlim(0.7, counts.iloc[0] * 3)
+        axes.set_xlabel("products (logarithmic)")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data_prep.class_distribution", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
+    parser.add_argument("--output", type=Path, help="folder for the charts; DATA/figures")
+    options = parser.parse_args(arguments)
+    path = options.data / "cleaned_styles.csv"
+    if not path.is_file():
+        print(f"class_distribution: {path} is missing; data_prep.clean_data writes it", file=sys.stderr)
+        return 2
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    output = options.output or options.data / "figures"
+    output.mkdir(parents=True, exist_ok=True)
+    for attribute in ATTRIBUTES:
+        draw(table, attribute).savefig(output / f"{attribute.name}.png", dpi=120)
+        print(output / f"{attribute.name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""FashionClassifier: photographs in, predictions and Grad-CAM overlays out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fashion_model.attributes import NAMES, attribute_named
+from fashion_model.checkpoint import Checkpoint, load_checkpoint
+from fashion_model.explain import grad_cam, heat_image, overlay
+from fashion_model.images import open_image
+from fashion_model.transforms import eval_transform
+
+Photograph = str | os.PathLike[str] | bytes | Image.Image
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class AttributePrediction:
+    """The probability of each label of one attribute; they sum to 1."""
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray  # (classes,) float32
+
+    @property
+    def label(self) -> str:
+        return self.labels[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        return float(self.probabilities.max())
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` most probable labels with their probabilities, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.labels[i], float(self.probabilities[i])) for i in best]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    color: AttributePrediction
+    product_type: AttributePrediction
+    season: AttributePrediction
+    gender: AttributePrediction
+
+    def __getitem__(self, attribute: str) -> AttributePrediction:
+        return getattr(self, attribute_named(attribute).name)
+
+
+class FashionClassifier:
+    """A checkpoint ready for use. Safe to share between threads."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None):
+        self.name = checkpoint.name
+        self.config = checkpoint.config
+        self.encoders = checkpoint.encoders
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = checkpoint.model.eval().requires_grad_(False)
+        self._model = model.to(self._device, memory_format=torch.channels_last)
+        self._transform = eval_transform(self.config)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str] | None = None, *, revision: str | None = None,
+                        token: str | None = None, cache_dir: str | os.PathLike[str] | None = None,
+                        device: str | torch.device | None = None) -> FashionClassifier:  # fmt: skip
+        """Load `source`: None for the embedded default, a directory, `user/repo` or `user/repo@revision` on the Hub.
+
+        CheckpointError if it cannot be found or does not fit together.
+        """
+        checkpoint = load_checkpoint(source, revision=revision, token=token, cache_dir=cache_dir)
+        return cls(checkpoint, device)
+
+    def predict(self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE) -> list[Prediction]:
+        """One prediction an image, in order; a path, bytes or PIL image each. ImageError if one cannot be read."""
+        predictions: list[Prediction] = []
+        for batch in batches(images, batch_size):
+            predictions += self._predictions(self._feature_map(batch))
+        return predictions
+
+    def explain(self, image: Photograph, attribute: str, label: str | None = None) -> Image.Image:
+        """The photograph with the Grad-CAM map for `label` of `attribute` laid over it, in the photograph's size.
+
+        Without `label`, the predicted one. ValueError for an unknown attribute or label, ImageError as in `predict`.
+        """
+        return self.predict_and_explain(image, [attribute], {attribute: label} if label is not None else {})[1][attribute]
+
+    def predict_and_explain(self, image: Photograph, attributes: Sequence[str] = NAMES,
+                            labels: dict[str, str] | None = None) -> tuple[Prediction, dict[str, Image.Image]]:  # fmt: skip
+        """The prediction and, for each of `attributes`, the overlay; the backbone runs once for all of them.
+
+        `labels` names the class to explain where it is not the predicted one.
+        """
+        targets = [(name, self._index_of(name, (labels or {}).get(name))) for name in attributes]
+        photograph = open_image(image)
+        feature_map = self._feature_map([photograph])
+        prediction = self._predictions(feature_map)[0]
+        chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
+        heats = grad_cam(self._model, feature_map.expand(len(chosen), -1, -1, -1), chosen)
+        frame = self.config.image_size
+        return prediction, {
+            name: overlay(photograph, heat_image(heat, photograph.size, frame))
+            for (name, _), heat in zip(chosen, heats, strict=True)
+        }
+
+    @torch.no_grad()
+    def _feature_map(self, images: list[Photograph]) -> torch.Tensor:
+        images = torch.stack([self._transform(open_image(image)) for image in images])  # (B, 3, H, W)
+        return self._model.features(images.to(self._device, memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def _predictions(self, feature_map: torch.Tensor) -> list[Prediction]:
+        probabilities = self._model.calibrate(self._model.classify(feature_map))
+        arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
+        return [
+            Prediction(**{n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES})
+            for i in range(len(feature_map))
+        ]
+
+    def _index_of(self, attribute: str, label: str | None) -> int | None:
+        labels = self.encoders.labels[attribute_named(attribute).name]
+        if label is None:
+            return None
+        if label not in labels:
+            raise ValueError(f"unknown label {label!r} for {attribute}")
+        return labels.index(label)
+
+
+def batches(items: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` items, the last one maybe shorter."""
+    if size < 1:
+        raise ValueError(f"the batch size must be at least 1; it is {size}")
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

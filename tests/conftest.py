@@ -1,0 +1,64 @@
+"""Shared parts. Caches are redirected before any import reads them, and nothing leaves this machine."""
+
+import os
+import tempfile
+from pathlib import Path
+
+SCRATCH = tempfile.TemporaryDirectory(prefix="fashion-tests-")
+for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": "gradio", "MPLCONFIGDIR": "matplotlib"}.items():
+    os.environ[variable] = str(Path(SCRATCH.name) / folder)
+os.environ |= {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+os.environ.pop("FASHION_MODEL", None)
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from data_prep import clean_data  # noqa: E402
+from fashion_model import FashionClassifier  # noqa: E402
+from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
+from fashion_model.model import ModelConfig, MultiTaskClassifier  # noqa: E402
+from train.__main__ import main as train_main  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
+
+
+def pytest_unconfigure():
+    SCRATCH.cleanup()
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    """The embedded default."""
+    return FashionClassifier.from_pretrained()
+
+
+@pytest.fixture(scope="session")
+def cleaned(tmp_path_factory):
+    """What `data_prep.clean_data` writes for the tests' real rows."""
+    folder = tmp_path_factory.mktemp("cleaned")
+    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(cleaned, tmp_path_factory):
+    """A checkpoint directory that `train fit --smoke` wrote from those rows."""
+    folder = tmp_path_factory.mktemp("runs") / "smoke"
+    arguments = ["fit", "--data", str(cleaned), "--output", str(folder), "--weights", "none", "--smoke", "--device", "cpu"]
+    assert train_main(arguments) == 0
+    return folder
+
+
+@pytest.fixture
+def tiny_encoders():
+    return LabelEncoders({name: tuple(f"{name} {i}" for i in range(3 + n)) for n, name in enumerate(NAMES)})
+
+
+@pytest.fixture
+def tiny_model(tiny_encoders):
+    """Random weights, 32 × 24 pixels."""
+    torch.manual_seed(0)
+    config = ModelConfig.for_backbone("efficientnet_lite0", tiny_encoders.num_classes, image_size=(32, 24))
+    return MultiTaskClassifier(config).eval()

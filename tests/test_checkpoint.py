@@ -1,0 +1,123 @@
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fashion_model import CheckpointError
+from fashion_model.checkpoint import load_checkpoint, save_checkpoint
+
+
+@pytest.fixture
+def saved(tmp_path, tiny_model, tiny_encoders):
+    save_checkpoint(tmp_path / "checkpoint", tiny_model, tiny_encoders)
+    return tmp_path / "checkpoint"
+
+
+def logits(model):
+    with torch.no_grad():
+        return torch.cat(list(model(torch.linspace(-1, 1, 3 * 32 * 24).reshape(1, 3, 32, 24)).values()), dim=1)
+
+
+def test_a_checkpoint_comes_back_to_the_bit(saved, tiny_model, tiny_encoders):
+    assert {path.name for path in saved.iterdir()} == {"model.safetensors", "config.json", "label_encoders.json"}
+    loaded = load_checkpoint(saved)
+    assert loaded.config == tiny_model.config
+    assert loaded.encoders == tiny_encoders
+    state = loaded.model.state_dict()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in tiny_model.state_dict().items())
+    assert torch.equal(logits(loaded.model), logits(tiny_model))
+    assert not loaded.model.training
+
+
+def test_half_precision_saved_again_is_the_same_file(saved, tmp_path, tiny_encoders):
+    for source, target in ((saved, "half"), (tmp_path / "half", "again")):
+        save_checkpoint(tmp_path / target, load_checkpoint(source).model, tiny_encoders, dtype=torch.float16)
+    halves = [load_file(tmp_path / name / "model.safetensors") for name in ("half", "again")]
+    assert halves[0].keys() == halves[1].keys()
+    assert all(torch.equal(halves[0][key], halves[1][key]) for key in halves[0])
+    assert {t.dtype for t in halves[0].values()} == {torch.float16, torch.int64}
+
+
+def test_sharded_weights_load_and_replace_a_single_file(saved, tiny_model, tiny_encoders):
+    save_checkpoint(saved, tiny_model, tiny_encoders, max_shard_size="6MB")
+    names = {path.name for path in saved.iterdir()}
+    assert "model.safetensors.index.json" in names
+    assert "model.safetensors" not in names
+    assert torch.equal(logits(load_checkpoint(saved).model), logits(tiny_model))
+
+
+def test_the_encoders_are_written_by_column(saved, tiny_encoders):
+    document = json.loads((saved / "label_encoders.json").read_text())
+    assert list(document) == ["baseColour", "articleType", "season", "gender"]
+    assert document["season"] == {str(i): label for i, label in enumerate(tiny_encoders.labels["season"])}
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "label_encoders.json"])
+def test_a_missing_file_is_named(saved, file):
+    (saved / file).unlink()
+    with pytest.raises(CheckpointError, match=f"{file} is missing"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "label_encoders.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", os.urandom(400)])
+def test_a_damaged_file_is_named(saved, file, content):
+    (saved / file).write_bytes(content)
+    with pytest.raises(CheckpointError, match=file):
+        load_checkpoint(saved)
+
+
+def change_weights(saved, change):
+    tensors = load_file(saved / "model.safetensors")
+    change(tensors)
+    save_file(tensors, saved / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("heads.linear.season.bias"), "heads.linear.season.bias"),
+        (lambda tensors: tensors.update(surprise=torch.zeros(1)), "surprise"),
+        (lambda tensors: tensors.update({"heads.linear.season.bias": torch.zeros(9)}), "heads.linear.season.bias"),
+    ],
+)
+def test_a_missing_unexpected_or_misshapen_tensor_is_named(saved, change, message):
+    change_weights(saved, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(saved)
+
+
+def test_class_counts_that_differ_between_encoders_and_config_are_an_error(saved):
+    path = saved / "label_encoders.json"
+    document = json.loads(path.read_text())
+    document["season"].popitem()
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=r"label_encoders\.json has .* config\.json says"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [({"1": "a"}, "not numbered"), ({}, "no classes"), ({"0": "a", "1": "a"}, "not distinct")],
+)
+def test_encoders_that_cannot_be_right_are_an_error(saved, classes, message):
+    path = saved / "label_encoders.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"gender": classes}))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(saved)
+
+
+def test_a_pickle_is_never_opened(saved):
+    (saved / "model.safetensors").unlink()
+    torch.save({}, saved / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+        load_checkpoint(saved)
+
+
+def test_a_repository_that_cannot_be_reached_and_a_name_that_is_none_are_errors():
+    with pytest.raises(CheckpointError, match="user/repo@v1 cannot be loaded"):
+        load_checkpoint("user/repo@v1")
+    with pytest.raises(CheckpointError, match="neither a directory nor"):
+        load_checkpoint("/no/such/folder")

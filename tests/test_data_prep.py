@@ -1,0 +1,204 @@
+import csv
+import random
+import shutil
+import zipfile
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from data_prep import class_distribution, clean_data
+from data_prep.clean_data import clean, normalise_case, parse_row
+from data_prep.duplicates import difference_hash, same_picture_groups, thumbnail
+from data_prep.source import COLUMNS, Source, SourceError
+from data_prep.splits import split_column
+from fashion_model.images import open_image
+from fashion_model.transforms import jpeg
+from tests.conftest import PRODUCTS
+
+SAME_PICTURE = {(7165, 8807), (4202, 4728)}  # to the byte, and nearly
+
+
+def table_of(folder):
+    return pd.read_csv(folder / "cleaned_styles.csv", keep_default_na=False)
+
+
+def lines_of(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def copied(tmp_path):
+    return shutil.copytree(PRODUCTS, tmp_path / "raw")
+
+
+def test_the_counts_printed_add_up_and_name_each_reason(capsys, tmp_path):
+    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(tmp_path)]) == 0
+    counts = {}
+    for line in capsys.readouterr().out.splitlines():
+        number, what = line.strip().split("  ", 1)
+        counts[what.strip()] = int(number.replace(",", ""))
+    dropped = {what: n for what, n in counts.items() if what.startswith("dropped: ")}
+    assert dropped == {"dropped: image missing": 3, "dropped: label missing: baseColour": 1,
+                       "dropped: label missing: season": 1}  # fmt: skip
+    assert counts["rows read"] == counts["rows kept"] + sum(dropped.values()) == 65
+    assert counts["recovered (commas in an unquoted name)"] == 2
+    assert counts["train"] + counts["validation"] + counts["test"] == counts["rows kept"]
+    assert (counts["train"], counts["validation"], counts["test"]) == (44, 8, 8)
+
+
+def test_a_row_with_commas_in_its_name_is_recovered_with_the_whole_name(copied, tmp_path):
+    photograph = next(iter((copied / "images").iterdir()))
+    shutil.copyfile(photograph, copied / "images" / "3413.jpg")
+    table, counts = clean(Source(copied), tmp_path / "out")
+    row = table.set_index("id").loc[3413]
+    assert row["productDisplayName"] == "Myntra Men's Yes, its all about me White T-shirt"
+    assert (row["articleType"], row["baseColour"], row["season"], row["gender"]) == ("Tshirts", "White", "Summer", "Men")
+    assert counts.recovered == 2
+
+
+def test_the_published_bytes_are_kept(cleaned):
+    table = table_of(cleaned)
+    assert list(table) == [*COLUMNS, "group", "split"]
+    assert {p.name for p in (cleaned / "images").iterdir()} == {f"{i}.jpg" for i in table["id"]}
+    for name in (f"{i}.jpg" for i in table["id"]):
+        assert (cleaned / "images" / name).read_bytes() == (PRODUCTS / "images" / name).read_bytes()
+
+
+@pytest.mark.parametrize("top", ["", "fashion/"])
+def test_a_zip_gives_the_same_table_as_the_folder(cleaned, tmp_path, top):
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in PRODUCTS.rglob("*"):
+            file.write(path, top + path.relative_to(PRODUCTS).as_posix())
+    clean_data.main(["--source", str(archive), "--output", str(tmp_path / "out")])
+    pd.testing.assert_frame_equal(table_of(tmp_path / "out"), table_of(cleaned))
+
+
+def test_the_row_order_changes_nothing(copied, cleaned, tmp_path):
+    header, *rows = lines_of(copied / "styles.csv")
+    random.Random(1).shuffle(rows)
+    (copied / "styles.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    clean_data.main(["--source", str(copied), "--output", str(tmp_path / "out")])
+    pd.testing.assert_frame_equal(table_of(tmp_path / "out"), table_of(cleaned))
+
+
+def test_unusable_rows_are_dropped_each_with_its_reason(copied, tmp_path):
+    images = copied / "images"
+    header, *rows = lines_of(copied / "styles.csv")
+    usable = [row for row in rows if (images / f"{row.split(',')[0]}.jpg").is_file()]
+    ids = [row.split(",")[0] for row in usable]
+    (images / f"{ids[0]}.jpg").write_bytes((images / f"{ids[0]}.jpg").read_bytes()[:500])
+    (images / f"{ids[1]}.jpg").write_bytes(b"")
+    (images / f"{ids[2]}.jpg").unlink()
+    fields = next(csv.reader([usable[4]]))
+    fields[4:7] = ["n/a", fields[5].upper(), f"  {fields[6].lower()} "]
+    rows = [usable[0], usable[1], usable[2], usable[3], ",".join(fields), "12,Men,too,short", "x" + usable[3], usable[3],
+            *usable[5:]]  # fmt: skip
+    (copied / "styles.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    table, counts = clean(Source(copied), tmp_path / "out")
+    added = {"image unreadable": 2, "image missing": 1, "label missing: articleType": 1, "row malformed": 2,
+             "id repeated": 1}  # fmt: skip
+    present = Counter()
+    for row in usable[5:]:
+        product = parse_row(next(csv.reader([row])))
+        present.update(f"label missing: {c}" for c in ("baseColour", "season") if not product[c])
+    assert counts.dropped == Counter(added) + present
+    assert counts.read == counts.kept + counts.dropped.total() == len(rows)
+    assert len(table) == counts.kept
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [("NAVY  blue", "Navy Blue"), ("mask And peel", "Mask and Peel"), (" tshirts", "Tshirts"), ("multi", "Multi"),
+     ("NA", ""), ("nan", ""), ("", "")],
+)  # fmt: skip
+def test_labels_are_normalised(label, expected):
+    assert normalise_case(label) == expected
+
+
+def test_pictures_under_several_ids_stand_in_one_group_and_on_one_side(cleaned):
+    table = table_of(cleaned).set_index("id")
+    for first, second in SAME_PICTURE:
+        assert table.loc[first, "group"] == table.loc[second, "group"] == min(first, second)
+        assert table.loc[first, "split"] == table.loc[second, "split"]
+    assert table["group"].nunique() == len(table) - len(SAME_PICTURE)
+
+
+def test_a_resaved_photograph_is_the_same_picture_and_a_mirrored_one_is_not():
+    paths = sorted((PRODUCTS / "images").iterdir())
+    original = next(image for image in map(open_image, paths) if image.size == (60, 80))
+    larger = original.resize((180, 240), Image.Resampling.LANCZOS)
+    other = original.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    pictures = [original, jpeg(original, 80), larger, other]
+    groups = same_picture_groups(
+        np.stack([difference_hash(p) for p in pictures]), np.stack([thumbnail(p) for p in pictures])
+    )
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+
+
+def synthetic_table(sizes):
+    """One row a group but for type 'Twins', whose groups have two."""
+    rows, product = [], 1000
+    for name, size in sizes.items():
+        for i in range(size):
+            group = product - (i % 2 if name == "Twins" else 0)
+            rows.append({"id": product, "group": group, "articleType": name})
+            product += 1
+    return pd.DataFrame(rows)
+
+
+def test_the_split_is_stratified_by_type_and_keeps_groups_together():
+    sizes = {"Many": 1000, "Some": 30, "Few": 3, "Pair": 2, "Twins": 40}
+    table = synthetic_table(sizes)
+    table["split"] = split_column(table)
+    counts = pd.crosstab(table["articleType"], table["split"])
+    assert counts.loc["Many", ["train", "validation", "test"]].tolist() == [800, 100, 100]
+    assert counts.loc["Some", ["train", "validation", "test"]].tolist() == [24, 3, 3]
+    assert counts.loc["Few", ["train", "validation", "test"]].tolist() == [1, 1, 1]
+    assert counts.loc["Pair", ["train", "validation", "test"]].tolist() == [2, 0, 0]
+    assert counts.loc["Twins", ["train", "validation", "test"]].tolist() == [32, 4, 4]
+    assert (table.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_the_split_of_a_row_does_not_hang_on_the_order_or_the_index():
+    table = synthetic_table({"Many": 200, "Twins": 40})
+    expected = split_column(table).set_axis(table["id"])
+    shuffled = table.sample(frac=1, random_state=3)
+    assert split_column(shuffled).set_axis(shuffled["id"]).sort_index().equals(expected)
+
+
+def test_a_source_that_is_not_the_public_layout_is_refused(tmp_path, capsys):
+    for build, message in [
+        (lambda: None, "holds no styles.csv"),
+        (lambda: (tmp_path / "styles.csv").write_text("a,b\n"), "holds no folder images"),
+        (lambda: (tmp_path / "images").mkdir(), "begins with the columns"),
+    ]:
+        build()
+        with pytest.raises(SourceError, match=message):
+            list(Source(tmp_path).rows())
+    with pytest.raises(SourceError, match="neither a folder nor a zip"):
+        Source(tmp_path / "nothing.zip")
+    assert clean_data.main(["--source", str(tmp_path / "nothing.zip"), "--output", str(tmp_path / "out")]) == 2
+    assert "neither a folder nor a zip" in capsys.readouterr().err
+
+
+def test_class_distribution_draws_one_chart_an_attribute(cleaned, tmp_path):
+    assert class_distribution.main(["--data", str(cleaned), "--output", str(tmp_path)]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"color.png", "product_type.png", "season.png", "gender.png"}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as chart:
+            assert chart.width > 400
+            assert len(chart.convert("RGB").getcolors(1 << 20)) > 10  # something is drawn
+
+
+def test_the_chart_of_product_types_has_every_class_once():
+    table = pd.DataFrame({"articleType": [f"Type {i}" for i in range(143) for _ in range(i + 1)]})
+    figure = class_distribution.draw(table, class_distribution.ATTRIBUTES[1])
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
+    assert sorted(labels) == sorted(f"Type {i}" for i in range(143))
+    assert labels[0] == "Type 142"
+    heights = [text.get_fontsize() / 72 for axes in figure.axes for text in axes.get_yticklabels()]
+    assert max(heights) < class_distribution.INCHES_A_BAR  # no label touches the next

@@ -1,0 +1,128 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion_model import ImageError
+from fashion_model.images import find_images, open_image
+from tests.conftest import PRODUCTS
+
+PHOTOGRAPH = next(iter(sorted((PRODUCTS / "images").iterdir())))
+
+
+def encoded(image, file_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def pixels(image):
+    assert image.mode == "RGB"
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("source", [PHOTOGRAPH, str(PHOTOGRAPH), PHOTOGRAPH.read_bytes(), Image.open(PHOTOGRAPH)])
+def test_a_path_bytes_and_a_pil_image_give_the_same_photograph(source):
+    assert (pixels(open_image(source)) == pixels(Image.open(PHOTOGRAPH).convert("RGB"))).all()
+
+
+def test_exif_orientation_is_applied():
+    image = Image.open(PHOTOGRAPH).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90°
+    opened = open_image(encoded(image, "PNG", exif=exif))
+    assert (pixels(opened) == pixels(image.transpose(Image.Transpose.ROTATE_270))).all()
+
+
+def test_transparency_is_laid_on_white():
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    image.putpixel((0, 0), (255, 0, 0, 255))
+    image.putpixel((1, 0), (255, 0, 0, 128))
+    opened = pixels(open_image(encoded(image, "PNG")))
+    assert opened[0, 0].tolist() == [255, 0, 0]
+    assert opened[0, 1].tolist() == [255, 127, 127]
+    assert (opened[1:] == 255).all()
+
+
+def test_transparency_of_palette_and_gray_images_is_laid_on_white():
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putdata([0, 1])
+    assert pixels(open_image(encoded(palette, "PNG", transparency=1))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    gray = Image.new("LA", (1, 1), (0, 0))
+    assert pixels(open_image(encoded(gray, "PNG"))).tolist() == [[[255, 255, 255]]]
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    values = np.array([[0, 257 * 10, 257 * 200, 65535]], dtype=np.uint16)
+    opened = pixels(open_image(encoded(Image.fromarray(values), "PNG")))
+    assert opened[0, :, 0].tolist() == [0, 10, 200, 255]
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark():
+    values = np.full((2, 2), 200, dtype=np.uint16)  # 200 of 65535
+    assert pixels(open_image(encoded(Image.fromarray(values), "PNG"))).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LAB", "HSV"])
+def test_every_mode_becomes_rgb(mode):
+    image = Image.open(PHOTOGRAPH).convert("RGB").convert(mode)
+    assert open_image(image).mode == "RGB"
+    assert image.mode == mode  # and the caller's image stays as it was
+
+
+def test_cmyk_jpeg_keeps_its_colors():
+    opened = pixels(open_image(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")))
+    assert opened[4, 4, 0] > 240
+    assert opened[4, 4, 1:].max() < 20
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert pixels(open_image(data))[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"This is a letter.", "not an image"),
+        (PHOTOGRAPH.read_bytes()[:700], "damaged or cut off"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "not an image|damaged"),
+    ],
+)
+def test_what_is_no_photograph_is_an_image_error_that_says_why(data, message):
+    with pytest.raises(ImageError, match=message):
+        open_image(data)
+
+
+def test_every_truncation_of_a_photograph_is_an_image_error():
+    data = encoded(Image.open(PHOTOGRAPH).convert("RGB"), "PNG")
+    for length in range(1, len(data) - 12, 97):  # the last 12 bytes are the end mark, which decoders forgive
+        with pytest.raises(ImageError):
+            open_image(data[:length])
+
+
+@pytest.mark.parametrize("size", [(8001, 8001), (20000, 20000)])
+def test_a_picture_beyond_the_pixel_limit_is_refused_before_it_is_decoded(size):
+    with pytest.raises(ImageError, match="64 million pixels"):
+        open_image(encoded(Image.new("1", size), "PNG"))
+
+
+def test_a_missing_file_and_a_folder_are_image_errors(tmp_path):
+    with pytest.raises(ImageError, match="No such file"):
+        open_image(tmp_path / "nothing.jpg")
+    with pytest.raises(ImageError, match="directory"):
+        open_image(tmp_path)
+
+
+def test_find_images_reads_folders_recursively_in_order_and_keeps_files_as_given(tmp_path):
+    for name in ("b.JPG", "a/c.png", "a/notes.txt", "a/b/d.webp"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    given = tmp_path / "a" / "notes.txt"
+    found = [p.relative_to(tmp_path).as_posix() for p in find_images([given, tmp_path])]
+    assert found == ["a/notes.txt", "a/b/d.webp", "a/c.png", "b.JPG"]

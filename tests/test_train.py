@@ -1,0 +1,147 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fashion_model import FashionClassifier
+from fashion_model.attributes import ATTRIBUTES, NAMES
+from fashion_model.images import open_image
+from fashion_model.transforms import eval_transform
+from tests.conftest import ROOT
+from train.__main__ import main
+from train.dataset import DecodedPhotographs
+from train.fit import FitConfig, Training
+from train.metrics import attribute_metrics
+
+FIGURES = {"accuracy", "top5_accuracy", "macro_f1", "cross_entropy", "calibration_error"}
+
+
+def smoke(cleaned, folder, *more):
+    return ["fit", "--data", str(cleaned), "--output", str(folder), "--weights", "none", "--smoke", "--device", "cpu", *more]
+
+
+def test_fit_writes_a_checkpoint_directory(trained, cleaned):
+    assert {path.name for path in trained.iterdir()} == {
+        "model.safetensors", "config.json", "label_encoders.json", "metrics.json", "trained_on.txt", "training"
+    }  # fmt: skip
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["split"] == "validation"
+    log = pd.read_csv(trained / "training" / "log.csv")
+    assert log["epoch"].tolist() == [1, 2]
+    assert metrics["cross_entropy_sum"] == pytest.approx(log["cross_entropy_sum"].min())
+    assert np.isfinite(log["loss"]).all()
+    table = pd.read_csv(cleaned / "cleaned_styles.csv")
+    trained_ids = {int(line) for line in (trained / "trained_on.txt").read_text().split()}
+    assert trained_ids == set(table.loc[table["split"] == "train", "id"])
+
+
+def test_evaluate_prints_and_writes_what_predict_says_of_the_test_split(trained, cleaned, tmp_path, capsys):
+    output = tmp_path / "metrics.json"
+    arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(cleaned), "--split", "test"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads(output.read_text())
+    assert (metrics["split"], metrics["rows"], metrics["calibration_bins"]) == ("test", 8, 15)
+    table = pd.read_csv(cleaned / "cleaned_styles.csv", keep_default_na=False)
+    rows = table[table["split"] == "test"]
+    classifier = FashionClassifier.from_pretrained(trained)
+    predictions = classifier.predict([cleaned / "images" / f"{i}.jpg" for i in rows["id"]])
+    for attribute in ATTRIBUTES:
+        labels = classifier.encoders.labels[attribute.name]
+        targets = np.array([labels.index(v) if v in labels else -1 for v in rows[attribute.column]])
+        expected = attribute_metrics(np.stack([p[attribute.name].probabilities for p in predictions]), targets)
+        figures = metrics["attributes"][attribute.name]
+        assert set(figures) == FIGURES
+        assert figures == pytest.approx(expected, abs=1e-4)
+        assert f"| {attribute.title} | {100 * figures['accuracy']:.1f} |" in printed
+    total = sum(metrics["attributes"][name]["cross_entropy"] for name in NAMES)
+    assert metrics["cross_entropy_sum"] == pytest.approx(total)
+
+
+def test_evaluate_leaves_out_pictures_that_the_checkpoint_was_trained_on(trained, cleaned, tmp_path, capsys):
+    table = pd.read_csv(cleaned / "cleaned_styles.csv")
+    twins = table[table["group"].duplicated(keep=False)]
+    table.loc[table["group"] == twins["group"].iloc[0], "split"] = "test"  # both were in training
+    moved = tmp_path / "data"
+    moved.mkdir()
+    (moved / "images").symlink_to(cleaned / "images")
+    table.to_csv(moved / "cleaned_styles.csv", index=False)
+    arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(moved), "--output", str(tmp_path / "m.json")]
+    assert main(arguments) == 0
+    assert "left out, trained on: 2" in capsys.readouterr().out
+    assert json.loads((tmp_path / "m.json").read_text())["rows"] == 8
+
+
+def test_training_learns_a_handful_of_photographs_by_heart(cleaned, tmp_path):
+    """Twelve photographs over and over: the loss reaches its gradients through every head and the backbone."""
+    config = FitConfig(str(cleaned), str(tmp_path), weights="none", image_size=(64, 48), epochs=10, dropout=0,
+                       label_smoothing=0, learning_rate=3e-3, device="cpu")  # fmt: skip
+    training = Training(config)
+    training.model.train()
+    training.scheduler.step = lambda: None  # at the start of its cycle the rate is low
+    training.optimizer.param_groups[0]["lr"] = config.learning_rate
+    plain = eval_transform(training.model.config)
+    images = torch.stack([plain(training.train_set.photographs[i]) for i in range(12)])
+    losses = [training.train_one_batch(images, training.train_set.targets[:12]) for _ in range(30)]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_an_interrupted_run_resumes_to_the_same_result(trained, cleaned, tmp_path):
+    """Killed after its first epoch, as a machine would do it."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "train", *smoke(cleaned, folder)]
+    state = folder / "training" / "state.pt"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be interrupted"
+    assert len(torch.load(state, weights_only=True)["history"]) == 1
+    assert main(smoke(cleaned, folder, "--resume")) == 0
+    for file in ("model.safetensors", "metrics.json", "trained_on.txt"):
+        if file.endswith("safetensors"):
+            tensors, expected = load_file(folder / file), load_file(trained / file)
+            assert tensors.keys() == expected.keys()
+            assert all(torch.equal(tensors[key], expected[key]) for key in expected)
+        else:
+            assert (folder / file).read_text() == (trained / file).read_text()
+
+
+def test_resume_refuses_a_run_with_other_settings(trained, cleaned, capsys):
+    assert main(smoke(cleaned, trained, "--resume", "--seed", "1")) == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_efficientnet_v2_s_goes_the_same_way(cleaned, tmp_path):
+    assert main(smoke(cleaned, tmp_path, "--backbone", "efficientnet_v2_s")) == 0
+    classifier = FashionClassifier.from_pretrained(tmp_path)
+    assert classifier.config.backbone == "efficientnet_v2_s"
+    photograph = next(iter((cleaned / "images").iterdir()))
+    assert classifier.explain(photograph, "season").size == open_image(photograph).size
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_missing_data_is_a_sentence_and_an_exit_status(command, trained, tmp_path, capsys):
+    options = {"fit": ["--output", str(tmp_path / "run")], "evaluate": ["--checkpoint", str(trained)]}[command]
+    assert main([command, "--data", str(tmp_path), *options]) == 2
+    assert "data_prep.clean_data" in capsys.readouterr().err
+
+
+def test_photographs_are_decoded_once_and_come_back_to_the_pixel(cleaned, tmp_path):
+    paths = sorted((cleaned / "images").iterdir())[:5]
+    for _ in range(2):
+        photographs = DecodedPhotographs(paths, tmp_path)
+        assert len(photographs) == 5
+        assert all(photographs[i].tobytes() == open_image(path).tobytes() for i, path in enumerate(paths))
+    assert len(list(tmp_path.iterdir())) == 2
+    DecodedPhotographs(paths[:3], tmp_path)
+    assert len(list(Path(tmp_path).iterdir())) == 4
