@@ -23,8 +23,8 @@ TITLE = "Fashion Product Classifier"
 EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
 DEFAULT_ATTRIBUTE = "product_type"
 TOP_CLASSES = 5
-MAX_FILE_SIZE = "10mb"
 MAX_QUEUE = 64
+LAUNCH = {"max_file_size": "10mb", "theme": gr.themes.Soft(), "ssr_mode": False}
 
 Label = dict[str, float]
 
@@ -39,7 +39,9 @@ def received_file(photo: dict[str, Any] | None) -> Path:
     return Path(path)
 
 
-def analyse(classifier: FashionClassifier, photo: dict[str, Any] | None, attribute: str) -> tuple[Prediction, Image.Image]:
+def analyse(
+    classifier: FashionClassifier, photo: dict[str, Any] | None, attribute: str
+) -> tuple[Prediction, Image.Image]:
     """The prediction and the overlay for `attribute`; every fault of the input becomes a message on the page."""
     path = received_file(photo)
     try:
@@ -66,42 +68,73 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
         return analyse(classifier, photo, attribute)[1] if photo else gr.skip()
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
-        gr.Markdown(f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
-                    "and where the network looked.")  # fmt: skip
+        gr.Markdown(
+            f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
+            "and where the network looked."
+        )
         with gr.Row():
             with gr.Column():
-                photo = gr.Image(label="Photograph", type="filepath", image_mode=None, height=420, elem_id="photo",
-                                 sources=["upload", "clipboard"])  # fmt: skip
+                photo = gr.Image(
+                    label="Photograph",
+                    type="filepath",
+                    image_mode=None,
+                    height=420,
+                    elem_id="photo",
+                    sources=["upload", "clipboard"],
+                )
                 button = gr.Button("Classify", variant="primary", elem_id="classify")
-                examples = gr.Examples([str(path) for path in EXAMPLES], photo, cache_examples=False,
-                                       api_visibility="private", elem_id="examples")  # fmt: skip
+                examples = gr.Examples(
+                    [str(path) for path in EXAMPLES],
+                    photo,
+                    cache_examples=False,
+                    api_visibility="private",
+                    elem_id="examples",
+                )
             with gr.Column():
-                labels = [
-                    gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in ATTRIBUTES
-                ]
+                labels = [gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in ATTRIBUTES]
             with gr.Column():
-                attribute = gr.Radio([(a.title, a.name) for a in ATTRIBUTES], value=DEFAULT_ATTRIBUTE,
-                                     label="Show where the network looked for", elem_id="attribute")  # fmt: skip
-                overlay = gr.Image(label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False,
-                                   elem_id="overlay")  # fmt: skip
-        gr.Markdown(f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
-                    f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})", elem_id="checkpoint")  # fmt: skip
+                attribute = gr.Radio(
+                    [(a.title, a.name) for a in ATTRIBUTES],
+                    value=DEFAULT_ATTRIBUTE,
+                    label="Show where the network looked for",
+                    elem_id="attribute",
+                )
+                overlay = gr.Image(
+                    label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False, elem_id="overlay"
+                )
+        gr.Markdown(
+            f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
+            f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})",
+            elem_id="checkpoint",
+        )
 
         outputs = [*labels, overlay]
         # preprocess=False: gradio would open the file itself, and fail before our messages.
         button.click(fn=predict, inputs=[photo, attribute], outputs=outputs, preprocess=False, api_name="predict")
         for trigger in (photo.upload, examples.load_input_event.then):
-            trigger(fn=predict, inputs=[photo, attribute], outputs=outputs, preprocess=False,
-                    api_visibility="private", show_progress="minimal")  # fmt: skip
-        attribute.input(fn=explain, inputs=[photo, attribute], outputs=overlay, preprocess=False,
-                        api_visibility="private", show_progress="minimal")  # fmt: skip
+            trigger(
+                fn=predict,
+                inputs=[photo, attribute],
+                outputs=outputs,
+                preprocess=False,
+                api_visibility="private",
+                show_progress="minimal",
+            )
+        attribute.input(
+            fn=explain,
+            inputs=[photo, attribute],
+            outputs=overlay,
+            preprocess=False,
+            api_visibility="private",
+            show_progress="minimal",
+        )
         photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
     return demo.queue(max_size=MAX_QUEUE)
 
 
 def main() -> None:
     classifier = FashionClassifier.from_pretrained(os.environ.get("FASHION_MODEL") or None)
-    build_demo(classifier).launch(max_file_size=MAX_FILE_SIZE, theme=gr.themes.Soft(), ssr_mode=False)
+    build_demo(classifier).launch(**LAUNCH)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,12 @@ class Counts:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
-        rows = [("rows read", self.read), *((f"dropped: {why}", n) for why, n in sorted(self.dropped.items())),
-                ("rows kept", self.kept), ("recovered (commas in an unquoted name)", self.recovered)]  # fmt: skip
+        rows = [
+            ("rows read", self.read),
+            *((f"dropped: {why}", n) for why, n in sorted(self.dropped.items())),
+            ("rows kept", self.kept),
+            ("recovered (commas in an unquoted name)", self.recovered),
+        ]
         return [f"{n:>8,}  {what}" for what, n in rows]
 
 

@@ -8,8 +8,18 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-COLUMNS = ("id", "gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage",
-           "productDisplayName")  # fmt: skip
+COLUMNS = (
+    "id",
+    "gender",
+    "masterCategory",
+    "subCategory",
+    "articleType",
+    "baseColour",
+    "season",
+    "year",
+    "usage",
+    "productDisplayName",
+)
 
 
 class SourceError(ValueError):

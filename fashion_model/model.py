@@ -60,7 +60,11 @@ class ModelConfig:
             raise ValueError(f"names unknown heads {self.heads!r}; there are {', '.join(HEADS)}")
         for key in ("num_classes", "temperatures"):
             value = getattr(self, key)
-            if not isinstance(value, Mapping) or set(value) != set(NAMES) or not all(_positive(v) for v in value.values()):
+            if (
+                not isinstance(value, Mapping)
+                or set(value) != set(NAMES)
+                or not all(_positive(v) for v in value.values())
+            ):
                 raise ValueError(f"{key} must have a positive number for each of {', '.join(NAMES)}; it is {value!r}")
         for key, length in (("image_size", 2), ("mean", 3), ("std", 3)):
             value = getattr(self, key)

@@ -28,9 +28,11 @@ def train_transform(config: ModelConfig, reencode: float) -> Transform:
     """
     height, width = config.image_size
     crop = v2.RandomResizedCrop(
-        (height, width), scale=(0.8, 1.0), ratio=(0.9 * width / height, 1.1 * width / height),
+        (height, width),
+        scale=(0.8, 1.0),
+        ratio=(0.9 * width / height, 1.1 * width / height),
         interpolation=InterpolationMode.BICUBIC,
-    )  # fmt: skip
+    )
     steps = [v2.RandomApply([RandomReencode()], p=reencode), PadToShape(width / height), crop]
     return v2.Compose([*steps, v2.RandomHorizontalFlip(), *_normalise(config)])
 

@@ -46,7 +46,18 @@ def cleaned(tmp_path_factory):
 def trained(cleaned, tmp_path_factory):
     """A checkpoint directory that `train fit --smoke` wrote from those rows."""
     folder = tmp_path_factory.mktemp("runs") / "smoke"
-    arguments = ["fit", "--data", str(cleaned), "--output", str(folder), "--weights", "none", "--smoke", "--device", "cpu"]
+    arguments = [
+        "fit",
+        "--data",
+        str(cleaned),
+        "--output",
+        str(folder),
+        "--weights",
+        "none",
+        "--smoke",
+        "--device",
+        "cpu",
+    ]
     assert train_main(arguments) == 0
     return folder
 
@@ -62,3 +73,16 @@ def tiny_model(tiny_encoders):
     torch.manual_seed(0)
     config = ModelConfig.for_backbone("efficientnet_lite0", tiny_encoders.num_classes, image_size=(32, 24))
     return MultiTaskClassifier(config).eval()
+
+
+@pytest.fixture(scope="session")
+def served(classifier):
+    """The address of the running app."""
+    import gradio as gr
+
+    import app
+
+    demo = app.build_demo(classifier)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+    yield address
+    gr.close_all(verbose=False)

@@ -41,8 +41,11 @@ def test_the_counts_printed_add_up_and_name_each_reason(capsys, tmp_path):
         number, what = line.strip().split("  ", 1)
         counts[what.strip()] = int(number.replace(",", ""))
     dropped = {what: n for what, n in counts.items() if what.startswith("dropped: ")}
-    assert dropped == {"dropped: image missing": 3, "dropped: label missing: baseColour": 1,
-                       "dropped: label missing: season": 1}  # fmt: skip
+    assert dropped == {
+        "dropped: image missing": 3,
+        "dropped: label missing: baseColour": 1,
+        "dropped: label missing: season": 1,
+    }
     assert counts["rows read"] == counts["rows kept"] + sum(dropped.values()) == 65
     assert counts["recovered (commas in an unquoted name)"] == 2
     assert counts["train"] + counts["validation"] + counts["test"] == counts["rows kept"]
@@ -55,7 +58,12 @@ def test_a_row_with_commas_in_its_name_is_recovered_with_the_whole_name(copied, 
     table, counts = clean(Source(copied), tmp_path / "out")
     row = table.set_index("id").loc[3413]
     assert row["productDisplayName"] == "Myntra Men's Yes, its all about me White T-shirt"
-    assert (row["articleType"], row["baseColour"], row["season"], row["gender"]) == ("Tshirts", "White", "Summer", "Men")
+    assert (row["articleType"], row["baseColour"], row["season"], row["gender"]) == (
+        "Tshirts",
+        "White",
+        "Summer",
+        "Men",
+    )
     assert counts.recovered == 2
 
 
@@ -95,12 +103,26 @@ def test_unusable_rows_are_dropped_each_with_its_reason(copied, tmp_path):
     (images / f"{ids[2]}.jpg").unlink()
     fields = next(csv.reader([usable[4]]))
     fields[4:7] = ["n/a", fields[5].upper(), f"  {fields[6].lower()} "]
-    rows = [usable[0], usable[1], usable[2], usable[3], ",".join(fields), "12,Men,too,short", "x" + usable[3], usable[3],
-            *usable[5:]]  # fmt: skip
+    rows = [
+        usable[0],
+        usable[1],
+        usable[2],
+        usable[3],
+        ",".join(fields),
+        "12,Men,too,short",
+        "x" + usable[3],
+        usable[3],
+        *usable[5:],
+    ]
     (copied / "styles.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     table, counts = clean(Source(copied), tmp_path / "out")
-    added = {"image unreadable": 2, "image missing": 1, "label missing: articleType": 1, "row malformed": 2,
-             "id repeated": 1}  # fmt: skip
+    added = {
+        "image unreadable": 2,
+        "image missing": 1,
+        "label missing: articleType": 1,
+        "row malformed": 2,
+        "id repeated": 1,
+    }
     present = Counter()
     for row in usable[5:]:
         product = parse_row(next(csv.reader([row])))
@@ -112,9 +134,16 @@ def test_unusable_rows_are_dropped_each_with_its_reason(copied, tmp_path):
 
 @pytest.mark.parametrize(
     ("label", "expected"),
-    [("NAVY  blue", "Navy Blue"), ("mask And peel", "Mask and Peel"), (" tshirts", "Tshirts"), ("multi", "Multi"),
-     ("NA", ""), ("nan", ""), ("", "")],
-)  # fmt: skip
+    [
+        ("NAVY  blue", "Navy Blue"),
+        ("mask And peel", "Mask and Peel"),
+        (" tshirts", "Tshirts"),
+        ("multi", "Multi"),
+        ("NA", ""),
+        ("nan", ""),
+        ("", ""),
+    ],
+)
 def test_labels_are_normalised(label, expected):
     assert normalise_case(label) == expected
 

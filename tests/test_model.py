@@ -57,7 +57,9 @@ def test_pretrained_weights_load_from_a_file_whatever_their_names(tmp_path):
     renamed = {f"layer.{i}": t for i, t in enumerate(source.state_dict().values())}
     torch.save(renamed | {"_fc.weight": torch.zeros(1000, 1280)}, tmp_path / "weights.pth")
     load_pretrained(target, "efficientnet_lite0", str(tmp_path / "weights.pth"))
-    assert all(torch.equal(a, b) for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True)
+    )
 
 
 def test_weights_that_do_not_fit_or_do_not_exist_are_an_error(tmp_path):

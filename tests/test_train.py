@@ -25,13 +25,30 @@ FIGURES = {"accuracy", "top5_accuracy", "macro_f1", "cross_entropy", "calibratio
 
 
 def smoke(cleaned, folder, *more):
-    return ["fit", "--data", str(cleaned), "--output", str(folder), "--weights", "none", "--smoke", "--device", "cpu", *more]
+    return [
+        "fit",
+        "--data",
+        str(cleaned),
+        "--output",
+        str(folder),
+        "--weights",
+        "none",
+        "--smoke",
+        "--device",
+        "cpu",
+        *more,
+    ]
 
 
 def test_fit_writes_a_checkpoint_directory(trained, cleaned):
     assert {path.name for path in trained.iterdir()} == {
-        "model.safetensors", "config.json", "label_encoders.json", "metrics.json", "trained_on.txt", "training"
-    }  # fmt: skip
+        "model.safetensors",
+        "config.json",
+        "label_encoders.json",
+        "metrics.json",
+        "trained_on.txt",
+        "training",
+    }
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["split"] == "validation"
     log = pd.read_csv(trained / "training" / "log.csv")
@@ -82,8 +99,17 @@ def test_evaluate_leaves_out_pictures_that_the_checkpoint_was_trained_on(trained
 
 def test_training_learns_a_handful_of_photographs_by_heart(cleaned, tmp_path):
     """Twelve photographs over and over: the loss reaches its gradients through every head and the backbone."""
-    config = FitConfig(str(cleaned), str(tmp_path), weights="none", image_size=(64, 48), epochs=10, dropout=0,
-                       label_smoothing=0, learning_rate=3e-3, device="cpu")  # fmt: skip
+    config = FitConfig(
+        str(cleaned),
+        str(tmp_path),
+        weights="none",
+        image_size=(64, 48),
+        epochs=10,
+        dropout=0,
+        label_smoothing=0,
+        learning_rate=3e-3,
+        device="cpu",
+    )
     training = Training(config)
     training.model.train()
     training.scheduler.step = lambda: None  # at the start of its cycle the rate is low

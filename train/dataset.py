@@ -110,7 +110,12 @@ def encode_targets(rows: pd.DataFrame, encoders: LabelEncoders) -> torch.Tensor:
     return torch.tensor(columns).T.contiguous()
 
 
-def evaluation_loader(photographs: DecodedPhotographs, targets: torch.Tensor, transform: Transform,
-                      batch_size: int = 128, workers: int = 1) -> DataLoader:  # fmt: skip
+def evaluation_loader(
+    photographs: DecodedPhotographs,
+    targets: torch.Tensor,
+    transform: Transform,
+    batch_size: int = 128,
+    workers: int = 1,
+) -> DataLoader:
     """Batches in the order of the photographs."""
     return DataLoader(ProductDataset(photographs, targets, transform), batch_size, num_workers=workers)

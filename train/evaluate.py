@@ -76,22 +76,35 @@ def evaluate_checkpoint(checkpoint: Path, data: Path, split: str, workers: int =
     targets = encode_targets(rows, loaded.encoders)
     loader = evaluation_loader(read_photographs(data, rows), targets, eval_transform(loaded.config), workers=workers)
     left_out = len(all_rows) - len(rows)
-    return {"split": split, "rows": len(rows), "rows_left_out_as_trained_on": left_out, "calibration_bins": BINS,
-            **measure(loaded.model, loader, targets)}  # fmt: skip
+    return {
+        "split": split,
+        "rows": len(rows),
+        "rows_left_out_as_trained_on": left_out,
+        "calibration_bins": BINS,
+        **measure(loaded.model, loader, targets),
+    }
 
 
 def table_lines(metrics: dict[str, Any]) -> list[str]:
     """The figures as a Markdown table."""
-    columns = {"accuracy": "accuracy %", "top5_accuracy": "top-5 %", "macro_f1": "macro F1",
-               "cross_entropy": "cross-entropy", "calibration_error": "calibration error %"}  # fmt: skip
+    columns = {
+        "accuracy": "accuracy %",
+        "top5_accuracy": "top-5 %",
+        "macro_f1": "macro F1",
+        "cross_entropy": "cross-entropy",
+        "calibration_error": "calibration error %",
+    }
     lines = ["| | " + " | ".join(columns.values()) + " |", "| --- |" + " ---: |" * len(columns)]
     for attribute in ATTRIBUTES:
         figures = metrics["attributes"][attribute.name]
-        cells = [f"{figures[key]:.3f}" if "%" not in title else f"{100 * figures[key]:.1f}"
-                 for key, title in columns.items()]  # fmt: skip
+        cells = [
+            f"{figures[key]:.3f}" if "%" not in title else f"{100 * figures[key]:.1f}" for key, title in columns.items()
+        ]
         lines.append(f"| {attribute.title} | " + " | ".join(cells) + " |")
-    lines.append(f"\n{metrics['split']} split, {metrics['rows']:,} photographs; "
-                 f"the four cross-entropies together {metrics['cross_entropy_sum']:.3f}")  # fmt: skip
+    lines.append(
+        f"\n{metrics['split']} split, {metrics['rows']:,} photographs; "
+        f"the four cross-entropies together {metrics['cross_entropy_sum']:.3f}"
+    )
     return lines
 
 

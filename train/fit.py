@@ -26,7 +26,7 @@ from tqdm import tqdm
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
 from fashion_model.backbones import BACKBONES, IMAGENET, WeightsError, backbone_named, load_pretrained
-from fashion_model.checkpoint import METRICS, read_json, save_checkpoint, write_json
+from fashion_model.checkpoint import METRICS, save_checkpoint, write_json
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import eval_transform, train_transform
 from train.dataset import (
@@ -93,9 +93,11 @@ class Training:
         )
         self.validation_targets = targets[VALIDATION]
         self.validation_loader = evaluation_loader(
-            read_photographs(data, rows[VALIDATION]), targets[VALIDATION], eval_transform(model_config),
+            read_photographs(data, rows[VALIDATION]),
+            targets[VALIDATION],
+            eval_transform(model_config),
             workers=config.workers,
-        )  # fmt: skip
+        )
         steps = -(-len(self.train_set) // config.batch_size) * config.epochs
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -107,8 +109,9 @@ class Training:
         """Mean loss, and photographs a second. The epoch's randomness hangs on seed and epoch alone."""
         generator = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)
         torch.manual_seed(self.config.seed * 100_003 + epoch)
-        loader = DataLoader(self.train_set, self.config.batch_size, shuffle=True, generator=generator,
-                            num_workers=self.config.workers)  # fmt: skip
+        loader = DataLoader(
+            self.train_set, self.config.batch_size, shuffle=True, generator=generator, num_workers=self.config.workers
+        )
         self.model.train()
         start, total, seen = time.perf_counter(), 0.0, 0
         progress = tqdm(loader, desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=None)
@@ -151,15 +154,19 @@ class Training:
     def save_state(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
-        torch.save({part: getattr(self, part).state_dict() for part in ("model", "optimizer", "scheduler")}
-                   | {"history": self.history, "fitting": _identity(self.config)}, unfinished)  # fmt: skip
+        torch.save(
+            {part: getattr(self, part).state_dict() for part in ("model", "optimizer", "scheduler")}
+            | {"history": self.history, "fitting": _identity(self.config)},
+            unfinished,
+        )
         unfinished.replace(path)
 
     def load_state(self, path: Path) -> None:
         """DataError if the run was started with other settings, which could not lead to the same result."""
         state = torch.load(path, map_location=self.device, weights_only=True)
-        differing = {k: (v, state["fitting"].get(k)) for k, v in _identity(self.config).items()
-                     if state["fitting"].get(k) != v}  # fmt: skip
+        differing = {
+            k: (v, state["fitting"].get(k)) for k, v in _identity(self.config).items() if state["fitting"].get(k) != v
+        }
         if differing:
             raise DataError(f"{path} belongs to a run with other settings (now, then): {differing}")
         for part in ("model", "optimizer", "scheduler"):
@@ -190,8 +197,12 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
     for epoch in range(len(training.history), config.epochs):
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()
-        entry = {"epoch": epoch + 1, **trained, "cross_entropy_sum": metrics["cross_entropy_sum"],
-                 **{f"{name}_accuracy": metrics["attributes"][name]["accuracy"] for name in NAMES}}  # fmt: skip
+        entry = {
+            "epoch": epoch + 1,
+            **trained,
+            "cross_entropy_sum": metrics["cross_entropy_sum"],
+            **{f"{name}_accuracy": metrics["attributes"][name]["accuracy"] for name in NAMES},
+        }
         print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
         if not training.history or entry["cross_entropy_sum"] < best(training.history)["cross_entropy_sum"]:
             training.save_best(metrics)
@@ -215,8 +226,11 @@ def write_log(path: Path, history: list[dict[str, Any]]) -> None:
 
 def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     defaults = FitConfig(data="", output="")
-    parser = argparse.ArgumentParser(prog="python -m train fit", description=__doc__.split("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m train fit",
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--data", required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--output", required=True, help="the checkpoint directory to write")
     parser.add_argument("--backbone", choices=list(BACKBONES), default=defaults.backbone)
@@ -225,8 +239,12 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--epochs", type=int, default=defaults.epochs)
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--reencode", type=float, default=defaults.reencode,
-                        help="share of training photographs resampled and compressed anew")  # fmt: skip
+    parser.add_argument(
+        "--reencode",
+        type=float,
+        default=defaults.reencode,
+        help="share of training photographs resampled and compressed anew",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that prepare photographs")
     parser.add_argument("--device", default=defaults.device)

@@ -1,0 +1,103 @@
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from fashion_model.attributes import NAMES
+from fashion_model.images import open_image
+from tests.conftest import ROOT
+
+EXAMPLE = app.EXAMPLES[0]
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    return Client(served, verbose=False)
+
+
+def test_predict_returns_four_labels_and_the_overlay_in_order(client, classifier):
+    result = client.predict(handle_file(EXAMPLE), api_name="/predict")
+    assert len(result) == 5
+    prediction = classifier.predict([EXAMPLE])[0]
+    for name, answer in zip(NAMES, result, strict=False):
+        assert answer["label"] == prediction[name].label
+        top = prediction[name].top(app.TOP_CLASSES)
+        assert [c["label"] for c in answer["confidences"]] == [label for label, _ in top]
+        assert [c["confidence"] for c in answer["confidences"]] == pytest.approx([p for _, p in top], abs=1e-4)
+        assert len(answer["confidences"]) >= 3
+    with Image.open(result[4]) as overlay:
+        assert overlay.size == open_image(EXAMPLE).size
+
+
+def test_the_overlay_explains_the_attribute_asked_for(client, classifier):
+    for name in ("product_type", "color"):
+        path = client.predict(handle_file(EXAMPLE), name, api_name="/predict")[4]
+        served_overlay = np.asarray(open_image(path)).astype(int)
+        expected = np.asarray(classifier.explain(EXAMPLE, name)).astype(int)
+        assert np.abs(served_overlay - expected).mean() < 4  # JPEG on the way
+
+
+def test_the_endpoints_that_others_call_are_there_and_no_others(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert list(endpoints) == ["/predict"]
+    assert [p["parameter_name"] for p in endpoints["/predict"]["parameters"]] == ["photo", "attribute"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "empty"), (b"a letter", "not an image"), (EXAMPLE.read_bytes()[:2000], "damaged or cut off")],
+)
+def test_what_is_no_photograph_is_a_message_to_the_client(client, tmp_path, content, message):
+    path = tmp_path / "upload.jpg"
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=message):
+        client.predict(handle_file(path), api_name="/predict")
+
+
+def test_nothing_and_an_unknown_attribute_are_messages_to_the_client(client):
+    with pytest.raises(AppError, match="choose a photograph first"):
+        client.predict(None, api_name="/predict")
+    with pytest.raises(AppError, match="unknown attribute"):
+        client.predict(handle_file(EXAMPLE), "price", api_name="/predict")
+
+
+def test_a_path_on_the_server_is_not_opened(client, tmp_path):
+    secret = shutil.copyfile(EXAMPLE, tmp_path / "secret.jpg")
+    with pytest.raises(AppError, match="has to be uploaded"):
+        client.predict({"path": str(secret)}, api_name="/predict")
+
+
+def test_a_file_beyond_the_limit_is_refused(client, tmp_path):
+    path = tmp_path / "large.png"
+    Image.effect_noise((3600, 3600), 100).save(path)
+    assert path.stat().st_size > 10 * 2**20
+    with pytest.raises(Exception, match=r"413|[Tt]oo large|exceed"):
+        client.predict(handle_file(path), api_name="/predict")
+
+
+def test_several_visitors_get_their_own_answers(served, classifier):
+    def ask(path):
+        return Client(served, verbose=False).predict(handle_file(path), api_name="/predict")[1]["label"]
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, app.EXAMPLES))
+    assert answers == [p.product_type.label for p in classifier.predict(app.EXAMPLES)]
+
+
+def test_the_examples_are_small_photographs_in_the_repository():
+    assert 4 <= len(app.EXAMPLES) <= 10
+    for path in app.EXAMPLES:
+        assert path.is_relative_to(ROOT / "fashion_model" / "examples")
+        assert path.stat().st_size < 50_000
+        assert open_image(path).size == (360, 480)
+
+
+def test_the_space_installs_the_gradio_that_is_tested_here():
+    assert f"gradio=={gr.__version__}" in (ROOT / "requirements.txt").read_text().splitlines()
+    assert f"sdk_version: {gr.__version__}" in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,113 @@
+"""The page as a visitor sees it, in headless Chromium (Debian: chromium, chromium-driver)."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+import app
+from fashion_model.attributes import NAMES
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--window-size=1400,1100",
+)
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        assert not os.environ.get("CI"), "CI has to install chromium and chromium-driver"
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    with webdriver.Chrome(options=options, service=Service(driver)) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser, served):
+    browser.get(served)
+    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#photo input[type=file]"))
+    return browser
+
+
+def wait_for(browser, condition):
+    return WebDriverWait(browser, SECONDS).until(lambda _: condition())
+
+
+def text(browser, element_id):
+    return browser.find_element(By.ID, element_id).text
+
+
+def overlay_source(browser):
+    images = browser.find_elements(By.CSS_SELECTOR, "#overlay img")
+    return images[0].get_attribute("src") if images else None
+
+
+def labels_shown(browser, prediction):
+    return all(prediction[name].label in text(browser, name) for name in NAMES)
+
+
+def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, classifier, tmp_path):
+    page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(app.EXAMPLES[0]))
+    prediction = classifier.predict([app.EXAMPLES[0]])[0]
+    wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
+    assert f"{round(100 * prediction.gender.confidence)}%" in text(page, "gender")
+    size = page.execute_script(
+        "const i = document.querySelector('#overlay img'); return [i.naturalWidth, i.naturalHeight]"
+    )
+    assert size == [360, 480]
+    page.save_screenshot(str(tmp_path / "page.png"))
+    with Image.open(tmp_path / "page.png") as shot:
+        assert np.asarray(shot.convert("RGB")).std() > 10  # not a blank page
+
+    # The button answers again, and another attribute gets an overlay of its own.
+    before = overlay_source(page)
+    page.find_element(By.ID, "classify").click()
+    wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
+    page.find_element(By.CSS_SELECTOR, "#attribute input[value=color]").click()
+    wait_for(page, lambda: overlay_source(page) not in (None, before))
+
+
+def test_an_example_fills_the_page(page, classifier):
+    wait_for(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#examples img")) == len(app.EXAMPLES))
+    page.find_elements(By.CSS_SELECTOR, "#examples img")[1].click()
+    prediction = classifier.predict([app.EXAMPLES[1]])[0]
+    wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
+
+
+def test_the_page_names_its_checkpoint(page):
+    assert "embedded default" in text(page, "checkpoint")
+
+
+def test_what_is_no_photograph_is_said_on_the_page(page, tmp_path):
+    path = tmp_path / "letter.jpg"
+    path.write_text("Dear Sir")
+    page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(path))
+    toast = wait_for(page, lambda: page.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))[0]
+    assert "not an image" in toast.text
+
+
+def test_the_button_without_a_photograph_asks_for_one(page):
+    page.find_element(By.ID, "classify").click()
+    toast = wait_for(page, lambda: page.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))[0]
+    assert "choose a photograph" in toast.text

@@ -1,0 +1,128 @@
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from fashion_model import FashionClassifier, ImageError
+from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders, attribute_named
+from fashion_model.checkpoint import save_checkpoint
+from fashion_model.images import open_image
+from tests.conftest import PRODUCTS
+
+PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
+
+
+def stacked(predictions, name):
+    return np.stack([prediction[name].probabilities for prediction in predictions])
+
+
+def test_each_attribute_is_a_probability_distribution_over_all_its_classes(classifier):
+    for prediction in classifier.predict(PATHS):
+        for name in NAMES:
+            answer = prediction[name]
+            assert len(answer.probabilities) == len(answer.labels) == classifier.config.num_classes[name]
+            assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
+            assert (answer.probabilities >= 0).all()
+
+
+def test_label_confidence_and_top_agree(classifier):
+    prediction = classifier.predict(PATHS[:1])[0]
+    top = prediction.color.top(5)
+    assert len(top) == 5
+    assert top[0] == (prediction.color.label, prediction.color.confidence)
+    assert [confidence for _, confidence in top] == sorted((c for _, c in top), reverse=True)
+    assert len(prediction.season.top(99)) == 4
+    assert prediction["gender"] is prediction.gender
+
+
+def test_paths_bytes_and_images_in_any_batches_give_the_same_answers(classifier):
+    expected = classifier.predict(PATHS)
+    for images, size in [
+        ([str(path) for path in PATHS], 1),
+        ([path.read_bytes() for path in PATHS], 3),
+        ((Image.open(path) for path in PATHS), 100),
+    ]:
+        predictions = classifier.predict(images, batch_size=size)
+        for name in NAMES:
+            assert np.allclose(stacked(predictions, name), stacked(expected, name), atol=1e-4)
+    assert classifier.predict([]) == []
+
+
+def test_a_batch_size_below_one_and_an_unreadable_file_are_errors(classifier, tmp_path):
+    with pytest.raises(ValueError, match="batch size"):
+        classifier.predict(PATHS, batch_size=0)
+    (tmp_path / "bad.jpg").write_bytes(b"no photograph")
+    with pytest.raises(ImageError, match="not an image"):
+        classifier.predict([PATHS[0], tmp_path / "bad.jpg"])
+
+
+@pytest.mark.parametrize("size", [(60, 80), (333, 200), (1, 50)])
+def test_the_overlay_has_the_size_of_the_photograph_and_the_photograph_stays(classifier, size):
+    photograph = open_image(PATHS[0]).resize(size)
+    before = photograph.tobytes()
+    result = classifier.explain(photograph, "product_type")
+    assert result.size == size
+    assert result.mode == "RGB"
+    assert photograph.tobytes() == before
+
+
+def test_explain_takes_the_predicted_class_or_any_other(classifier):
+    label = classifier.predict(PATHS[:1])[0].product_type.label
+    other = next(x for x in classifier.encoders.labels["product_type"] if x != label)
+    predicted = classifier.explain(PATHS[0], "product_type")
+    assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", label)).getbbox() is None
+    assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", other)).getbbox() is not None
+
+
+def test_predict_and_explain_says_what_predict_and_explain_say(classifier):
+    prediction, overlays = classifier.predict_and_explain(PATHS[0])
+    assert list(overlays) == list(NAMES)
+    alone = classifier.predict(PATHS[:1])[0]
+    for name in NAMES:
+        assert np.allclose(prediction[name].probabilities, alone[name].probabilities, atol=1e-5)
+        assert ImageChops.difference(overlays[name], classifier.explain(PATHS[0], name)).getextrema()[0][1] <= 2
+
+
+def test_unknown_attributes_and_labels_are_named(classifier):
+    with pytest.raises(ValueError, match="unknown attribute 'price'"):
+        classifier.explain(PATHS[0], "price")
+    with pytest.raises(ValueError, match="unknown label 'Spoon' for product_type"):
+        classifier.explain(PATHS[0], "product_type", "Spoon")
+
+
+def test_one_classifier_serves_threads(classifier):
+    expected = [classifier.explain(path, "color").tobytes() for path in PATHS[:4]]
+    results = [None] * 4
+
+    def work(i):
+        results[i] = classifier.explain(PATHS[i], "color").tobytes()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == expected
+
+
+def test_the_temperature_of_the_config_is_applied(tiny_model, tiny_encoders, tmp_path):
+    save_checkpoint(tmp_path / "plain", tiny_model, tiny_encoders)
+    config = tmp_path / "plain" / "config.json"
+    config.write_text(config.read_text().replace('"color": 1.0', '"color": 100.0'))
+    prediction = FashionClassifier.from_pretrained(tmp_path / "plain").predict(PATHS[:1])[0]
+    assert np.ptp(prediction.color.probabilities) < 0.01
+
+
+def test_attributes_have_the_names_that_others_rely_on():
+    assert NAMES == ("color", "product_type", "season", "gender")
+    assert [a.column for a in ATTRIBUTES] == ["baseColour", "articleType", "season", "gender"]
+    with pytest.raises(ValueError, match="color, product_type, season, gender"):
+        attribute_named("colour")
+
+
+def test_encoders_count_their_labels_in_alphabetical_order_and_encode():
+    columns = {"baseColour": ["Red", "Blue", "Red"], "articleType": ["Ties"], "season": ["Fall"], "gender": ["Men"]}
+    encoders = LabelEncoders.fit(columns)
+    assert encoders.labels["color"] == ("Blue", "Red")
+    assert encoders.num_classes == {"color": 2, "product_type": 1, "season": 1, "gender": 1}

@@ -1,0 +1,69 @@
+"""The embedded default on 128 real photographs of the test split, which it was not trained on."""
+
+import csv
+import json
+
+import pytest
+
+from data_prep.clean_data import parse_row
+from fashion_model.attributes import ATTRIBUTES
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT
+from tests.conftest import ROOT, TEST_SPLIT
+from train.evaluate import TRAINED_ON, table_lines
+
+# Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
+ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.60, "gender": 0.86}
+
+
+@pytest.fixture(scope="module")
+def products():
+    with (TEST_SPLIT / "styles.csv").open(encoding="utf-8", newline="") as file:
+        return [parse_row(row) for row in list(csv.reader(file))[1:]]
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    return json.loads((DEFAULT_CHECKPOINT / "metrics.json").read_text())
+
+
+def test_it_was_not_trained_on_these_photographs(products):
+    trained = {int(line) for line in (DEFAULT_CHECKPOINT / TRAINED_ON).read_text().split()}
+    assert len(trained) > 30_000
+    assert len(products) >= 100
+    assert not trained & {int(product["id"]) for product in products}
+
+
+def test_it_is_as_right_as_its_figures_say(classifier, products):
+    predictions = classifier.predict([TEST_SPLIT / "images" / f"{product['id']}.jpg" for product in products])
+    for attribute in ATTRIBUTES:
+        right = [
+            p[attribute.name].label == product[attribute.column]
+            for p, product in zip(predictions, products, strict=True)
+        ]
+        assert sum(right) / len(right) >= ACCURACY_FLOOR[attribute.name], attribute.name
+
+
+def test_its_figures_beat_the_published_ones(metrics):
+    assert metrics["split"] == "test"
+    assert metrics["rows"] > 4000
+    assert metrics["cross_entropy_sum"] < 3.0
+    for name, published in {"color": 0.63, "product_type": 0.82, "gender": 0.887}.items():
+        assert metrics["attributes"][name]["accuracy"] > published
+
+
+def test_the_readme_shows_exactly_its_figures(metrics):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(table_lines(metrics)) in readme
+
+
+def test_it_fits_into_a_space():
+    files = [path for path in DEFAULT_CHECKPOINT.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        "model.safetensors",
+        "config.json",
+        "label_encoders.json",
+        "metrics.json",
+        "trained_on.txt",
+    }
+    assert max(path.stat().st_size for path in files) < 10_000_000
+    assert sum(path.stat().st_size for path in files) < 50_000_000
