@@ -18,6 +18,7 @@ from PIL import Image
 
 from fashion_model import FashionClassifier, ImageError, Prediction
 from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
+from fashion_model.classifier import batches
 
 TITLE = "Fashion Product Classifier"
 EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
@@ -73,7 +74,7 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
             "and where the network looked."
         )
         with gr.Row():
-            with gr.Column():
+            with gr.Column(scale=3):
                 photo = gr.Image(
                     label="Photograph",
                     type="filepath",
@@ -90,9 +91,12 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
                     api_visibility="private",
                     elem_id="examples",
                 )
-            with gr.Column():
-                labels = [gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in ATTRIBUTES]
-            with gr.Column():
+            with gr.Column(scale=4):
+                labels = []
+                for pair in batches(ATTRIBUTES, 2):
+                    with gr.Row():
+                        labels += [gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in pair]
+            with gr.Column(scale=3):
                 attribute = gr.Radio(
                     [(a.title, a.name) for a in ATTRIBUTES],
                     value=DEFAULT_ATTRIBUTE,

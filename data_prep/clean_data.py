@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data_prep.duplicates import difference_hash, same_picture_groups, thumbnail
+from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
 from fashion_model.attributes import ATTRIBUTES
@@ -30,6 +30,10 @@ LABEL_COLUMNS = tuple(attribute.column for attribute in ATTRIBUTES)
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 
+MALFORMED, REPEATED, NO_IMAGE, BAD_IMAGE = "row malformed", "id repeated", "image missing", "image unreadable"
+REASONS = (MALFORMED, REPEATED, *(f"label missing: {column}" for column in LABEL_COLUMNS), NO_IMAGE, BAD_IMAGE)
+
+
 @dataclass
 class Counts:
     """What happened to each row read. `kept` and the reasons in `dropped` add up to `read`."""
@@ -37,12 +41,12 @@ class Counts:
     read: int = 0
     kept: int = 0
     recovered: int = 0  # of the rows read, those whose unquoted name held commas
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
 
     def lines(self) -> list[str]:
         rows = [
             ("rows read", self.read),
-            *((f"dropped: {why}", n) for why, n in sorted(self.dropped.items())),
+            *((f"dropped: {why}", n) for why, n in self.dropped.items()),
             ("rows kept", self.kept),
             ("recovered (commas in an unquoted name)", self.recovered),
         ]
@@ -70,33 +74,34 @@ def normalise_case(label: str) -> str:
 
 def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
     """Write the images of the usable rows and return these rows with `group` and `split`, sorted by id."""
-    counts, products, hashes, thumbnails = Counts(), {}, [], []
+    counts, products, hashes, miniatures = Counts(), {}, [], []
     (output / "images").mkdir(parents=True, exist_ok=True)
-    for row in tqdm(list(source.rows()), desc="reading", unit="row", disable=None):
+    # Sorted, so that of two rows with one id the same is kept whatever their order.
+    for row in tqdm(sorted(source.rows()), desc="reading", unit="row", disable=None):
         counts.read += 1
         product = parse_row(row)
         counts.recovered += product is not None and len(row) > len(COLUMNS)
         reason = _reason_to_drop(product, products)
         data = source.image(int(product["id"])) if reason is None else None
         if reason is None and data is None:
-            reason = "image missing"
+            reason = NO_IMAGE
         if reason is None:
             try:
                 image = open_image(data)
             except ImageError:
-                reason = "image unreadable"
+                reason = BAD_IMAGE
         if reason is not None:
             counts.dropped[reason] += 1
             continue
         products[product["id"]] = product
         hashes.append(difference_hash(image))
-        thumbnails.append(thumbnail(image))
+        miniatures.append(miniature(image))
         (output / "images" / f"{product['id']}.jpg").write_bytes(data)
     counts.kept = len(products)
     if not products:
         return pd.DataFrame(columns=[*COLUMNS, "group", "split"]), counts
     table = pd.DataFrame(products.values()).astype({"id": int})
-    component = same_picture_groups(np.stack(hashes), np.stack(thumbnails))
+    component = same_picture_groups(np.stack(hashes), np.stack(miniatures))
     table["group"] = table.groupby(component)["id"].transform("min")
     table["split"] = split_column(table)
     return table.sort_values("id", ignore_index=True), counts
@@ -104,9 +109,9 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
 
 def _reason_to_drop(product: dict[str, str] | None, seen: dict[str, dict[str, str]]) -> str | None:
     if product is None:
-        return "row malformed"
+        return MALFORMED
     if product["id"] in seen:
-        return "id repeated"
+        return REPEATED
     missing = [column for column in LABEL_COLUMNS if not product[column]]
     return f"label missing: {missing[0]}" if missing else None
 
@@ -118,7 +123,7 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
     per_group = table["group"].value_counts()
     shared = per_group[per_group > 1]
     lines.append(f"{shared.sum():>8,}  rows share their picture with another id, in {len(shared):,} groups")
-    for column in ("articleType", "baseColour", "season", "gender"):
+    for column in LABEL_COLUMNS:
         present = pd.crosstab(table[column], table["split"]).reindex(columns=[TRAIN, VALIDATION, TEST], fill_value=0)
         lines.append(f"{len(present):>8,}  classes of {column}")
         for split in (TRAIN, VALIDATION, TEST):

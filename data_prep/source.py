@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,16 +44,23 @@ class Source:
             raise SourceError(f"{path} holds no styles.csv, neither at the top nor one folder down")
         if not (self._root / "images").is_dir():
             raise SourceError(f"{path} holds no folder images/ beside styles.csv")
-        self._images = {p.name: p for p in (self._root / "images").iterdir()}
+        self._images = {p.name.lower(): p for p in (self._root / "images").iterdir()}
 
     def rows(self) -> Iterator[list[str]]:
-        """The rows of styles.csv below its header, as they stand. SourceError if the header is another one."""
-        text = (self._root / "styles.csv").read_text(encoding="utf-8-sig")
-        reader = csv.reader(io.StringIO(text))
-        header = next(reader, [])
+        """The rows of styles.csv below its header, as they stand. SourceError if the header is another one.
+
+        Each line is a row: as published, names are not quoted, and a quotation mark at the start of one would otherwise
+        swallow the lines that follow.
+        """
+        try:
+            lines = (self._root / "styles.csv").read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise SourceError(f"styles.csv is not UTF-8 text: {error}") from error
+        rows = (next(csv.reader([line])) for line in lines if line.strip())
+        header = next(rows, [])
         if tuple(header) != COLUMNS:
             raise SourceError(f"styles.csv begins with the columns {header}, not {list(COLUMNS)}")
-        yield from (row for row in reader if row)
+        yield from rows
 
     def image(self, product: int) -> bytes | None:
         """The bytes of `images/<product>.jpg`, or None where there is no such file."""

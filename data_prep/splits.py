@@ -28,18 +28,22 @@ def split_column(table: pd.DataFrame) -> pd.Series:
 
 
 def _deal(groups: pd.DataFrame) -> pd.Series:
-    """The splits of one type's groups. A split takes each group that still fits into its share."""
+    """The splits of one type's groups. A held-out split takes each group that fits into its share, at least one."""
     splits = pd.Series(TRAIN, index=groups.index)
     if len(groups) < SMALLEST_SPLITTABLE:
         return splits
     quota = max(1, round(HELD_OUT_SHARE * groups["rows"].sum()))
     left = {TEST: quota, VALIDATION: quota}
-    for group, rows in groups.sort_values("order")["rows"].items():
+    in_order = groups.sort_values("order")
+    for group, rows in in_order["rows"].items():
         for split in left:
             if rows <= left[split]:
                 splits[group] = split
                 left[split] -= rows
                 break
+    for split in left:
+        if split not in splits.to_numpy():
+            splits[in_order.loc[splits == TRAIN, "rows"].idxmin()] = split
     return splits
 
 

@@ -81,16 +81,16 @@ class PadToShape(nn.Module):
 
 
 class RandomReencode(nn.Module):
-    """Shrink to 60 to 100 % with a random filter and compress as JPEG of quality 30 to 95."""
+    """Resize to 60 to 130 % with a random filter and compress as JPEG of quality 30 to 97."""
 
     FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
 
     def forward(self, image: Image.Image) -> Image.Image:
         scale, quality, filter_number = torch.rand(3).tolist()
-        scale = 0.6 + 0.4 * scale
+        scale = 0.6 + 0.7 * scale
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, self.FILTERS[int(filter_number * len(self.FILTERS))])
-        return jpeg(image, round(30 + 65 * quality))
+        return jpeg(image, round(30 + 67 * quality))
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

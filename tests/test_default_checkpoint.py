@@ -9,7 +9,8 @@ from data_prep.clean_data import parse_row
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ROOT, TEST_SPLIT
-from train.evaluate import TRAINED_ON, table_lines
+from train.evaluate import TRAINED_ON
+from train.tables import markdown
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
 ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.60, "gender": 0.86}
@@ -53,7 +54,7 @@ def test_its_figures_beat_the_published_ones(metrics):
 
 def test_the_readme_shows_exactly_its_figures(metrics):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "\n".join(table_lines(metrics)) in readme
+    assert markdown(metrics) in readme
 
 
 def test_it_fits_into_a_space():

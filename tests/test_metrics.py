@@ -1,32 +1,49 @@
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from train.metrics import attribute_metrics, expected_calibration_error
+from train.metrics import Answers, expected_calibration_error, figures, intervals
 
 # Worked by hand: 4 rows, 3 classes; rows 0, 1 and 3 are right.
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.3, 0.3, 0.4]])
 TARGETS = np.array([0, 1, 1, 2])
 
 
+def figures_of(probabilities, targets):
+    return figures(Answers.of(probabilities, targets))
+
+
+@pytest.fixture
+def many():
+    """600 answers over 20 classes, some rare; two labels are unknown."""
+    random = np.random.default_rng(4)
+    targets = np.minimum(random.geometric(0.2, 600) - 1, 19)
+    probabilities = random.dirichlet(np.ones(20), 600) + 0.3 * np.eye(20)[targets]
+    targets[:2] = -1
+    return probabilities / probabilities.sum(axis=1, keepdims=True), targets
+
+
 def test_figures_worked_by_hand():
-    figures = attribute_metrics(PROBABILITIES, TARGETS)
-    assert figures["accuracy"] == 0.75
-    assert figures["top5_accuracy"] == 1
+    found = figures_of(PROBABILITIES, TARGETS)
+    assert found["accuracy"] == 0.75
+    assert found["top5_accuracy"] == 1
+    assert found["balanced_accuracy"] == pytest.approx((1 + 1 / 2 + 1) / 3)
     # F1: class 0 2/3 (one false), class 1 2/3 (one missed), class 2 1
-    assert figures["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
-    assert figures["cross_entropy"] == pytest.approx(-np.log([0.9, 0.7, 0.3, 0.4]).mean())
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert found["cross_entropy"] == pytest.approx(-np.log([0.9, 0.7, 0.3, 0.4]).mean())
 
 
 def test_a_label_the_network_does_not_know_counts_as_wrong():
-    figures = attribute_metrics(PROBABILITIES, np.array([0, 1, -1, 2]))
-    assert figures["accuracy"] == 0.75
-    assert figures["top5_accuracy"] == 0.75
-    assert figures["cross_entropy"] > 20
+    found = figures_of(PROBABILITIES, np.array([0, 1, -1, 2]))
+    assert found["accuracy"] == 0.75
+    assert found["top5_accuracy"] == 0.75
+    assert found["balanced_accuracy"] == 0.75
+    assert found["cross_entropy"] > 20
 
 
 def test_top_five_counts_the_five_most_probable():
     probabilities = np.tile(np.array([[0.3, 0.25, 0.2, 0.1, 0.08, 0.07]]), (2, 1))
-    assert attribute_metrics(probabilities, np.array([4, 5]))["top5_accuracy"] == 0.5
+    assert figures_of(probabilities, np.array([4, 5]))["top5_accuracy"] == 0.5
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
@@ -36,3 +53,22 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     mixed = np.array([0.1, 0.95])  # two bins: gaps 0.1 and 0.95
     assert expected_calibration_error(mixed, np.array([False, False])) == pytest.approx(0.525)
     assert expected_calibration_error(np.ones(3), np.ones(3, dtype=bool)) == 0
+
+
+def test_macro_averages_are_those_of_scikit_learn(many):
+    probabilities, targets = many
+    found, predicted = figures_of(probabilities, targets), probabilities.argmax(axis=1)
+    assert found["macro_f1"] == pytest.approx(f1_score(targets, predicted, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(targets, predicted))
+
+
+def test_intervals_hold_the_figures_and_narrow_with_more_photographs(many):
+    probabilities, targets = many
+    found, bounds = figures_of(probabilities, targets), intervals(Answers.of(probabilities, targets), 200)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "cross_entropy"):
+        low, high = bounds[name]
+        assert low <= found[name] <= high
+        assert low < high
+    more = intervals(Answers.of(np.tile(probabilities, (9, 1)), np.tile(targets, 9)), 200)
+    widths = [b["accuracy"][1] - b["accuracy"][0] for b in (bounds, more)]
+    assert widths[1] == pytest.approx(widths[0] / 3, rel=0.3)

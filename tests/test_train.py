@@ -16,12 +16,11 @@ from fashion_model.attributes import ATTRIBUTES, NAMES
 from fashion_model.images import open_image
 from fashion_model.transforms import eval_transform
 from tests.conftest import ROOT
+from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs
 from train.fit import FitConfig, Training
-from train.metrics import attribute_metrics
-
-FIGURES = {"accuracy", "top5_accuracy", "macro_f1", "cross_entropy", "calibration_error"}
+from train.metrics import Answers
 
 
 def smoke(cleaned, folder, *more):
@@ -74,11 +73,13 @@ def test_evaluate_prints_and_writes_what_predict_says_of_the_test_split(trained,
     for attribute in ATTRIBUTES:
         labels = classifier.encoders.labels[attribute.name]
         targets = np.array([labels.index(v) if v in labels else -1 for v in rows[attribute.column]])
-        expected = attribute_metrics(np.stack([p[attribute.name].probabilities for p in predictions]), targets)
+        answers = Answers.of(np.stack([p[attribute.name].probabilities for p in predictions]), targets)
+        expected = metrics_module.figures(answers)
         figures = metrics["attributes"][attribute.name]
-        assert set(figures) == FIGURES
-        assert figures == pytest.approx(expected, abs=1e-4)
-        assert f"| {attribute.title} | {100 * figures['accuracy']:.1f} |" in printed
+        assert set(figures) == {*expected, "intervals"}
+        assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-4)
+        assert set(figures["intervals"]) == set(expected)
+        assert f"| {attribute.title} | {100 * figures['accuracy']:.1f} (" in printed
     total = sum(metrics["attributes"][name]["cross_entropy"] for name in NAMES)
     assert metrics["cross_entropy_sum"] == pytest.approx(total)
 
@@ -93,7 +94,7 @@ def test_evaluate_leaves_out_pictures_that_the_checkpoint_was_trained_on(trained
     table.to_csv(moved / "cleaned_styles.csv", index=False)
     arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(moved), "--output", str(tmp_path / "m.json")]
     assert main(arguments) == 0
-    assert "left out, trained on: 2" in capsys.readouterr().out
+    assert "trained on: 2 rows" in capsys.readouterr().out
     assert json.loads((tmp_path / "m.json").read_text())["rows"] == 8
 
 

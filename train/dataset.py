@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,14 @@ def rows_of_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
 def read_photographs(data: Path, rows: pd.DataFrame) -> DecodedPhotographs:
     """The photographs of `rows`, in their order."""
     return DecodedPhotographs([data / "images" / f"{product}.jpg" for product in rows["id"]], data / "decoded")
+
+
+class Photographs(Protocol):
+    """A sequence of RGB photographs."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Image.Image: ...
 
 
 class DecodedPhotographs:
@@ -91,7 +100,7 @@ def _decode(paths: list[Path], pixel_file: Path, shape_file: Path) -> None:
 class ProductDataset(Dataset):
     """(transformed photograph (3, H, W), class indices (4,)) in the order of the attributes."""
 
-    def __init__(self, photographs: DecodedPhotographs, targets: torch.Tensor, transform: Transform):
+    def __init__(self, photographs: Photographs, targets: torch.Tensor, transform: Transform):
         self.photographs, self.targets, self.transform = photographs, targets, transform
 
     def __len__(self) -> int:
@@ -111,7 +120,7 @@ def encode_targets(rows: pd.DataFrame, encoders: LabelEncoders) -> torch.Tensor:
 
 
 def evaluation_loader(
-    photographs: DecodedPhotographs,
+    photographs: Photographs,
     targets: torch.Tensor,
     transform: Transform,
     batch_size: int = 128,

@@ -1,16 +1,18 @@
 """Measure a checkpoint on a split it was not trained on.
 
-    python -m train evaluate --checkpoint runs/NAME --data data/ --split test
+    python -m train evaluate --checkpoint runs/NAME --data data/ --split test [--sharp images-480.zip …]
 
-Prints the table and writes it to metrics.json in the checkpoint directory (elsewhere with --output). Half a minute for
-the test split on two cores. Rows whose picture the checkpoint was trained on, by its trained_on.txt, are left out and
-counted.
+Prints the tables and writes them to metrics.json in the checkpoint directory (elsewhere with --output). A minute for
+the test split on two cores, and another for its sharp photographs. Rows whose picture the checkpoint was trained on, by
+its trained_on.txt, are left out and counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,29 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data_prep.splits import TEST, VALIDATION
-from fashion_model.attributes import ATTRIBUTES, NAMES
-from fashion_model.checkpoint import DEFAULT_CHECKPOINT, METRICS, CheckpointError, load_checkpoint, write_json
+from fashion_model.attributes import NAMES
+from fashion_model.checkpoint import (
+    DEFAULT_CHECKPOINT,
+    METRICS,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    write_json,
+)
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import eval_transform
-from train.dataset import DataError, encode_targets, evaluation_loader, read_photographs, read_table, rows_of_split
-from train.metrics import BINS, attribute_metrics
+from train.dataset import (
+    DataError,
+    Photographs,
+    encode_targets,
+    evaluation_loader,
+    read_photographs,
+    read_table,
+    rows_of_split,
+)
+from train.metrics import BINS, Answers, figures, intervals
+from train.tables import markdown
+from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, product_mask
 
 TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
 
@@ -46,13 +65,13 @@ def predict_probabilities(model: MultiTaskClassifier, loader: DataLoader) -> dic
     return {name: np.concatenate(parts) for name, parts in batches.items()}
 
 
-def measure(model: MultiTaskClassifier, loader: DataLoader, targets: torch.Tensor) -> dict[str, Any]:
-    """The figures of each attribute, and their cross-entropies added up."""
-    probabilities = predict_probabilities(model, loader)
-    figures: dict[str, Any] = {
-        name: attribute_metrics(probabilities[name], targets[:, i].numpy()) for i, name in enumerate(NAMES)
-    }
-    return {"attributes": figures, "cross_entropy_sum": sum(f["cross_entropy"] for f in figures.values())}
+def measure(probabilities: Mapping[str, np.ndarray], targets: torch.Tensor, bootstrap: bool = True) -> dict[str, Any]:
+    """The figures of each attribute, with their intervals if `bootstrap`, and the cross-entropies added up."""
+    attributes: dict[str, Any] = {}
+    for i, name in enumerate(NAMES):
+        answers = Answers.of(probabilities[name], targets[:, i].numpy())
+        attributes[name] = figures(answers) | ({"intervals": intervals(answers)} if bootstrap else {})
+    return {"attributes": attributes, "cross_entropy_sum": sum(f["cross_entropy"] for f in attributes.values())}
 
 
 def without_trained(rows: pd.DataFrame, table: pd.DataFrame, checkpoint: Path) -> pd.DataFrame:
@@ -65,47 +84,92 @@ def without_trained(rows: pd.DataFrame, table: pd.DataFrame, checkpoint: Path) -
     return rows[~rows["group"].isin(groups)]
 
 
-def evaluate_checkpoint(checkpoint: Path, data: Path, split: str, workers: int = 1) -> dict[str, Any]:
-    """What metrics.json holds."""
-    loaded = load_checkpoint(checkpoint)
-    table = read_table(data)
-    all_rows = rows_of_split(table, split)
-    rows = without_trained(all_rows, table, checkpoint)
-    if rows.empty:
-        raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
-    targets = encode_targets(rows, loaded.encoders)
-    loader = evaluation_loader(read_photographs(data, rows), targets, eval_transform(loaded.config), workers=workers)
-    left_out = len(all_rows) - len(rows)
-    return {
-        "split": split,
-        "rows": len(rows),
-        "rows_left_out_as_trained_on": left_out,
-        "calibration_bins": BINS,
-        **measure(loaded.model, loader, targets),
-    }
+class Evaluation:
+    """A checkpoint and the rows of a split that it was not trained on."""
+
+    def __init__(self, checkpoint: Path, data: Path, split: str, workers: int = 1):
+        self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
+        table = read_table(data)
+        all_rows = rows_of_split(table, split)
+        self.split, self.data, self.workers = split, data, workers
+        self.rows = without_trained(all_rows, table, checkpoint)
+        self.left_out = len(all_rows) - len(self.rows)
+        if self.rows.empty:
+            raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
+
+    def probabilities(self, photographs: Photographs, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        transform = eval_transform(self.checkpoint.config)
+        loader = evaluation_loader(photographs, self.targets(rows), transform, workers=self.workers)
+        return predict_probabilities(self.checkpoint.model, loader)
+
+    def targets(self, rows: pd.DataFrame) -> torch.Tensor:
+        return encode_targets(rows, self.checkpoint.encoders)
+
+    def run(self, sharp: SharpPhotographs | None = None) -> dict[str, Any]:
+        """What metrics.json holds: the figures on the data's own photographs, and under `sharp` on the sharp ones."""
+        probabilities = self.probabilities(read_photographs(self.data, self.rows), self.rows)
+        metrics = {
+            "split": self.split,
+            "rows": len(self.rows),
+            "rows_left_out_as_trained_on": self.left_out,
+            "calibration_bins": BINS,
+            **measure(probabilities, self.targets(self.rows)),
+        }
+        if sharp is not None:
+            known = self.rows["id"].isin([product for product in self.rows["id"] if product in sharp]).to_numpy()
+            thumbnails = {name: p[known].argmax(axis=1) for name, p in probabilities.items()}
+            metrics["sharp"] = self._run_sharp(self.rows[known], sharp, thumbnails)
+        return metrics
+
+    def _run_sharp(
+        self, rows: pd.DataFrame, sharp: SharpPhotographs, thumbnails: Mapping[str, np.ndarray]
+    ) -> dict[str, Any]:
+        if rows.empty:
+            raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
+        products = rows["id"].tolist()
+        probabilities = self.probabilities(VersionOf(sharp, products), rows)
+        answers = {name: p.argmax(axis=1) for name, p in probabilities.items()}
+        copies = {"thumbnail": thumbnails} | {
+            copy: {n: p.argmax(axis=1) for n, p in self.probabilities(VersionOf(sharp, products, make), rows).items()}
+            for copy, make in COPIES.items()
+        }
+        agreement: dict[str, Any] = {
+            copy: {name: float((given[name] == answers[name]).mean()) for name in NAMES}
+            for copy, given in copies.items()
+        }
+        agreement["all"] = {
+            name: float(np.all([given[name] == answers[name] for given in copies.values()], axis=0).mean())
+            for name in NAMES
+        }
+        maskable = np.array([product_mask(sharp[product]) is not None for product in products])
+        disturbances = {
+            name: self._disturbed(rows[maskable] if needs_mask else rows, sharp, make)
+            for name, (make, needs_mask) in DISTURBANCES.items()
+        }
+        figures_ = measure(probabilities, self.targets(rows))
+        return {"rows": len(rows), **figures_, "agreement": agreement, "disturbances": disturbances}
+
+    def _disturbed(self, rows: pd.DataFrame, sharp: SharpPhotographs, make: Version) -> dict[str, Any]:
+        if rows.empty:
+            return {"rows": 0}
+        probabilities = self.probabilities(VersionOf(sharp, rows["id"].tolist(), make), rows)
+        found = measure(probabilities, self.targets(rows), bootstrap=False)["attributes"]
+        return {"rows": len(rows)} | {name: found[name]["accuracy"] for name in NAMES}
 
 
-def table_lines(metrics: dict[str, Any]) -> list[str]:
-    """The figures as a Markdown table."""
-    columns = {
-        "accuracy": "accuracy %",
-        "top5_accuracy": "top-5 %",
-        "macro_f1": "macro F1",
-        "cross_entropy": "cross-entropy",
-        "calibration_error": "calibration error %",
-    }
-    lines = ["| | " + " | ".join(columns.values()) + " |", "| --- |" + " ---: |" * len(columns)]
-    for attribute in ATTRIBUTES:
-        figures = metrics["attributes"][attribute.name]
-        cells = [
-            f"{figures[key]:.3f}" if "%" not in title else f"{100 * figures[key]:.1f}" for key, title in columns.items()
-        ]
-        lines.append(f"| {attribute.title} | " + " | ".join(cells) + " |")
-    lines.append(
-        f"\n{metrics['split']} split, {metrics['rows']:,} photographs; "
-        f"the four cross-entropies together {metrics['cross_entropy_sum']:.3f}"
-    )
-    return lines
+class VersionOf:
+    """The sharp photographs of `products`, each as `make` leaves it."""
+
+    def __init__(self, sharp: SharpPhotographs, products: Sequence[int], make: Version | None = None):
+        self.sharp, self.products, self.make = sharp, products, make
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    def __getitem__(self, index: int) -> Any:
+        product = self.products[index]
+        photograph = self.sharp[product]
+        return photograph if self.make is None else self.make(photograph, product)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,16 +177,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT, help="directory; the embedded default")
     parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST)
+    parser.add_argument(
+        "--sharp",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER_OR_ZIP",
+        help="also measure on the sharp photographs of the split's products: images/ID.jpg, the first path first",
+    )
     parser.add_argument("--output", type=Path, help="where to write the figures; metrics.json in the checkpoint")
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare photographs")
     options = parser.parse_args(arguments)
     try:
-        metrics = evaluate_checkpoint(options.checkpoint, options.data, options.split, options.workers)
-    except (CheckpointError, DataError) as error:
+        sharp = SharpPhotographs(options.sharp) if options.sharp else None
+        metrics = Evaluation(options.checkpoint, options.data, options.split, options.workers).run(sharp)
+    except (CheckpointError, DataError, OSError, zipfile.BadZipFile) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    print("\n".join(table_lines(metrics)))
-    if metrics["rows_left_out_as_trained_on"]:
-        print(f"left out, trained on: {metrics['rows_left_out_as_trained_on']}")
+    print(markdown(metrics))
     write_json(options.output or options.checkpoint / METRICS, metrics)
     return 0

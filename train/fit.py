@@ -38,7 +38,8 @@ from train.dataset import (
     read_table,
     rows_of_split,
 )
-from train.evaluate import TRAINED_ON, measure
+from train.evaluate import TRAINED_ON, measure, predict_probabilities
+from train.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FitConfig:
     backbone: str = "efficientnet_lite0"
     weights: str = IMAGENET  # imagenet, none or a local file
     image_size: tuple[int, int] = (128, 96)  # height, width
-    epochs: int = 8
+    epochs: int = 7
     batch_size: int = 64
     learning_rate: float = 1.5e-3  # at its peak
     weight_decay: float = 0.02
@@ -141,7 +142,8 @@ class Training:
         return loss.item()
 
     def validate(self) -> dict[str, Any]:
-        return measure(self.model, self.validation_loader, self.validation_targets)
+        probabilities = predict_probabilities(self.model, self.validation_loader)
+        return measure(probabilities, self.validation_targets, bootstrap=False)
 
     def save_best(self, metrics: dict[str, Any]) -> None:
         """Write the checkpoint directory, in half precision, which changes no figure at the digits we show."""
@@ -258,6 +260,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
 
 def main(arguments: list[str] | None = None) -> int:
     config, resume = parse_arguments(arguments)
+    keep_freed_memory()
     try:
         entry = fit(config, resume)
     except (DataError, WeightsError) as error:

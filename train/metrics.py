@@ -2,27 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from sklearn.metrics import f1_score
 
 BINS = 15
+RESAMPLES = 1000
+PERCENTILES = (2.5, 97.5)  # of the resamples: a 95 % interval
 
 
-def attribute_metrics(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """probabilities (N, classes), targets (N,) class indices; -1 marks a label the network does not know.
+@dataclass(frozen=True)
+class Answers:
+    """What the figures need to know of each of N photographs."""
 
-    Such a row counts as wrong, with a probability of 0 for its label.
-    """
-    predicted = probabilities.argmax(axis=1)
-    ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
-    of_target = np.where(targets >= 0, probabilities[np.arange(len(targets)), targets], 0)
+    target: np.ndarray  # (N,) class index; -1 for a label that the network does not know, which no answer matches
+    predicted: np.ndarray  # (N,) class index
+    confidence: np.ndarray  # (N,) probability of the predicted class
+    in_top5: np.ndarray  # (N,) bool
+    loss: np.ndarray  # (N,) -log of the target's probability; an unknown label has the smallest float32 for one
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, targets: np.ndarray) -> Answers:
+        """probabilities (N, classes), targets (N,)."""
+        top5 = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        of_target = np.where(targets >= 0, probabilities[np.arange(len(targets)), targets], 0)
+        loss = -np.log(np.maximum(of_target, np.finfo(np.float32).tiny))
+        in_top5 = (top5 == targets[:, None]).any(axis=1)
+        return cls(targets, top5[:, 0], probabilities.max(axis=1), in_top5, loss)
+
+    def __getitem__(self, rows: np.ndarray) -> Answers:
+        return Answers(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def figures(answers: Answers) -> dict[str, float]:
+    """Balanced accuracy is the mean over the classes among the labels, macro F1 over those among labels or answers."""
+    correct = answers.predicted == answers.target
+    classes = 1 + max(answers.predicted.max(), answers.target.max())
+    labelled = np.bincount(answers.target + 1, minlength=classes + 1)  # position 0 counts the unknown labels
+    answered = np.bincount(answers.predicted + 1, minlength=classes + 1)
+    right = np.bincount(answers.target + 1, correct, minlength=classes + 1)
+    f1 = 2 * right / np.maximum(labelled + answered, 1)
     return {
-        "accuracy": float((predicted == targets).mean()),
-        "top5_accuracy": float((ranked == targets[:, None]).any(axis=1).mean()),
-        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
-        "cross_entropy": float(-np.log(np.maximum(of_target, np.finfo(np.float32).tiny)).mean()),
-        "calibration_error": expected_calibration_error(probabilities.max(axis=1), predicted == targets),
+        "accuracy": float(correct.mean()),
+        "top5_accuracy": float(answers.in_top5.mean()),
+        "balanced_accuracy": float((right[labelled > 0] / labelled[labelled > 0]).mean()),
+        "macro_f1": float(f1[labelled + answered > 0].mean()),
+        "cross_entropy": float(answers.loss.mean()),
+        "calibration_error": expected_calibration_error(answers.confidence, correct),
     }
+
+
+def intervals(answers: Answers, resamples: int = RESAMPLES) -> dict[str, list[float]]:
+    """95 % bootstrap interval of each figure (Efron 1979): percentiles over photographs drawn with replacement.
+
+    Drawn within each class, so that every class stays in the macro averages: without that, rare classes would drop out
+    of most draws and the interval would lie beside the figure.
+    """
+    random = np.random.default_rng(0)
+    by_class = np.argsort(answers.target, kind="stable")
+    _, first, size = np.unique(answers.target[by_class], return_index=True, return_counts=True)
+    first, size = np.repeat(first, size), np.repeat(size, size)
+    drawn = [
+        figures(answers[by_class[first + (random.random(len(answers)) * size).astype(int)]]) for _ in range(resamples)
+    ]
+    return {name: np.percentile([d[name] for d in drawn], PERCENTILES).tolist() for name in drawn[0]}
 
 
 def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:

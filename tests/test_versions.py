@@ -1,0 +1,119 @@
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.duplicates import THUMBNAIL
+from fashion_model import FashionClassifier
+from fashion_model.attributes import NAMES
+from fashion_model.images import open_image
+from tests.conftest import ROOT
+from train.__main__ import main
+from train.versions import COPIES, DISTURBANCES, SharpPhotographs, on_color, product_mask
+
+EXAMPLES = {int(path.stem): open_image(path) for path in (ROOT / "fashion_model" / "examples").glob("*.jpg")}
+BAG, SHOE = EXAMPLES[2650], EXAMPLES[2498]
+
+
+def pixels(image):
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("name", [*COPIES, *DISTURBANCES])
+def test_a_version_is_another_photograph_the_same_each_time(name):
+    make = COPIES[name] if name in COPIES else DISTURBANCES[name][0]
+    before = BAG.tobytes()
+    version = make(BAG, 2650)
+    assert version.mode == "RGB"
+    assert version.tobytes() == make(BAG, 2650).tobytes() != before
+    assert BAG.tobytes() == before
+    expected = {"shrunk": THUMBNAIL, "cropped": (324, 432)}.get(name, BAG.size)
+    assert version.size == expected
+
+
+def test_the_mask_holds_the_product_and_not_the_white_around_it():
+    mask = product_mask(BAG)
+    assert mask.shape == (480, 360)
+    assert mask[300, 180]  # leather
+    assert not mask[5, 5]
+    assert not mask[470, 350]
+    assert 0.2 < mask.mean() < 0.6
+
+
+def test_a_photograph_without_a_white_background_has_no_mask():
+    gray = Image.blend(BAG, Image.new("RGB", BAG.size, (120, 120, 120)), 0.5)
+    assert product_mask(gray) is None
+    assert product_mask(Image.new("RGB", (30, 40), "white")) is None
+    with pytest.raises(ValueError, match="no plain white background"):
+        on_color(gray, 1)
+
+
+def test_a_new_background_leaves_the_product_alone():
+    version, mask = pixels(on_color(BAG, 2650)), product_mask(BAG)
+    assert (version[mask] == pixels(BAG)[mask]).all()
+    assert len(np.unique(version[~mask], axis=0)) == 1
+
+
+def test_darker_and_warmer_change_light_and_not_shape():
+    assert pixels(DISTURBANCES["darker"][0](BAG, 1))[0, 0].tolist() == pytest.approx([191] * 3, abs=1)
+    red, green, blue = pixels(DISTURBANCES["warmer"][0](Image.new("RGB", (1, 1), (100, 100, 100)), 1))[0, 0]
+    assert red > green > blue
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A zip with a squashed bag and a folder with a bag and a shoe."""
+    folder = tmp_path / "folder"
+    (folder / "images").mkdir(parents=True)
+    for product in (2650, 2498):
+        shutil.copyfile(ROOT / "fashion_model" / "examples" / f"{product}.jpg", folder / "images" / f"{product}.jpg")
+    BAG.resize((224, 224)).save(tmp_path / "bag.jpg", quality=95)
+    with zipfile.ZipFile(tmp_path / "squashed.zip", "w") as file:
+        file.write(tmp_path / "bag.jpg", "images/2650.jpg")
+    return tmp_path / "squashed.zip", folder
+
+
+def test_sharp_photographs_come_from_the_first_path_and_get_their_shape_back(sources):
+    sharp = SharpPhotographs(sources)
+    assert 2650 in sharp
+    assert 2498 in sharp
+    assert 1 not in sharp
+    assert sharp[2650].size == (168, 224)
+    assert np.abs(pixels(sharp[2650]) - pixels(BAG.resize((168, 224)))).mean() < 4
+    assert SharpPhotographs(sources[::-1])[2650].size == (360, 480)
+
+
+def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained, cleaned, tmp_path, capsys):
+    """The tests' products have no sharp photographs, so their own stand in, enlarged: the arithmetic counts."""
+    images = tmp_path / "sharp" / "images"
+    images.mkdir(parents=True)
+    table = [line.split(",") for line in (cleaned / "cleaned_styles.csv").read_text().splitlines()[1:]]
+    products = [row[0] for row in table if row[-1] == "test"][:5]
+    for product in products:
+        open_image(cleaned / "images" / f"{product}.jpg").resize((180, 240)).save(images / f"{product}.jpg", quality=95)
+    arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(cleaned), "--output", str(tmp_path / "m.json")]
+    assert main([*arguments, "--sharp", str(tmp_path / "sharp")]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert (metrics["rows"], metrics["sharp"]["rows"]) == (8, 5)
+    assert set(metrics["sharp"]["agreement"]) == {"thumbnail", *COPIES, "all"}
+    assert set(metrics["sharp"]["disturbances"]) == set(DISTURBANCES)
+    classifier = FashionClassifier.from_pretrained(trained)
+    sharp = classifier.predict([images / f"{p}.jpg" for p in products])
+    small = classifier.predict([cleaned / "images" / f"{p}.jpg" for p in products])
+    for name in NAMES:
+        same = np.mean([a[name].label == b[name].label for a, b in zip(sharp, small, strict=True)])
+        assert metrics["sharp"]["agreement"]["thumbnail"][name] == same
+        assert metrics["sharp"]["agreement"]["all"][name] <= same
+    assert "same answer as to the sharp photograph" in printed
+    assert "rotated by 7° (5)" in printed
+
+
+def test_sharp_photographs_of_other_products_are_no_measurement(trained, cleaned, sources, tmp_path, capsys):
+    arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(cleaned), "--output", str(tmp_path / "m.json")]
+    assert main([*arguments, "--sharp", str(sources[1])]) == 2
+    assert "none of the products" in capsys.readouterr().err
+    assert main([*arguments, "--sharp", str(tmp_path / "missing.zip")]) == 2

@@ -1,0 +1,25 @@
+"""Keep freed memory in the process: training on the CPU allocates the same large tensors again in every step."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# From malloc.h of glibc: https://man7.org/linux/man-pages/man3/mallopt.3.html
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+LARGEST_INT = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc not to hand freed memory back to the system, which then has to clear it for the next step.
+
+    Twice as fast for EfficientNet-Lite0 at 128×96 in batches of 64 on two cores (81 instead of 41 images a second).
+    Returns False where the C library is another one and nothing was changed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    return all(
+        mallopt(option, value) == 1
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST_INT), (M_TOP_PAD, 256 * 2**20))
+    )

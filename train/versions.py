@@ -1,0 +1,132 @@
+"""Versions of one picture: the sharp photograph of a product, and what happens to photographs on their way here.
+
+A person uploads a sharp photograph, a screenshot, a messenger's copy. An answer may not hang on which of them it was.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+from scipy import ndimage
+
+from data_prep.duplicates import THUMBNAIL
+from fashion_model.images import open_image
+from fashion_model.transforms import jpeg
+
+SHAPE = 3 / 4  # width / height of the catalogue's photographs
+WHITE = 240  # of 255: no channel of the background is darker
+
+Version = Callable[[Image.Image, int], Image.Image]  # photograph, product id → photograph
+
+
+class SharpPhotographs:
+    """The sharp photographs in `paths`, by product id: folders or zips that hold images/<id>.jpg.
+
+    Where several have one product, the first path wins. A square picture was squashed and gets its shape back.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        self._files: dict[int, Path | zipfile.Path] = {}
+        for path in paths:
+            top = path if path.is_dir() else zipfile.Path(path)
+            for file in (top / "images").iterdir():
+                if file.name.endswith(".jpg"):
+                    self._files.setdefault(int(file.name.removesuffix(".jpg")), file)
+
+    def __contains__(self, product: int) -> bool:
+        return product in self._files
+
+    def __getitem__(self, product: int) -> Image.Image:
+        photograph = open_image(self._files[product].read_bytes())
+        if photograph.width != photograph.height:
+            return photograph
+        return photograph.resize((round(photograph.height * SHAPE), photograph.height), Image.Resampling.LANCZOS)
+
+
+def shrunk(photograph: Image.Image, product: int) -> Image.Image:
+    """60×80 pixels, as the catalogue's thumbnails, but not compressed."""
+    return photograph.resize(THUMBNAIL, Image.Resampling.LANCZOS)
+
+
+def compressed(photograph: Image.Image, product: int) -> Image.Image:
+    return jpeg(photograph, 30)
+
+
+def rotated(photograph: Image.Image, product: int) -> Image.Image:
+    """By 7°, to the left or to the right."""
+    angle = 7 if product % 2 else -7
+    return photograph.rotate(angle, Image.Resampling.BICUBIC, fillcolor="white")
+
+
+def cropped(photograph: Image.Image, product: int) -> Image.Image:
+    """A tenth of the width and of the height is cut off, half of it on each side."""
+    x, y = round(photograph.width * 0.05), round(photograph.height * 0.05)
+    return photograph.crop((x, y, photograph.width - x, photograph.height - y))
+
+
+def darker(photograph: Image.Image, product: int) -> Image.Image:
+    return ImageEnhance.Brightness(photograph).enhance(0.75)
+
+
+def warmer(photograph: Image.Image, product: int) -> Image.Image:
+    """White as under a warm lamp: red +5 %, blue −15 %."""
+    gains = np.array([1.05, 1.0, 0.85])
+    return Image.fromarray(np.clip(np.asarray(photograph) * gains, 0, 255).astype(np.uint8))
+
+
+def product_mask(photograph: Image.Image) -> np.ndarray | None:
+    """(H, W) bool, True on the product; None where no plain white background surrounds it.
+
+    Background is the white that is connected with the border; it must make up nine tenths of the border's pixels, and
+    the product between 5 and 90 % of the picture.
+    """
+    white = np.asarray(photograph).min(axis=2) >= WHITE
+    regions, _ = ndimage.label(white)
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    background = np.isin(regions, np.unique(border[border > 0]))
+    share = 1 - background.mean()
+    return ~background if (border > 0).mean() >= 0.9 and 0.05 <= share <= 0.9 else None
+
+
+def on_background(photograph: Image.Image, background: Image.Image) -> Image.Image:
+    """ValueError where the product cannot be told from its background."""
+    mask = product_mask(photograph)
+    if mask is None:
+        raise ValueError("the photograph has no plain white background")
+    soft = Image.fromarray(mask).convert("L").resize(photograph.size)
+    return Image.composite(photograph, background.resize(photograph.size), soft)
+
+
+def on_color(photograph: Image.Image, product: int) -> Image.Image:
+    """A plain color of its own for each product."""
+    color = tuple(int(c) for c in np.random.default_rng(product).integers(40, 216, 3))
+    return on_background(photograph, Image.new("RGB", photograph.size, color))
+
+
+def on_clutter(photograph: Image.Image, product: int) -> Image.Image:
+    """Forty rectangles of random place, size and color, softened, as an untidy room would be out of focus."""
+    random = np.random.default_rng(product)
+    pixels = np.full((photograph.height, photograph.width, 3), random.integers(60, 200, 3), dtype=np.uint8)
+    for x, y, width, height in random.random((40, 4)):
+        left, top = int(x * photograph.width), int(y * photograph.height)
+        right, bottom = left + int(width * photograph.width / 3) + 1, top + int(height * photograph.height / 3) + 1
+        pixels[top:bottom, left:right] = random.integers(0, 256, 3)
+    blurred = ndimage.gaussian_filter(pixels, (photograph.height / 120, photograph.height / 120, 0))
+    return on_background(photograph, Image.fromarray(blurred))
+
+
+# The same answer is expected from each of these as from the sharp photograph itself.
+COPIES: dict[str, Version] = {"shrunk": shrunk, "jpeg30": compressed}
+# From these, the right answer. The second value says whether the product has to be told from a white background.
+DISTURBANCES: dict[str, tuple[Version, bool]] = {
+    "rotated": (rotated, False),
+    "cropped": (cropped, False),
+    "darker": (darker, False),
+    "warmer": (warmer, False),
+    "on_color": (on_color, True),
+    "on_clutter": (on_clutter, True),
+}
