@@ -9,6 +9,7 @@ on the Hub; unset, the embedded default.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
-from fashion_model import FashionClassifier, ImageError, Prediction
+from fashion_model import CheckpointError, FashionClassifier, ImageError, Prediction
 from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
 from fashion_model.classifier import batches
 
@@ -34,8 +35,8 @@ def received_file(photo: dict[str, Any] | None) -> Path:
     """The uploaded file. Only gradio's upload folder is read: a client can send any path it likes."""
     if not photo:
         raise gr.Error("Please choose a photograph first.", print_exception=False)
-    path = photo.get("path")
-    if not path or not is_in_or_equal(path, get_upload_folder()):
+    path = photo.get("path") if isinstance(photo, dict) else None
+    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
         raise gr.Error("The photograph has to be uploaded.", print_exception=False)
     return Path(path)
 
@@ -55,6 +56,11 @@ def analyse(
     return prediction, overlays[attribute]
 
 
+def load_classifier() -> FashionClassifier:
+    """What FASHION_MODEL names, or the embedded default. CheckpointError if it cannot be had."""
+    return FashionClassifier.from_pretrained(os.environ.get("FASHION_MODEL") or None)
+
+
 def build_demo(classifier: FashionClassifier) -> gr.Blocks:
     """The page around `classifier`, ready to launch."""
 
@@ -62,7 +68,7 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
         """Color, product type, season of use and target gender of the product, and where the network looked."""
         prediction, overlay = analyse(classifier, photo, attribute)
         labels = [dict(prediction[name].top(len(prediction[name].labels))) for name in NAMES]
-        return (*labels, overlay)
+        return *labels[:4], overlay, *labels[4:]  # clients rely on the places of the first five
 
     def explain(photo: dict[str, Any] | None, attribute: str) -> Any:
         """Another attribute was chosen; without a photograph there is nothing to show yet."""
@@ -112,7 +118,7 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
             elem_id="checkpoint",
         )
 
-        outputs = [*labels, overlay]
+        outputs = [*labels[:4], overlay, *labels[4:]]
         # preprocess=False: gradio would open the file itself, and fail before our messages.
         button.click(fn=predict, inputs=[photo, attribute], outputs=outputs, preprocess=False, api_name="predict")
         for trigger in (photo.upload, examples.load_input_event.then):
@@ -137,7 +143,10 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
 
 
 def main() -> None:
-    classifier = FashionClassifier.from_pretrained(os.environ.get("FASHION_MODEL") or None)
+    try:
+        classifier = load_classifier()
+    except CheckpointError as error:
+        sys.exit(f"app: {error}")
     build_demo(classifier).launch(**LAUNCH)
 
 

@@ -1,6 +1,6 @@
 """Draw how many products each class has, one bar chart an attribute.
 
-    python -m data_prep.class_distribution --data data/ --output data/figures/
+    python -m data_prep.class_distribution [--data data/] [--output data/figures/]
 
 Writes color.png, product_type.png, season.png and gender.png, in seconds.
 """
@@ -42,7 +42,7 @@ def draw(table: pd.DataFrame, attribute: Attribute) -> Figure:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.class_distribution", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="what data_prep.clean_data wrote; data/")
     parser.add_argument("--output", type=Path, help="folder for the charts; DATA/figures")
     options = parser.parse_args(arguments)
     path = options.data / "cleaned_styles.csv"

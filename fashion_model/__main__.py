@@ -12,48 +12,43 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import CheckpointError
-from fashion_model.classifier import BATCH_SIZE, FashionClassifier, Prediction, batches
-from fashion_model.images import ImageError, find_images, open_image
+from fashion_model.classifier import FashionClassifier, Prediction
+from fashion_model.images import ImageError, find_images
 
 FIELDS = ("file", *(field for name in NAMES for field in (name, f"{name}_confidence")), "error")
 
 
 def rows(classifier: FashionClassifier, files: list[Path], heatmaps: Path | None = None) -> Iterator[dict[str, str]]:
     """One row a file, in order. A file that is no photograph becomes a row with its error."""
-    names = unique_names(files)
-    progress = tqdm(total=len(files), unit="image", disable=None)
-    for batch in batches(zip(files, names, strict=True), BATCH_SIZE):
-        opened = [_open(path) for path, _ in batch]
-        photographs = [result for result in opened if isinstance(result, Image.Image)]
-        results = iter(analyse(classifier, photographs, with_overlays=heatmaps is not None))
-        for (path, name), result in zip(batch, opened, strict=True):
-            row = dict.fromkeys(FIELDS, "") | {"file": str(path)}
-            if isinstance(result, ImageError):
-                row["error"] = str(result)
-            else:
-                prediction, overlays = next(results)
-                for attribute in NAMES:
-                    row[attribute] = prediction[attribute].label
-                    row[f"{attribute}_confidence"] = f"{prediction[attribute].confidence:.4f}"
-                for attribute, image in overlays.items():
-                    image.save(heatmaps / f"{name}.{attribute}.png")
-            yield row
-        progress.update(len(batch))
-    progress.close()
+    results = classifier.stream(files) if heatmaps is None else write_overlays(classifier, files, heatmaps)
+    for path, result in tqdm(results, total=len(files), unit="image", disable=None):
+        row = dict.fromkeys(FIELDS, "") | {"file": str(path)}
+        if isinstance(result, ImageError):
+            row["error"] = str(result)
+        else:
+            for attribute in NAMES:
+                row[attribute] = result[attribute].label
+                row[f"{attribute}_confidence"] = f"{result[attribute].confidence:.4f}"
+        yield row
 
 
-def analyse(
-    classifier: FashionClassifier, photographs: list[Image.Image], with_overlays: bool
-) -> list[tuple[Prediction, dict[str, Image.Image]]]:
-    """Predictions in batches, or one by one with the overlays of all attributes: the backbone runs once either way."""
-    if with_overlays:
-        return [classifier.predict_and_explain(photograph) for photograph in photographs]
-    return [(prediction, {}) for prediction in classifier.predict(photographs)]
+def write_overlays(
+    classifier: FashionClassifier, files: list[Path], folder: Path
+) -> Iterator[tuple[Path, Prediction | ImageError]]:
+    """As `FashionClassifier.stream`, and writes NAME.ATTRIBUTE.png for each photograph and attribute on the way."""
+    for path, name in zip(files, unique_names(files), strict=True):
+        try:
+            prediction, overlays = classifier.predict_and_explain(path)
+        except ImageError as error:
+            yield path, error
+            continue
+        for attribute, image in overlays.items():
+            image.save(folder / f"{name}.{attribute}.png")
+        yield path, prediction
 
 
 def unique_names(files: list[Path]) -> list[str]:
@@ -70,13 +65,6 @@ def unique_names(files: list[Path]) -> list[str]:
     return names
 
 
-def _open(path: Path) -> Image.Image | ImageError:
-    try:
-        return open_image(path)
-    except ImageError as error:
-        return error
-
-
 def predict(options: argparse.Namespace) -> int:
     files = list(find_images(options.paths))
     if not files:
@@ -87,13 +75,22 @@ def predict(options: argparse.Namespace) -> int:
     except CheckpointError as error:
         print(f"predict: {error}", file=sys.stderr)
         return 2
-    for folder in filter(None, [options.heatmaps, options.output and options.output.parent]):
-        folder.mkdir(parents=True, exist_ok=True)
-    destination = options.output.open("w", newline="", encoding="utf-8") if options.output else nullcontext(sys.stdout)
-    with destination as file:
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows(classifier, files, options.heatmaps))
+    try:
+        for folder in filter(None, [options.heatmaps, options.output and options.output.parent]):
+            folder.mkdir(parents=True, exist_ok=True)
+        # A file name need not be valid text: what is not is written with backslashes.
+        sys.stdout.reconfigure(errors="backslashreplace")
+        with (
+            options.output.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+            if options.output
+            else nullcontext(sys.stdout)
+        ) as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows(classifier, files, options.heatmaps))
+    except OSError as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

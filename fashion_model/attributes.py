@@ -47,11 +47,6 @@ class LabelEncoders:
     def num_classes(self) -> dict[str, int]:
         return {name: len(labels) for name, labels in self.labels.items()}
 
-    def encode(self, name: str, values: Iterable[str]) -> list[int]:
-        """Class indices of `values`; KeyError for a label that the encoders do not know."""
-        index = {label: i for i, label in enumerate(self.labels[name])}
-        return [index[value] for value in values]
-
     def save(self, path: Path) -> None:
         document = {a.column: {str(i): label for i, label in enumerate(self.labels[a.name])} for a in ATTRIBUTES}
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ class Backbone:
     mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
     std: tuple[float, float, float]
     fetch_imagenet: Callable[[], Mapping[str, torch.Tensor]]
-    bf16_pays_on_cpu: bool  # dense convolutions gain from AMX, depthwise ones lose
+    bf16_pays_on_cpu: bool  # dense convolutions gain, depthwise ones lose
 
 
 def _lite0_imagenet() -> Mapping[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from httpx2 import HTTPError
 from huggingface_hub import load_torch_model, save_torch_state_dict, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
@@ -51,6 +52,8 @@ def save_checkpoint(
     for stale in [*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX]:
         stale.unlink(missing_ok=True)
     save_torch_state_dict(state, directory, max_shard_size=max_shard_size)
+    for file in directory.glob("model*.safetensors"):
+        file.chmod(0o644)  # safetensors writes them for the owner alone, but another user may serve them
     write_json(directory / CONFIG, model.config.to_dict())
     encoders.save(directory / ENCODERS)
 
@@ -80,7 +83,7 @@ def load_checkpoint(
         )
     except HFValidationError as error:
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise CheckpointError(f"{name} cannot be loaded from the Hub: {error}") from error
     return read_checkpoint(Path(directory), name)
 
@@ -100,6 +103,8 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
         load_torch_model(model, directory, strict=True, safe=True)
     except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
     return Checkpoint(model.eval(), encoders, name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,7 +14,7 @@ from PIL import Image
 from fashion_model.attributes import NAMES, attribute_named
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
 from fashion_model.explain import grad_cam, heat_image, overlay
-from fashion_model.images import open_image
+from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import eval_transform
 
 Photograph = str | os.PathLike[str] | bytes | Image.Image
@@ -44,13 +44,17 @@ class AttributePrediction:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    color: AttributePrediction
-    product_type: AttributePrediction
-    season: AttributePrediction
-    gender: AttributePrediction
+    """What the network says of one photograph: `prediction.color`, or `prediction["color"]`, for each attribute."""
+
+    answers: Mapping[str, AttributePrediction]
 
     def __getitem__(self, attribute: str) -> AttributePrediction:
-        return getattr(self, attribute_named(attribute).name)
+        return self.answers[attribute_named(attribute).name]
+
+    def __getattr__(self, attribute: str) -> AttributePrediction:
+        if attribute in NAMES:
+            return self.answers[attribute]
+        raise AttributeError(attribute)
 
 
 class FashionClassifier:
@@ -83,11 +87,31 @@ class FashionClassifier:
         return cls(checkpoint, device)
 
     def predict(self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE) -> list[Prediction]:
-        """One prediction an image, in order; a path, bytes or PIL image each. ImageError if one cannot be read."""
-        predictions: list[Prediction] = []
-        for batch in batches(images, batch_size):
-            predictions += self._predictions(self._feature_map(batch))
+        """One prediction an image, in order; a path, bytes or PIL image each.
+
+        ImageError if one cannot be read; for a path it begins with the path.
+        """
+        predictions = []
+        for image, result in self.stream(images, batch_size):
+            if isinstance(result, ImageError):
+                raise result if isinstance(image, bytes | Image.Image) else ImageError(f"{image}: {result}") from result
+            predictions.append(result)
         return predictions
+
+    def stream(
+        self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE
+    ) -> Iterator[tuple[Photograph, Prediction | ImageError]]:
+        """Each image with its prediction, or with what is wrong with it, in order and in batches.
+
+        One decoded photograph is held at a time, however many there are.
+        """
+        if isinstance(images, str | os.PathLike | bytes | Image.Image):
+            raise TypeError("a list of images is expected, not a single one")
+        for batch in batches(images, batch_size):
+            inputs = [self._input(image) for image in batch]
+            good = [x for x in inputs if isinstance(x, torch.Tensor)]
+            predictions = iter(self._predictions(self._feature_map(good)) if good else [])
+            yield from zip(batch, [x if isinstance(x, ImageError) else next(predictions) for x in inputs], strict=True)
 
     def explain(self, image: Photograph, attribute: str, label: str | None = None) -> Image.Image:
         """The photograph with the Grad-CAM map for `label` of `attribute` laid over it, in the photograph's size.
@@ -107,8 +131,10 @@ class FashionClassifier:
         """
         targets = [(name, self._index_of(name, (labels or {}).get(name))) for name in attributes]
         photograph = open_image(image)
-        feature_map = self._feature_map([photograph])
+        feature_map = self._feature_map([self._transform(photograph)])
         prediction = self._predictions(feature_map)[0]
+        if not targets:
+            return prediction, {}
         chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
         heats = grad_cam(self._model, feature_map.expand(len(chosen), -1, -1, -1), chosen)
         frame = self.config.image_size
@@ -117,9 +143,16 @@ class FashionClassifier:
             for (name, _), heat in zip(chosen, heats, strict=True)
         }
 
+    def _input(self, image: Photograph) -> torch.Tensor | ImageError:
+        """(3, H, W)."""
+        try:
+            return self._transform(open_image(image))
+        except ImageError as error:
+            return error
+
     @torch.no_grad()
-    def _feature_map(self, images: list[Photograph]) -> torch.Tensor:
-        images = torch.stack([self._transform(open_image(image)) for image in images])  # (B, 3, H, W)
+    def _feature_map(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+        images = torch.stack(inputs)  # (B, 3, H, W)
         return self._model.features(images.to(self._device, memory_format=torch.channels_last))
 
     @torch.no_grad()
@@ -127,7 +160,7 @@ class FashionClassifier:
         probabilities = self._model.calibrate(self._model.classify(feature_map))
         arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
         return [
-            Prediction(**{n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES})
+            Prediction({n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES})
             for i in range(len(feature_map))
         ]
 

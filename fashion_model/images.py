@@ -5,15 +5,31 @@ from __future__ import annotations
 import io
 import os
 import struct
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 64_000_000  # more than any phone takes by default; 192 MB once decoded
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+MAX_SIDE = 30_000  # pixels; what is shown again has to fit into a JPEG
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")  # Pillow's others start programs or are rare
+# What may be a photograph in a folder. HEIC cannot be read, and is told so instead of being passed over.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+    | {".heic", ".heif"}
+)
+
+ORIENTATION = 0x0112  # EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # What Pillow's decoders raise on damaged files (https://github.com/python-pillow/Pillow/issues/3863).
 _DECODER_ERRORS = (
@@ -22,12 +38,11 @@ _DECODER_ERRORS = (
     ValueError,
     EOFError,
     struct.error,
-    IndexError,
-    KeyError,
+    LookupError,
     TypeError,
-    OverflowError,
+    AttributeError,
+    ArithmeticError,
     MemoryError,
-    ZeroDivisionError,
 )
 
 
@@ -38,33 +53,15 @@ class ImageError(ValueError):
 def open_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Image:
     """The upright RGB photograph in `source` (a path, the bytes of a file, or a PIL image, which stays untouched).
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit and floating-point grays are scaled to 8 bit,
-    and of an animation the first frame is taken. Raises ImageError for everything else.
+    EXIF orientation is applied, transparency is laid on white, grays of more than 8 bit are scaled to 8 bit, and of an
+    animation the first frame is taken. Raises ImageError for everything else.
     """
     if isinstance(source, Image.Image):
-        return _to_upright_rgb(source)
-    if isinstance(source, bytes):
-        data = source
-    else:
-        try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise ImageError(f"The file cannot be read: {error.strerror or error}.") from error
+        return _guarded(lambda: _to_upright_rgb(source))
+    data = source if isinstance(source, bytes) else _read(source)
     if not data:
         raise ImageError("The file is empty.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
-            with Image.open(io.BytesIO(data)) as image:
-                return _to_upright_rgb(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError("The file is not an image in a format that can be read.") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(_too_large()) from error
-    except _DECODER_ERRORS as error:
-        raise ImageError("The image is damaged or cut off.") from error
+    return _guarded(lambda: _to_upright_rgb(Image.open(io.BytesIO(data), formats=FORMATS)))
 
 
 def find_images(paths: list[str | os.PathLike[str]]) -> Iterator[Path]:
@@ -76,36 +73,79 @@ def find_images(paths: list[str | os.PathLike[str]]) -> Iterator[Path]:
             yield path
 
 
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"The file cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"The file cannot be read: {error}.") from error
+
+
+def _guarded(decode: Callable[[], Image.Image]) -> Image.Image:
+    try:
+        return decode()
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError("The file is not an image in a format that can be read.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_large()) from error
+    except _DECODER_ERRORS as error:
+        raise ImageError("The image is damaged or cut off.") from error
+
+
 def _to_upright_rgb(image: Image.Image) -> Image.Image:
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError("The image has no pixels.")
     if width * height > MAX_PIXELS:
         raise ImageError(_too_large())
-    if getattr(image, "n_frames", 1) > 1 and image.tell() != 0:
-        image.seek(0)
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith(("I", "F")):
-        return _scaled_gray(upright)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        white = Image.new("RGBA", upright.size, "white")
-        return Image.alpha_composite(white, upright).convert("RGB")
-    return upright.convert("RGB")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"The image is more than {MAX_SIDE:,} pixels wide or high.")
+    upright = _to_rgb(image)
+    orientation = _orientation(image)
+    return upright.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else upright
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Only this tag is read: ImageOps.exif_transpose writes the whole block anew and fails on odd ones."""
+    try:
+        return image.getexif().get(ORIENTATION)
+    except _DECODER_ERRORS:
+        return None  # a damaged block says nothing about the pixels, which stand
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _scaled_gray(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:
-    """Pillow clips grays above 255 instead of scaling them: https://github.com/python-pillow/Pillow/issues/3011."""
+    """Pillow clips grays above 255 instead of scaling them: https://github.com/python-pillow/Pillow/issues/3011.
+
+    Sixteen bits are scaled by their range. Other numbers have none: up to 1 they are shares of white, up to 255 levels,
+    and above that the largest is white.
+    """
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are not numbers.")
-    if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
-        scaled = values / 257
-    elif image.mode == "I":
-        scaled = values
+    brightest = values.max()
+    if image.mode.startswith("I;16") or (image.mode == "I" and 255 < brightest <= 65535):
+        white = 65535.0
+    elif image.mode == "F" and brightest <= 1:
+        white = 1.0
     else:
-        scaled = values * 255 if values.max() <= 1 else values
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8)).convert("RGB")
+        white = max(255.0, brightest)
+    levels = np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        levels[values == transparent] = 255
+    return Image.fromarray(levels).convert("RGB")
 
 
 def _too_large() -> str:

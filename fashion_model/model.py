@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from fashion_model.backbones import backbone_named
 from fashion_model.heads import HEADS
 
 FORMAT_VERSION = 1
+LARGEST_SIDE = 2048  # pixels
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,11 @@ class ModelConfig:
     """What it takes to rebuild the network and its preprocessing; saved as config.json."""
 
     num_classes: Mapping[str, int]  # attribute name → classes
-    backbone: str = "efficientnet_lite0"
+    backbone: str
+    mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
+    std: tuple[float, float, float]
     heads: str = "linear"
     image_size: tuple[int, int] = (128, 96)  # height, width; 3:4 like the catalogue's photographs
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)  # of pixels scaled to [0, 1]
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     dropout: float = 0.2
     temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
     format_version: int = FORMAT_VERSION
@@ -58,22 +60,29 @@ class ModelConfig:
         backbone_named(self.backbone)
         if self.heads not in HEADS:
             raise ValueError(f"names unknown heads {self.heads!r}; there are {', '.join(HEADS)}")
-        for key in ("num_classes", "temperatures"):
+        if not _number(self.dropout) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
+        for key, kind in (("num_classes", int), ("temperatures", float)):
             value = getattr(self, key)
-            if (
-                not isinstance(value, Mapping)
-                or set(value) != set(NAMES)
-                or not all(_positive(v) for v in value.values())
-            ):
+            fits = isinstance(value, Mapping) and set(value) == set(NAMES)
+            if not fits or not all(_number(v, kind) and v > 0 for v in value.values()):
                 raise ValueError(f"{key} must have a positive number for each of {', '.join(NAMES)}; it is {value!r}")
-        for key, length in (("image_size", 2), ("mean", 3), ("std", 3)):
+        for key, length, kind, largest in (
+            ("image_size", 2, int, LARGEST_SIDE),
+            ("mean", 3, float, 1),
+            ("std", 3, float, 1),
+        ):
             value = getattr(self, key)
-            if not isinstance(value, tuple) or len(value) != length or not all(_positive(v) for v in value):
-                raise ValueError(f"{key} must be {length} positive numbers; it is {value!r}")
+            fits = isinstance(value, tuple) and len(value) == length
+            if not fits or not all(_number(v, kind) and 0 < v <= largest for v in value):
+                raise ValueError(f"{key} must be {length} numbers above 0, at most {largest}; it is {value!r}")
 
 
-def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+def _number(value: object, kind: type = float) -> bool:
+    """A finite number, and whole if `kind` is int."""
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+        return False
+    return math.isfinite(value)
 
 
 class MultiTaskClassifier(nn.Module):

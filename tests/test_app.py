@@ -67,6 +67,21 @@ def test_nothing_and_an_unknown_attribute_are_messages_to_the_client(client):
         client.predict(handle_file(EXAMPLE), "price", api_name="/predict")
 
 
+@pytest.mark.parametrize("payload", ["photo.jpg", ["photo.jpg"], {"path": 7}, {"url": "data:image/jpeg;base64,AAAA"}])
+def test_a_payload_of_another_shape_is_a_message_too(classifier, payload):
+    with pytest.raises(gr.Error, match="has to be uploaded"):
+        app.analyse(classifier, payload, "color")
+
+
+def test_fashion_model_names_the_checkpoint_to_serve(trained, monkeypatch, tmp_path):
+    assert app.load_classifier().name == "embedded default"
+    monkeypatch.setenv("FASHION_MODEL", str(trained))
+    assert app.load_classifier().name == trained.name
+    monkeypatch.setenv("FASHION_MODEL", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"config\.json is missing"):
+        app.main()
+
+
 def test_a_path_on_the_server_is_not_opened(client, tmp_path):
     secret = shutil.copyfile(EXAMPLE, tmp_path / "secret.jpg")
     with pytest.raises(AppError, match="has to be uploaded"):

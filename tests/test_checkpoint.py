@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -81,6 +82,7 @@ def change_weights(saved, change):
         (lambda tensors: tensors.pop("heads.linear.season.bias"), "heads.linear.season.bias"),
         (lambda tensors: tensors.update(surprise=torch.zeros(1)), "surprise"),
         (lambda tensors: tensors.update({"heads.linear.season.bias": torch.zeros(9)}), "heads.linear.season.bias"),
+        (lambda tensors: tensors["heads.linear.season.bias"].fill_(float("nan")), "not numbers"),
     ],
 )
 def test_a_missing_unexpected_or_misshapen_tensor_is_named(saved, change, message):
@@ -114,6 +116,22 @@ def test_a_pickle_is_never_opened(saved):
     torch.save({}, saved / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(("source", "revision"), [("user/repo", None), ("user/repo", "main"), ("user/repo@main", None)])
+def test_a_repository_loads_from_the_cache_without_a_network(saved, tmp_path, tiny_model, source, revision):
+    """The cache's layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache."""
+    folder, commit = tmp_path / "cache" / "models--user--repo", "a" * 40
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    shutil.copytree(saved, folder / "snapshots" / commit)
+    loaded = load_checkpoint(source, revision=revision, cache_dir=tmp_path / "cache")
+    assert loaded.name in ("user/repo", "user/repo@main")
+    assert torch.equal(logits(loaded.model), logits(tiny_model))
+
+
+def test_weights_can_be_read_by_the_user_who_serves_them(saved):
+    assert (saved / "model.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_repository_that_cannot_be_reached_and_a_name_that_is_none_are_errors():

@@ -53,8 +53,30 @@ def test_a_batch_size_below_one_and_an_unreadable_file_are_errors(classifier, tm
     with pytest.raises(ValueError, match="batch size"):
         classifier.predict(PATHS, batch_size=0)
     (tmp_path / "bad.jpg").write_bytes(b"no photograph")
-    with pytest.raises(ImageError, match="not an image"):
+    with pytest.raises(ImageError, match=r"bad\.jpg: The file is not an image"):
         classifier.predict([PATHS[0], tmp_path / "bad.jpg"])
+    with pytest.raises(TypeError, match="a list of images"):
+        classifier.predict(str(PATHS[0]))
+
+
+def test_a_stream_holds_one_photograph_at_a_time_and_goes_on_after_a_bad_one(classifier, tmp_path):
+    asked = []
+
+    def images():
+        for path in [*PATHS[:3], tmp_path / "nothing.jpg", *PATHS[3:]]:
+            asked.append(path)
+            yield path
+
+    stream = classifier.stream(images(), batch_size=2)
+    first, prediction = next(stream)
+    assert first == PATHS[0]
+    assert asked == PATHS[:2]
+    rest = [result for _, result in stream]
+    assert [isinstance(result, ImageError) for result in rest] == [False, False, True, False, False, False, False]
+    expected = classifier.predict(PATHS)
+    for name in NAMES:
+        got = [prediction, *(r for r in rest if not isinstance(r, ImageError))]
+        assert np.allclose(stacked(got, name), stacked(expected, name), atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(60, 80), (333, 200), (1, 50)])
@@ -78,6 +100,7 @@ def test_explain_takes_the_predicted_class_or_any_other(classifier):
 def test_predict_and_explain_says_what_predict_and_explain_say(classifier):
     prediction, overlays = classifier.predict_and_explain(PATHS[0])
     assert list(overlays) == list(NAMES)
+    assert classifier.predict_and_explain(PATHS[0], [])[1] == {}
     alone = classifier.predict(PATHS[:1])[0]
     for name in NAMES:
         assert np.allclose(prediction[name].probabilities, alone[name].probabilities, atol=1e-5)
@@ -121,7 +144,7 @@ def test_attributes_have_the_names_that_others_rely_on():
         attribute_named("colour")
 
 
-def test_encoders_count_their_labels_in_alphabetical_order_and_encode():
+def test_encoders_count_their_labels_in_alphabetical_order():
     columns = {"baseColour": ["Red", "Blue", "Red"], "articleType": ["Ties"], "season": ["Fall"], "gender": ["Men"]}
     encoders = LabelEncoders.fit(columns)
     assert encoders.labels["color"] == ("Blue", "Red")

@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,20 @@ def test_heatmaps_are_written_for_each_photograph_and_attribute(folder, tmp_path
     assert names == {f"{prefix}{PATHS[0].name}.{name}.png" for prefix in ("", "2-") for name in NAMES}
     with Image.open(heatmaps / f"{PATHS[0].name}.color.png") as image:
         assert image.size == open_image(original).size
+
+
+def test_a_file_name_that_is_no_text_is_no_reason_to_stop(tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in (b"a.jpg", b"b\xff.jpg", b"c.jpg"):
+        shutil.copyfile(PATHS[0], os.fsencode(folder) + b"/" + name)
+    assert main(["predict", str(folder), "--output", str(tmp_path / "x.csv")]) == 0
+    assert [row["error"] for row in rows_of((tmp_path / "x.csv").read_text())] == ["", "", ""]
+
+
+def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path, capsys):
+    assert main(["predict", str(PATHS[0]), "--output", str(tmp_path)]) == 2
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_names_stay_apart(tmp_path):

@@ -1,8 +1,9 @@
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fashion_model import ImageError
 from fashion_model.images import find_images, open_image
@@ -35,6 +36,30 @@ def test_exif_orientation_is_applied():
     assert (pixels(opened) == pixels(image.transpose(Image.Transpose.ROTATE_270))).all()
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_comes_out_as_pillow_turns_it(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.open(PHOTOGRAPH).convert("RGB"), "PNG", exif=exif)
+    assert (pixels(open_image(data)) == pixels(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))).all()
+
+
+def test_odd_exif_is_no_reason_to_refuse_a_photograph():
+    """Orientation 6, and a date of the type of a fraction, on which ImageOps.exif_transpose fails."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHII", 0x0132, 5, 1, 38)
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + struct.pack("<II", 1, 1)
+    image = Image.open(PHOTOGRAPH).convert("RGB")
+    data = encoded(image, "JPEG", exif=block)
+    with pytest.raises(AttributeError):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert open_image(data).size == image.size[::-1]
+
+
+def test_a_damaged_exif_block_leaves_the_photograph():
+    data = encoded(Image.open(PHOTOGRAPH).convert("RGB"), "JPEG", exif=b"Exif\0\0II*\0\xff\xff")
+    assert open_image(data).size == Image.open(PHOTOGRAPH).size
+
+
 def test_transparency_is_laid_on_white():
     image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     image.putpixel((0, 0), (255, 0, 0, 255))
@@ -63,6 +88,28 @@ def test_sixteen_bits_are_scaled_not_clipped():
 def test_a_dark_sixteen_bit_picture_stays_dark():
     values = np.full((2, 2), 200, dtype=np.uint16)  # 200 of 65535
     assert pixels(open_image(encoded(Image.fromarray(values), "PNG"))).max() <= 1
+
+
+def test_grays_of_other_ranges_keep_their_proportions():
+    for values, expected in [
+        (np.array([[0, 100_000, 200_000]], dtype=np.int32), [0, 128, 255]),
+        (np.array([[0, 0.5, 1]], dtype=np.float32), [0, 128, 255]),
+        (np.array([[0, 100, 255]], dtype=np.float32), [0, 100, 255]),
+        (np.array([[0, 32768, 65535]], dtype=np.float32), [0, 128, 255]),
+    ]:
+        opened = pixels(open_image(encoded(Image.fromarray(values), "TIFF")))
+        assert np.abs(opened[0, :, 0] - expected).max() <= 1
+
+
+def test_a_transparent_gray_of_sixteen_bits_is_white():
+    values = np.array([[0, 65535 // 2]], dtype=np.uint16)
+    opened = pixels(open_image(encoded(Image.fromarray(values), "PNG", transparency=0)))
+    assert opened[0, :, 0].tolist() == [255, 127]
+
+
+def test_values_that_are_no_numbers_are_an_error():
+    with pytest.raises(ImageError, match="not numbers"):
+        open_image(encoded(Image.fromarray(np.array([[np.nan, 1]], dtype=np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LAB", "HSV"])
@@ -109,6 +156,28 @@ def test_every_truncation_of_a_photograph_is_an_image_error():
 def test_a_picture_beyond_the_pixel_limit_is_refused_before_it_is_decoded(size):
     with pytest.raises(ImageError, match="64 million pixels"):
         open_image(encoded(Image.new("1", size), "PNG"))
+
+
+def test_a_picture_with_an_endless_side_is_refused():
+    with pytest.raises(ImageError, match="30,000 pixels"):
+        open_image(encoded(Image.new("1", (30_001, 1)), "PNG"))
+
+
+def test_formats_that_start_programs_are_not_opened():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    Image.init()  # as if a program had registered all of Pillow's formats
+    with pytest.raises(ImageError, match="not an image in a format"):
+        open_image(postscript)
+
+
+def test_the_callers_image_stays_at_its_frame_and_a_broken_one_is_an_error():
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    animation = Image.open(io.BytesIO(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])))
+    animation.seek(1)
+    assert pixels(open_image(animation))[0, 0].tolist() == [0, 0, 255]
+    assert animation.tell() == 1
+    with pytest.raises(ImageError, match="cut off"):
+        open_image(Image.open(io.BytesIO(PHOTOGRAPH.read_bytes()[:700])))
 
 
 def test_a_missing_file_and_a_folder_are_image_errors(tmp_path):

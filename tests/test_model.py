@@ -45,6 +45,12 @@ def test_a_config_survives_the_round_trip(tiny_model):
         ({"num_classes": {"color": 3}}, "num_classes"),
         ({"temperatures": dict.fromkeys(NAMES, 0.0)}, "temperatures"),
         ({"std": "wide"}, "std"),
+        ({"dropout": "a"}, "dropout"),
+        ({"dropout": 1}, "dropout"),
+        ({"image_size": [32.5, 24]}, "image_size"),
+        ({"image_size": [10**6, 10**6]}, "image_size"),
+        ({"num_classes": dict.fromkeys(NAMES, 3.0)}, "num_classes"),
+        ({"temperatures": dict.fromkeys(NAMES, float("nan"))}, "temperatures"),
     ],
 )
 def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, message):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,6 +155,30 @@ def test_efficientnet_v2_s_goes_the_same_way(cleaned, tmp_path):
     assert classifier.config.backbone == "efficientnet_v2_s"
     photograph = next(iter((cleaned / "images").iterdir()))
     assert classifier.explain(photograph, "season").size == open_image(photograph).size
+
+
+def test_resume_refuses_other_data(trained, cleaned, tmp_path, capsys):
+    moved = tmp_path / "data"
+    moved.mkdir()
+    (moved / "images").symlink_to(cleaned / "images")
+    table = pd.read_csv(cleaned / "cleaned_styles.csv")
+    table.loc[table["split"] == "train", "season"] = (
+        table.loc[table["split"] == "train", "season"].iloc[::-1].to_numpy()
+    )
+    table.to_csv(moved / "cleaned_styles.csv", index=False)
+    assert main(smoke(moved, trained, "--resume")) == 2
+    assert "other settings or data" in capsys.readouterr().err
+
+
+def test_a_missing_or_damaged_photograph_is_named(cleaned, tmp_path, capsys):
+    moved = shutil.copytree(cleaned, tmp_path / "data")
+    photograph = sorted((moved / "images").iterdir())[0]
+    photograph.write_bytes(b"")
+    assert main(smoke(moved, tmp_path / "run")) == 2
+    assert f"{photograph.name}: The file is empty" in capsys.readouterr().err
+    photograph.unlink()
+    assert main(smoke(moved, tmp_path / "run")) == 2
+    assert f"{photograph.name} is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from fashion_model.attributes import ATTRIBUTES, LabelEncoders
-from fashion_model.images import open_image
+from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import Transform
 
 TABLE = "cleaned_styles.csv"
@@ -63,7 +63,10 @@ class DecodedPhotographs:
     def __init__(self, paths: list[Path], cache: Path):
         key = hashlib.sha256()
         for path in paths:
-            status = path.stat()
+            try:
+                status = path.stat()
+            except FileNotFoundError as error:
+                raise DataError(f"{path} is missing; data_prep.clean_data writes it") from error
             key.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
         stem = cache / key.hexdigest()[:16]
         self._pixel_file, shape_file = stem.with_suffix(".pixels"), stem.with_suffix(".shapes.npy")
@@ -90,11 +93,16 @@ def _decode(paths: list[Path], pixel_file: Path, shape_file: Path) -> None:
     unfinished = pixel_file.with_suffix(f".{os.getpid()}.unfinished")
     with unfinished.open("wb") as file:
         for i, path in enumerate(tqdm(paths, desc="decoding", unit="image", disable=None)):
-            pixels = np.asarray(open_image(path))
+            try:
+                pixels = np.asarray(open_image(path))
+            except ImageError as error:
+                raise DataError(f"{path}: {error}") from error
             shapes[i] = pixels.shape[:2]
             file.write(pixels.tobytes())
     unfinished.replace(pixel_file)
-    np.save(shape_file, shapes)
+    with unfinished.open("wb") as file:
+        np.save(file, shapes)
+    unfinished.replace(shape_file)
 
 
 class ProductDataset(Dataset):

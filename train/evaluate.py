@@ -25,7 +25,6 @@ from tqdm import tqdm
 from data_prep.splits import TEST, VALIDATION
 from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import (
-    DEFAULT_CHECKPOINT,
     METRICS,
     Checkpoint,
     CheckpointError,
@@ -87,8 +86,11 @@ def without_trained(rows: pd.DataFrame, table: pd.DataFrame, checkpoint: Path) -
 class Evaluation:
     """A checkpoint and the rows of a split that it was not trained on."""
 
-    def __init__(self, checkpoint: Path, data: Path, split: str, workers: int = 1):
+    def __init__(self, checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1):
+        if not checkpoint.is_dir():
+            raise CheckpointError(f"{checkpoint} is not a directory")
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
+        self.checkpoint.model.to(device, memory_format=torch.channels_last)
         table = read_table(data)
         all_rows = rows_of_split(table, split)
         self.split, self.data, self.workers = split, data, workers
@@ -174,7 +176,7 @@ class VersionOf:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT, help="directory; the embedded default")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the checkpoint directory")
     parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST)
     parser.add_argument(
@@ -185,11 +187,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="also measure on the sharp photographs of the split's products: images/ID.jpg, the first path first",
     )
     parser.add_argument("--output", type=Path, help="where to write the figures; metrics.json in the checkpoint")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare photographs")
     options = parser.parse_args(arguments)
     try:
         sharp = SharpPhotographs(options.sharp) if options.sharp else None
-        metrics = Evaluation(options.checkpoint, options.data, options.split, options.workers).run(sharp)
+        metrics = Evaluation(options.checkpoint, options.data, options.split, options.device, options.workers).run(
+            sharp
+        )
     except (CheckpointError, DataError, OSError, zipfile.BadZipFile) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2

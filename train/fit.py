@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import hashlib
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -81,6 +83,7 @@ class Training:
         table = read_table(data)
         rows = {split: rows_of_split(table, split)[: config.rows_limit] for split in (TRAIN, VALIDATION)}
         self.trained_ids = rows[TRAIN]["id"].tolist()
+        self.identity = _settings(config) | {"rows": _fingerprint([*rows.values()])}
         self.encoders = LabelEncoders.fit({a.column: rows[TRAIN][a.column] for a in ATTRIBUTES})
         model_config = ModelConfig.for_backbone(
             config.backbone, self.encoders.num_classes, image_size=config.image_size, dropout=config.dropout
@@ -158,7 +161,7 @@ class Training:
         unfinished = path.with_suffix(".unfinished")
         torch.save(
             {part: getattr(self, part).state_dict() for part in ("model", "optimizer", "scheduler")}
-            | {"history": self.history, "fitting": _identity(self.config)},
+            | {"history": self.history, "fitting": self.identity},
             unfinished,
         )
         unfinished.replace(path)
@@ -166,27 +169,35 @@ class Training:
     def load_state(self, path: Path) -> None:
         """DataError if the run was started with other settings, which could not lead to the same result."""
         state = torch.load(path, map_location=self.device, weights_only=True)
-        differing = {
-            k: (v, state["fitting"].get(k)) for k, v in _identity(self.config).items() if state["fitting"].get(k) != v
-        }
+        differing = {k: (v, state["fitting"].get(k)) for k, v in self.identity.items() if state["fitting"].get(k) != v}
         if differing:
-            raise DataError(f"{path} belongs to a run with other settings (now, then): {differing}")
+            raise DataError(f"{path} belongs to a run with other settings or data (now, then): {differing}")
         for part in ("model", "optimizer", "scheduler"):
             getattr(self, part).load_state_dict(state[part])
         self.history = state["history"]
 
 
-def _identity(config: FitConfig) -> dict[str, Any]:
-    """The settings that decide the result."""
+def _settings(config: FitConfig) -> dict[str, Any]:
+    """Those that decide the result."""
     document = dataclasses.asdict(config) | {"image_size": list(config.image_size)}
     return {key: value for key, value in document.items() if key not in ("data", "output", "device")}
 
 
+def _fingerprint(parts: list[pd.DataFrame]) -> str:
+    """Of ids and labels, in their order."""
+    columns = ["id", *(attribute.column for attribute in ATTRIBUTES)]
+    text = "".join(part[columns].to_csv(index=False) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def autocast(device: torch.device, backbone: str) -> AbstractContextManager:
-    """bfloat16 where it pays: on a GPU, and on the CPU for backbones of dense convolutions."""
-    if device.type == "cuda" or backbone_named(backbone).bf16_pays_on_cpu:
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    """bfloat16 where it pays: on GPUs that have it, and on CPUs that have it for backbones of dense convolutions."""
+    if device.type == "cuda":
+        pays = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = torch.cpu.get_capabilities()
+        pays = backbone_named(backbone).bf16_pays_on_cpu and (has.get("amx_bf16") or has.get("avx512_bf16"))
+    return torch.autocast(device.type, dtype=torch.bfloat16) if pays else nullcontext()
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
@@ -211,7 +222,7 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
         training.history.append(entry)
         training.save_state(state)
         write_log(state.with_name("log.csv"), training.history)
-    write_json(state.with_name("fit.json"), _identity(config))
+    write_json(state.with_name("fit.json"), training.identity)
     return best(training.history)
 
 
