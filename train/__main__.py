@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from train import evaluate, fit
+from train import calibrate, evaluate, fit
 
-COMMANDS = {"fit": fit.main, "evaluate": evaluate.main}
+COMMANDS = {"fit": fit.main, "calibrate": calibrate.main, "evaluate": evaluate.main}
 
 
 def main(arguments: list[str]) -> int:

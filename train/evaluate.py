@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from train.dataset import (
 )
 from train.metrics import BINS, Answers, figures, intervals
 from train.tables import markdown
-from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, product_mask
+from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, VersionOf, product_mask
 
 TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
 
@@ -104,30 +104,41 @@ class Evaluation:
         loader = evaluation_loader(photographs, self.targets(rows), transform, workers=self.workers)
         return predict_probabilities(self.checkpoint.model, loader)
 
+    def thumbnail_probabilities(self) -> dict[str, np.ndarray]:
+        return self.probabilities(read_photographs(self.data, self.rows), self.rows)
+
+    def rows_with(self, sharp: SharpPhotographs) -> pd.DataFrame:
+        """DataError if there is none."""
+        rows = self.rows[[product in sharp for product in self.rows["id"]]]
+        if rows.empty:
+            raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
+        return rows
+
     def targets(self, rows: pd.DataFrame) -> torch.Tensor:
         return encode_targets(rows, self.checkpoint.encoders)
 
     def run(self, sharp: SharpPhotographs | None = None) -> dict[str, Any]:
         """What metrics.json holds: the figures on the data's own photographs, and under `sharp` on the sharp ones."""
-        probabilities = self.probabilities(read_photographs(self.data, self.rows), self.rows)
-        metrics = {
+        probabilities = self.thumbnail_probabilities()
+        metrics = self.thumbnail_metrics(probabilities)
+        if sharp is not None:
+            known = np.array([product in sharp for product in self.rows["id"]])
+            thumbnails = {name: p[known].argmax(axis=1) for name, p in probabilities.items()}
+            metrics["sharp"] = self._run_sharp(self.rows_with(sharp), sharp, thumbnails)
+        return metrics
+
+    def thumbnail_metrics(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {
             "split": self.split,
             "rows": len(self.rows),
             "rows_left_out_as_trained_on": self.left_out,
             "calibration_bins": BINS,
             **measure(probabilities, self.targets(self.rows)),
         }
-        if sharp is not None:
-            known = self.rows["id"].isin([product for product in self.rows["id"] if product in sharp]).to_numpy()
-            thumbnails = {name: p[known].argmax(axis=1) for name, p in probabilities.items()}
-            metrics["sharp"] = self._run_sharp(self.rows[known], sharp, thumbnails)
-        return metrics
 
     def _run_sharp(
         self, rows: pd.DataFrame, sharp: SharpPhotographs, thumbnails: Mapping[str, np.ndarray]
     ) -> dict[str, Any]:
-        if rows.empty:
-            raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
         products = rows["id"].tolist()
         probabilities = self.probabilities(VersionOf(sharp, products), rows)
         answers = {name: p.argmax(axis=1) for name, p in probabilities.items()}
@@ -159,36 +170,26 @@ class Evaluation:
         return {"rows": len(rows)} | {name: found[name]["accuracy"] for name in NAMES}
 
 
-class VersionOf:
-    """The sharp photographs of `products`, each as `make` leaves it."""
-
-    def __init__(self, sharp: SharpPhotographs, products: Sequence[int], make: Version | None = None):
-        self.sharp, self.products, self.make = sharp, products, make
-
-    def __len__(self) -> int:
-        return len(self.products)
-
-    def __getitem__(self, index: int) -> Any:
-        product = self.products[index]
-        photograph = self.sharp[product]
-        return photograph if self.make is None else self.make(photograph, product)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `evaluate` and `calibrate` both need."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="the checkpoint directory")
     parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
-    parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST)
     parser.add_argument(
         "--sharp",
         type=Path,
         nargs="+",
         metavar="FOLDER_OR_ZIP",
-        help="also measure on the sharp photographs of the split's products: images/ID.jpg, the first path first",
+        help="also the sharp photographs of the split's products: images/ID.jpg, the first path first",
     )
-    parser.add_argument("--output", type=Path, help="where to write the figures; metrics.json in the checkpoint")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare photographs")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
+    parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST)
+    add_common_arguments(parser)
+    parser.add_argument("--output", type=Path, help="where to write the figures; metrics.json in the checkpoint")
     options = parser.parse_args(arguments)
     try:
         sharp = SharpPhotographs(options.sharp) if options.sharp else None

@@ -76,7 +76,16 @@ def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, bin
 
     confidences (N,) in [0, 1], correct (N,) bool.
     """
+    size, accuracy, confidence = reliability(confidences, correct, bins)
+    return float((size * np.abs(accuracy - confidence)).sum() / size.sum())
+
+
+def reliability(
+    confidences: np.ndarray, correct: np.ndarray, bins: int = BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many answers lie in each bin of equal width, their accuracy and their mean confidence; (bins,) each."""
     bin_of = np.minimum((confidences * bins).astype(int), bins - 1)
     size = np.bincount(bin_of, minlength=bins)
-    gap = np.bincount(bin_of, correct, minlength=bins) - np.bincount(bin_of, confidences, minlength=bins)
-    return float(np.abs(gap).sum() / size.sum())
+    at_least_one = np.maximum(size, 1)
+    accuracy = np.bincount(bin_of, correct, minlength=bins) / at_least_one
+    return size, accuracy, np.bincount(bin_of, confidences, minlength=bins) / at_least_one

@@ -47,6 +47,21 @@ class SharpPhotographs:
         return photograph.resize((round(photograph.height * SHAPE), photograph.height), Image.Resampling.LANCZOS)
 
 
+class VersionOf:
+    """The sharp photographs of `products`, each as `make` leaves it."""
+
+    def __init__(self, sharp: SharpPhotographs, products: Sequence[int], make: Version | None = None):
+        self.sharp, self.products, self.make = sharp, products, make
+
+    def __len__(self) -> int:
+        return len(self.products)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        product = self.products[index]
+        photograph = self.sharp[product]
+        return photograph if self.make is None else self.make(photograph, product)
+
+
 def shrunk(photograph: Image.Image, product: int) -> Image.Image:
     """60×80 pixels, as the catalogue's thumbnails, but not compressed."""
     return photograph.resize(THUMBNAIL, Image.Resampling.LANCZOS)
