@@ -181,6 +181,14 @@ def test_a_missing_or_damaged_photograph_is_named(cleaned, tmp_path, capsys):
     assert f"{photograph.name} is missing" in capsys.readouterr().err
 
 
+def test_weights_that_cannot_be_had_are_a_sentence_and_an_exit_status(cleaned, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no copy from an earlier download
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # and none to be had
+    arguments = smoke(cleaned, tmp_path / "run", "--backbone", "efficientnet_v2_s", "--weights", "imagenet")
+    assert main(arguments) == 2
+    assert "name a local file or use none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
 def test_missing_data_is_a_sentence_and_an_exit_status(command, trained, tmp_path, capsys):
     options = {"fit": ["--output", str(tmp_path / "run")], "evaluate": ["--checkpoint", str(trained)]}[command]

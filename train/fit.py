@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
-from fashion_model.backbones import BACKBONES, IMAGENET, WeightsError, backbone_named, load_pretrained
+from fashion_model.backbones import BACKBONES, IMAGENET, NO_WEIGHTS, WeightsError, backbone_named, load_pretrained
 from fashion_model.checkpoint import METRICS, save_checkpoint, write_json
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import eval_transform, train_transform
@@ -247,7 +247,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--data", required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--output", required=True, help="the checkpoint directory to write")
     parser.add_argument("--backbone", choices=list(BACKBONES), default=defaults.backbone)
-    parser.add_argument("--weights", default=defaults.weights, help="imagenet, none or a local file")
+    parser.add_argument("--weights", help="imagenet (none with --smoke), none or a local file")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=defaults.image_size)
     parser.add_argument("--epochs", type=int, default=defaults.epochs)
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
@@ -265,7 +265,9 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--resume", action="store_true", help="continue after the last finished epoch, if there is one")
     options = vars(parser.parse_args(arguments))
     resume, smoke = options.pop("resume"), options.pop("smoke")
-    config = FitConfig(**options | {"image_size": tuple(options["image_size"])})
+    options["weights"] = options["weights"] or (NO_WEIGHTS if smoke else defaults.weights)
+    options["image_size"] = tuple(options["image_size"])
+    config = FitConfig(**options)
     return (config.shrunk() if smoke else config), resume
 
 
