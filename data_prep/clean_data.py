@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,13 +84,12 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
         product = parse_row(row)
         counts.recovered += product is not None and len(row) > len(COLUMNS)
         reason = _reason_to_drop(product, products)
-        data = source.image(int(product["id"])) if reason is None else None
-        if reason is None and data is None:
-            reason = NO_IMAGE
         if reason is None:
             try:
-                image = open_image(data)
-            except ImageError:
+                data = source.image(int(product["id"]))
+                image = None if data is None else open_image(data)
+                reason = NO_IMAGE if data is None else None
+            except (ImageError, OSError, zipfile.BadZipFile, zlib.error):
                 reason = BAD_IMAGE
         if reason is not None:
             counts.dropped[reason] += 1

@@ -53,7 +53,7 @@ class Source:
         swallow the lines that follow.
         """
         try:
-            lines = (self._root / "styles.csv").read_text(encoding="utf-8-sig").splitlines()
+            lines = (self._root / "styles.csv").read_text(encoding="utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
             raise SourceError(f"styles.csv is not UTF-8 text: {error}") from error
         rows = (next(csv.reader([line])) for line in lines if line.strip())

@@ -19,6 +19,7 @@ from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import FashionClassifier, Prediction
 from fashion_model.images import ImageError, find_images
 
+LONGEST_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
 FIELDS = ("file", *(field for name in NAMES for field in (name, f"{name}_confidence")), "error")
 
 
@@ -52,14 +53,15 @@ def write_overlays(
 
 
 def unique_names(files: list[Path]) -> list[str]:
-    """The files' own names; where several share one, the later ones with -2, -3, … before them."""
+    """The files' own names; where several share one, the later ones with 2-, 3-, … before them."""
     names: list[str] = []
     taken: set[str] = set()
     for path in files:
-        name, number = path.name, 1
+        own = path.name[-LONGEST_NAME:]
+        name, number = own, 1
         while name in taken:
             number += 1
-            name = f"{number}-{path.name}"
+            name = f"{number}-{own}"
         taken.add(name)
         names.append(name)
     return names

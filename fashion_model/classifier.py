@@ -129,6 +129,9 @@ class FashionClassifier:
 
         `labels` names the class to explain where it is not the predicted one.
         """
+        unused = set(labels or {}) - set(attributes)
+        if unused:
+            raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [(name, self._index_of(name, (labels or {}).get(name))) for name in attributes]
         photograph = open_image(image)
         feature_map = self._feature_map([self._transform(photograph)])

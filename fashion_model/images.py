@@ -131,7 +131,7 @@ def _scaled_gray(image: Image.Image) -> Image.Image:
     Sixteen bits are scaled by their range. Other numbers have none: up to 1 they are shares of white, up to 255 levels,
     and above that the largest is white.
     """
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are not numbers.")
     brightest = values.max()
@@ -140,8 +140,8 @@ def _scaled_gray(image: Image.Image) -> Image.Image:
     elif image.mode == "F" and brightest <= 1:
         white = 1.0
     else:
-        white = max(255.0, brightest)
-    levels = np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8)
+        white = max(255.0, float(brightest))
+    levels = np.clip(np.rint(values * np.float32(255 / white)), 0, 255).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         levels[values == transparent] = 255

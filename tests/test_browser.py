@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -51,7 +52,10 @@ def page(browser, served):
 
 
 def wait_for(browser, condition):
-    return WebDriverWait(browser, SECONDS).until(lambda _: condition())
+    # The page may be drawn anew between finding an element and reading it.
+    return WebDriverWait(browser, SECONDS, ignored_exceptions=[StaleElementReferenceException]).until(
+        lambda _: condition()
+    )
 
 
 def text(browser, element_id):
@@ -63,8 +67,18 @@ def overlay_source(browser):
     return images[0].get_attribute("src") if images else None
 
 
+def messages(browser):
+    return " ".join(toast.text for toast in browser.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))
+
+
 def labels_shown(browser, prediction):
-    return all(prediction[name].label in text(browser, name) for name in NAMES)
+    return [headline(browser, name) for name in NAMES] == [prediction[name].label for name in NAMES]
+
+
+def headline(browser, name):
+    """The label in large letters, or None."""
+    found = browser.find_elements(By.CSS_SELECTOR, f"#{name} [data-testid='label-output-value']")
+    return found[0].text.strip() if found else None
 
 
 def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, classifier, tmp_path):
@@ -80,12 +94,14 @@ def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, 
     with Image.open(tmp_path / "page.png") as shot:
         assert np.asarray(shot.convert("RGB")).std() > 10  # not a blank page
 
-    # The button answers again, and another attribute gets an overlay of its own.
+    # Another attribute gets an overlay of its own.
     before = overlay_source(page)
-    page.find_element(By.ID, "classify").click()
-    wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
     page.find_element(By.CSS_SELECTOR, "#attribute input[value=color]").click()
     wait_for(page, lambda: overlay_source(page) not in (None, before))
+
+    # Without its photograph the page is empty again.
+    page.find_element(By.CSS_SELECTOR, "#photo button[aria-label='Remove Image']").click()
+    wait_for(page, lambda: not any(headline(page, name) for name in NAMES) and not overlay_source(page))
 
 
 def test_an_example_fills_the_page(page, classifier):
@@ -103,11 +119,9 @@ def test_what_is_no_photograph_is_said_on_the_page(page, tmp_path):
     path = tmp_path / "letter.jpg"
     path.write_text("Dear Sir")
     page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(path))
-    toast = wait_for(page, lambda: page.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))[0]
-    assert "not an image" in toast.text
+    wait_for(page, lambda: "not an image" in messages(page))
 
 
 def test_the_button_without_a_photograph_asks_for_one(page):
     page.find_element(By.ID, "classify").click()
-    toast = wait_for(page, lambda: page.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))[0]
-    assert "choose a photograph" in toast.text
+    wait_for(page, lambda: "choose a photograph" in messages(page))

@@ -59,7 +59,7 @@ def test_a_batch_size_below_one_and_an_unreadable_file_are_errors(classifier, tm
         classifier.predict(str(PATHS[0]))
 
 
-def test_a_stream_holds_one_photograph_at_a_time_and_goes_on_after_a_bad_one(classifier, tmp_path):
+def test_a_stream_reads_a_batch_ahead_and_goes_on_after_a_bad_one(classifier, tmp_path):
     asked = []
 
     def images():
@@ -112,6 +112,8 @@ def test_unknown_attributes_and_labels_are_named(classifier):
         classifier.explain(PATHS[0], "price")
     with pytest.raises(ValueError, match="unknown label 'Spoon' for product_type"):
         classifier.explain(PATHS[0], "product_type", "Spoon")
+    with pytest.raises(ValueError, match="given for color"):
+        classifier.predict_and_explain(PATHS[0], ["season"], {"color": "Red"})
 
 
 def test_one_classifier_serves_threads(classifier):

@@ -98,6 +98,13 @@ def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path, capsys):
     assert "Is a directory" in capsys.readouterr().err
 
 
+def test_a_long_file_name_gets_its_overlays(tmp_path):
+    long = shutil.copyfile(PATHS[0], tmp_path / f"{'ü' * 120}.jpg")
+    heatmaps = tmp_path / "heat"
+    assert main(["predict", str(long), "--heatmaps", str(heatmaps), "--output", str(tmp_path / "x.csv")]) == 0
+    assert len(list(heatmaps.iterdir())) == 4
+
+
 def test_names_stay_apart(tmp_path):
     paths = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg", tmp_path / "2-x.jpg", tmp_path / "c" / "x.jpg"]
     names = unique_names(paths)

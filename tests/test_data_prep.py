@@ -133,6 +133,21 @@ def test_unusable_rows_are_dropped_each_with_its_reason(copied, tmp_path):
     assert len(table) == counts.kept
 
 
+def test_a_damaged_member_of_a_zip_is_a_row_dropped(tmp_path):
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in PRODUCTS.rglob("*.*"):
+            file.write(path, path.relative_to(PRODUCTS).as_posix())
+    photograph = (PRODUCTS / "images" / "7165.jpg").read_bytes()
+    stored = archive.read_bytes()
+    position = stored.index(photograph) + 300
+    archive.write_bytes(stored[:position] + bytes([stored[position] ^ 1]) + stored[position + 1 :])
+    table, counts = clean(Source(archive), tmp_path / "out")
+    assert counts.dropped["image unreadable"] == 1
+    assert len({7165, 8807} & set(table["id"])) == 1  # these two have the same bytes
+    assert counts.read == counts.kept + counts.dropped.total() == 65
+
+
 @pytest.mark.parametrize(
     ("label", "expected"),
     [

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+import app
 from data_prep.clean_data import parse_row
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
@@ -32,6 +33,7 @@ def test_it_was_not_trained_on_these_photographs(products):
     assert len(trained) > 30_000
     assert len(products) >= 100
     assert not trained & {int(product["id"]) for product in products}
+    assert not trained & {int(path.stem) for path in app.EXAMPLES}
 
 
 def test_it_is_as_right_as_its_figures_say(classifier, products):
@@ -52,6 +54,12 @@ def test_its_figures_beat_the_published_ones(metrics):
         assert metrics["attributes"][name]["accuracy"] > published
 
 
+def test_its_confidences_are_calibrated(classifier, metrics):
+    assert all(temperature != 1 for temperature in classifier.config.temperatures.values())
+    for attribute in ATTRIBUTES:
+        assert metrics["attributes"][attribute.name]["calibration_error"] < 0.03
+
+
 def test_the_readme_shows_exactly_its_figures(metrics):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert markdown(metrics) in readme
@@ -65,6 +73,7 @@ def test_it_fits_into_a_space():
         "label_encoders.json",
         "metrics.json",
         "trained_on.txt",
+        *(f"reliability_{attribute.name}.png" for attribute in ATTRIBUTES),
     }
     assert max(path.stat().st_size for path in files) < 10_000_000
     assert sum(path.stat().st_size for path in files) < 50_000_000

@@ -69,6 +69,19 @@ def test_intervals_hold_the_figures_and_narrow_with_more_photographs(many):
         low, high = bounds[name]
         assert low <= found[name] <= high
         assert low < high
+    low, high = bounds["calibration_error"]
+    assert 0 <= low < high
     more = intervals(Answers.of(np.tile(probabilities, (9, 1)), np.tile(targets, 9)), 200)
     widths = [b["accuracy"][1] - b["accuracy"][0] for b in (bounds, more)]
     assert widths[1] == pytest.approx(widths[0] / 3, rel=0.3)
+
+
+def test_the_interval_of_a_perfect_calibration_reaches_down_to_nothing():
+    """Labels drawn from the very probabilities: the error found is noise alone."""
+    random = np.random.default_rng(1)
+    inside = 0
+    for _ in range(5):
+        probabilities = random.dirichlet(np.ones(4), 1000)
+        targets = (random.random((1000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+        inside += intervals(Answers.of(probabilities, targets), 200)["calibration_error"][0] < 0.01
+    assert inside >= 4

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -66,7 +65,7 @@ def wait_until_answering(address, process):
         try:
             with urlopen(address, timeout=5):
                 return
-        except URLError:
+        except OSError:
             time.sleep(0.5)
     raise TimeoutError(address)
 

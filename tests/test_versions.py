@@ -4,15 +4,19 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import app
 from data_prep.duplicates import THUMBNAIL
 from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
 from fashion_model.images import open_image
+from fashion_model.transforms import eval_transform
 from tests.conftest import ROOT
 from train.__main__ import main
-from train.versions import COPIES, DISTURBANCES, SharpPhotographs, on_color, product_mask
+from train.dataset import DataError, evaluation_loader
+from train.versions import COPIES, DISTURBANCES, SharpPhotographs, VersionOf, on_color, product_mask
 
 EXAMPLES = {int(path.stem): open_image(path) for path in (ROOT / "fashion_model" / "examples").glob("*.jpg")}
 BAG, SHOE = EXAMPLES[2650], EXAMPLES[2498]
@@ -84,6 +88,31 @@ def test_sharp_photographs_come_from_the_first_path_and_get_their_shape_back(sou
     assert sharp[2650].size == (168, 224)
     assert np.abs(pixels(sharp[2650]) - pixels(BAG.resize((168, 224)))).mean() < 4
     assert SharpPhotographs(sources[::-1])[2650].size == (360, 480)
+
+
+def test_worker_processes_read_one_zip(tmp_path, tiny_model):
+    with zipfile.ZipFile(tmp_path / "sharp.zip", "w") as file:
+        for copy in range(40):
+            file.write(app.EXAMPLES[copy % 6], f"images/{copy}.jpg")
+    photographs = VersionOf(SharpPhotographs([tmp_path / "sharp.zip"]), range(40))
+    transform, targets = eval_transform(tiny_model.config), torch.zeros(40, 4, dtype=torch.int64)
+    loader = evaluation_loader(photographs, targets, transform, batch_size=1, workers=3)
+    expected = [transform(photographs[i]) for i in range(40)]
+    assert all(torch.equal(images[0], e) for (images, _), e in zip(loader, expected, strict=True))
+
+
+def test_what_is_no_sharp_photograph_is_named(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "._1.jpg").touch()  # as macOS leaves them
+    (folder / "7.jpg").write_bytes(b"no photograph")
+    sharp = SharpPhotographs([tmp_path])
+    assert 1 not in sharp
+    with pytest.raises(DataError, match=r"images/7\.jpg: The file is not an image"):
+        sharp[7]
+    (tmp_path / "letter.zip").write_text("Dear Sir")
+    with pytest.raises(DataError, match="neither a folder nor a zip"):
+        SharpPhotographs([tmp_path / "letter.zip"])
 
 
 def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained, cleaned, tmp_path, capsys):

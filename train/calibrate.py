@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         sharp = SharpPhotographs(options.sharp) if options.sharp else None
         evaluation = Evaluation(options.checkpoint, options.data, VALIDATION, options.device, options.workers)
         temperatures = calibrate(evaluation, options.checkpoint, sharp)
-    except (CheckpointError, DataError, OSError, zipfile.BadZipFile) as error:
+    except (CheckpointError, DataError, OSError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
     for name, temperature in temperatures.items():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -193,12 +192,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         sharp = SharpPhotographs(options.sharp) if options.sharp else None
-        metrics = Evaluation(options.checkpoint, options.data, options.split, options.device, options.workers).run(
-            sharp
-        )
-    except (CheckpointError, DataError, OSError, zipfile.BadZipFile) as error:
+        evaluation = Evaluation(options.checkpoint, options.data, options.split, options.device, options.workers)
+        if not (options.checkpoint / TRAINED_ON).is_file():
+            print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
+        metrics = evaluation.run(sharp)
+        output = options.output or options.checkpoint / METRICS
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(output, metrics)
+    except (CheckpointError, DataError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(markdown(metrics))
-    write_json(options.output or options.checkpoint / METRICS, metrics)
     return 0

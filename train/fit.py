@@ -1,6 +1,6 @@
 """Train a network and write its checkpoint directory.
 
-    python -m train fit --data data/ --output runs/NAME --epochs 8
+    python -m train fit --data data/ --output runs/NAME
 
 About eight minutes an epoch on two cores for the compact default at 128×96. `--output` becomes a checkpoint directory
 with the weights of the best epoch, and keeps what `--resume` needs, and a log, in its folder training/.
@@ -207,6 +207,8 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
     if resume and state.is_file():
         training.load_state(state)
         print(f"resuming after epoch {len(training.history)}")
+    else:
+        state.unlink(missing_ok=True)
     for epoch in range(len(training.history), config.epochs):
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()
@@ -273,10 +275,11 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
 
 def main(arguments: list[str] | None = None) -> int:
     config, resume = parse_arguments(arguments)
-    keep_freed_memory()
+    if config.device == "cpu":
+        keep_freed_memory()
     try:
         entry = fit(config, resume)
-    except (DataError, WeightsError) as error:
+    except (DataError, WeightsError, OSError) as error:
         print(f"fit: {error}", file=sys.stderr)
         return 2
     print(f"best epoch {entry['epoch']}: {config.output}")

@@ -5,7 +5,9 @@ A person uploads a sharp photograph, a screenshot, a messenger's copy. An answer
 
 from __future__ import annotations
 
+import os
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage
 
 from data_prep.duplicates import THUMBNAIL
-from fashion_model.images import open_image
+from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import jpeg
+from train.dataset import DataError
 
 SHAPE = 3 / 4  # width / height of the catalogue's photographs
 WHITE = 240  # of 255: no channel of the background is darker
@@ -27,24 +30,46 @@ class SharpPhotographs:
     """The sharp photographs in `paths`, by product id: folders or zips that hold images/<id>.jpg.
 
     Where several have one product, the first path wins. A square picture was squashed and gets its shape back.
+    DataError for a path that is neither, or a photograph that is damaged.
     """
 
     def __init__(self, paths: Sequence[Path]):
-        self._files: dict[int, Path | zipfile.Path] = {}
+        self._places: dict[int, tuple[Path, str]] = {}  # archive or folder, name in it
+        self._archives: dict[tuple[int, Path], zipfile.ZipFile] = {}
         for path in paths:
-            top = path if path.is_dir() else zipfile.Path(path)
-            for file in (top / "images").iterdir():
-                if file.name.endswith(".jpg"):
-                    self._files.setdefault(int(file.name.removesuffix(".jpg")), file)
+            for name in self._names(path):
+                folder, _, file = name.rpartition("/")
+                stem, _, suffix = file.rpartition(".")
+                if folder == "images" and suffix.lower() == "jpg" and stem.isdigit():
+                    self._places.setdefault(int(stem), (path, name))
 
     def __contains__(self, product: int) -> bool:
-        return product in self._files
+        return product in self._places
 
     def __getitem__(self, product: int) -> Image.Image:
-        photograph = open_image(self._files[product].read_bytes())
+        path, name = self._places[product]
+        try:
+            photograph = open_image((path / name).read_bytes() if path.is_dir() else self._archive(path).read(name))
+        except (ImageError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{path}: {name}: {error}") from error
         if photograph.width != photograph.height:
             return photograph
         return photograph.resize((round(photograph.height * SHAPE), photograph.height), Image.Resampling.LANCZOS)
+
+    def _names(self, path: Path) -> list[str]:
+        if path.is_dir():
+            return [file.relative_to(path).as_posix() for file in path.glob("images/*")]
+        try:
+            return self._archive(path).namelist()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} is neither a folder nor a zip: {error}") from error
+
+    def _archive(self, path: Path) -> zipfile.ZipFile:
+        """One for each process: worker processes would move each other's place in a shared file."""
+        key = (os.getpid(), path)
+        if key not in self._archives:
+            self._archives[key] = zipfile.ZipFile(path)
+        return self._archives[key]
 
 
 class VersionOf:
