@@ -14,7 +14,7 @@ from train.evaluate import TRAINED_ON
 from train.tables import markdown
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
-ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.60, "gender": 0.86}
+ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.67, "gender": 0.86}
 
 
 @pytest.fixture(scope="module")
