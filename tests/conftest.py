@@ -42,23 +42,16 @@ def cleaned(tmp_path_factory):
     return folder
 
 
+def smoke_fit(data, folder, *more):
+    """Arguments of `python -m train` for a run of seconds."""
+    return ["fit", "--data", str(data), "--output", str(folder), "--smoke", "--device", "cpu", *more]
+
+
 @pytest.fixture(scope="session")
 def trained(cleaned, tmp_path_factory):
     """A checkpoint directory that `train fit --smoke` wrote from those rows."""
     folder = tmp_path_factory.mktemp("runs") / "smoke"
-    arguments = [
-        "fit",
-        "--data",
-        str(cleaned),
-        "--output",
-        str(folder),
-        "--weights",
-        "none",
-        "--smoke",
-        "--device",
-        "cpu",
-    ]
-    assert train_main(arguments) == 0
+    assert train_main(smoke_fit(cleaned, folder)) == 0
     return folder
 
 

@@ -23,7 +23,11 @@ def pixels(image):
     return np.asarray(image).astype(int)
 
 
-@pytest.mark.parametrize("source", [PHOTOGRAPH, str(PHOTOGRAPH), PHOTOGRAPH.read_bytes(), Image.open(PHOTOGRAPH)])
+@pytest.mark.parametrize(
+    "source",
+    [PHOTOGRAPH, str(PHOTOGRAPH), PHOTOGRAPH.read_bytes(), Image.open(PHOTOGRAPH)],
+    ids=["path", "text", "bytes", "image"],
+)
 def test_a_path_bytes_and_a_pil_image_give_the_same_photograph(source):
     assert (pixels(open_image(source)) == pixels(Image.open(PHOTOGRAPH).convert("RGB"))).all()
 

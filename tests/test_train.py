@@ -16,28 +16,12 @@ from fashion_model import FashionClassifier
 from fashion_model.attributes import ATTRIBUTES, NAMES
 from fashion_model.images import open_image
 from fashion_model.transforms import eval_transform
-from tests.conftest import ROOT
+from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs
 from train.fit import FitConfig, Training
 from train.metrics import Answers
-
-
-def smoke(cleaned, folder, *more):
-    return [
-        "fit",
-        "--data",
-        str(cleaned),
-        "--output",
-        str(folder),
-        "--weights",
-        "none",
-        "--smoke",
-        "--device",
-        "cpu",
-        *more,
-    ]
 
 
 def test_fit_writes_a_checkpoint_directory(trained, cleaned):
@@ -125,7 +109,7 @@ def test_training_learns_a_handful_of_photographs_by_heart(cleaned, tmp_path):
 def test_an_interrupted_run_resumes_to_the_same_result(trained, cleaned, tmp_path):
     """Killed after its first epoch, as a machine would do it."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "train", *smoke(cleaned, folder)]
+    command = [sys.executable, "-m", "train", *smoke_fit(cleaned, folder)]
     state = folder / "training" / "state.pt"
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
@@ -134,7 +118,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(trained, cleaned, tmp_pat
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be interrupted"
     assert len(torch.load(state, weights_only=True)["history"]) == 1
-    assert main(smoke(cleaned, folder, "--resume")) == 0
+    assert main(smoke_fit(cleaned, folder, "--resume")) == 0
     for file in ("model.safetensors", "metrics.json", "trained_on.txt"):
         if file.endswith("safetensors"):
             tensors, expected = load_file(folder / file), load_file(trained / file)
@@ -145,12 +129,12 @@ def test_an_interrupted_run_resumes_to_the_same_result(trained, cleaned, tmp_pat
 
 
 def test_resume_refuses_a_run_with_other_settings(trained, cleaned, capsys):
-    assert main(smoke(cleaned, trained, "--resume", "--seed", "1")) == 2
+    assert main(smoke_fit(cleaned, trained, "--resume", "--seed", "1")) == 2
     assert "other settings" in capsys.readouterr().err
 
 
 def test_efficientnet_v2_s_goes_the_same_way(cleaned, tmp_path):
-    assert main(smoke(cleaned, tmp_path, "--backbone", "efficientnet_v2_s")) == 0
+    assert main(smoke_fit(cleaned, tmp_path, "--backbone", "efficientnet_v2_s")) == 0
     classifier = FashionClassifier.from_pretrained(tmp_path)
     assert classifier.config.backbone == "efficientnet_v2_s"
     photograph = next(iter((cleaned / "images").iterdir()))
@@ -166,7 +150,7 @@ def test_resume_refuses_other_data(trained, cleaned, tmp_path, capsys):
         table.loc[table["split"] == "train", "season"].iloc[::-1].to_numpy()
     )
     table.to_csv(moved / "cleaned_styles.csv", index=False)
-    assert main(smoke(moved, trained, "--resume")) == 2
+    assert main(smoke_fit(moved, trained, "--resume")) == 2
     assert "other settings or data" in capsys.readouterr().err
 
 
@@ -174,17 +158,17 @@ def test_a_missing_or_damaged_photograph_is_named(cleaned, tmp_path, capsys):
     moved = shutil.copytree(cleaned, tmp_path / "data")
     photograph = sorted((moved / "images").iterdir())[0]
     photograph.write_bytes(b"")
-    assert main(smoke(moved, tmp_path / "run")) == 2
+    assert main(smoke_fit(moved, tmp_path / "run")) == 2
     assert f"{photograph.name}: The file is empty" in capsys.readouterr().err
     photograph.unlink()
-    assert main(smoke(moved, tmp_path / "run")) == 2
+    assert main(smoke_fit(moved, tmp_path / "run")) == 2
     assert f"{photograph.name} is missing" in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_had_are_a_sentence_and_an_exit_status(cleaned, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no copy from an earlier download
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # and none to be had
-    arguments = smoke(cleaned, tmp_path / "run", "--backbone", "efficientnet_v2_s", "--weights", "imagenet")
+    arguments = smoke_fit(cleaned, tmp_path / "run", "--backbone", "efficientnet_v2_s", "--weights", "imagenet")
     assert main(arguments) == 2
     assert "name a local file or use none" in capsys.readouterr().err
 
