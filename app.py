@@ -120,24 +120,12 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
 
         outputs = [*labels[:4], overlay, *labels[4:]]
         # preprocess=False: gradio would open the file itself, and fail before our messages.
-        button.click(fn=predict, inputs=[photo, attribute], outputs=outputs, preprocess=False, api_name="predict")
-        for trigger in (photo.upload, examples.load_input_event.then):
-            trigger(
-                fn=predict,
-                inputs=[photo, attribute],
-                outputs=outputs,
-                preprocess=False,
-                api_visibility="private",
-                show_progress="minimal",
-            )
-        attribute.input(
-            fn=explain,
-            inputs=[photo, attribute],
-            outputs=overlay,
-            preprocess=False,
-            api_visibility="private",
-            show_progress="minimal",
-        )
+        asked = {"inputs": [photo, attribute], "preprocess": False}
+        quietly = {**asked, "api_visibility": "private", "show_progress": "minimal"}
+        button.click(fn=predict, outputs=outputs, api_name="predict", **asked)
+        photo.upload(fn=predict, outputs=outputs, **quietly)
+        examples.load_input_event.then(fn=predict, outputs=outputs, **quietly)
+        attribute.input(fn=explain, outputs=overlay, **quietly)
         photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
     return demo.queue(max_size=MAX_QUEUE)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from data_prep import TABLE
 from fashion_model.attributes import ATTRIBUTES, Attribute
 
 ROWS_A_COLUMN = 50  # a longer list is drawn in several columns side by side
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path("data"), help="what data_prep.clean_data wrote; data/")
     parser.add_argument("--output", type=Path, help="folder for the charts; DATA/figures")
     options = parser.parse_args(arguments)
-    path = options.data / "cleaned_styles.csv"
+    path = options.data / TABLE
     if not path.is_file():
         print(f"class_distribution: {path} is missing; data_prep.clean_data writes it", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from data_prep import TABLE
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
@@ -30,7 +31,6 @@ from fashion_model.images import ImageError, open_image
 
 LABEL_COLUMNS = tuple(attribute.column for attribute in ATTRIBUTES)
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
-
 
 MALFORMED, REPEATED, NO_IMAGE, BAD_IMAGE = "row malformed", "id repeated", "image missing", "image unreadable"
 REASONS = (MALFORMED, REPEATED, *(f"label missing: {column}" for column in LABEL_COLUMNS), NO_IMAGE, BAD_IMAGE)
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     if table.empty:
         print("clean_data: no usable row", file=sys.stderr)
         return 1
-    table.to_csv(options.output / "cleaned_styles.csv", index=False)
+    table.to_csv(options.output / TABLE, index=False)
     print("\n".join(describe_splits(table)))
     return 0
 

@@ -118,9 +118,9 @@ class FashionClassifier:
 
         Without `label`, the predicted one. ValueError for an unknown attribute or label, ImageError as in `predict`.
         """
-        return self.predict_and_explain(image, [attribute], {attribute: label} if label is not None else {})[1][
-            attribute
-        ]
+        labels = {attribute: label} if label is not None else {}
+        _, overlays = self.predict_and_explain(image, [attribute], labels)
+        return overlays[attribute]
 
     def predict_and_explain(
         self, image: Photograph, attributes: Sequence[str] = NAMES, labels: dict[str, str] | None = None

@@ -24,7 +24,7 @@ from data_prep.splits import VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES
 from fashion_model.checkpoint import CONFIG, METRICS, CheckpointError, write_json
 from train.dataset import DataError
-from train.evaluate import Evaluation, add_common_arguments
+from train.evaluate import Evaluation, add_common_arguments, prepare
 from train.metrics import Answers, expected_calibration_error, reliability
 from train.versions import SharpPhotographs, VersionOf
 
@@ -114,8 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_common_arguments(parser)
     options = parser.parse_args(arguments)
     try:
-        sharp = SharpPhotographs(options.sharp) if options.sharp else None
-        evaluation = Evaluation(options.checkpoint, options.data, VALIDATION, options.device, options.workers)
+        evaluation, sharp = prepare(options, VALIDATION)
         temperatures = calibrate(evaluation, options.checkpoint, sharp)
     except (CheckpointError, DataError, OSError) as error:
         print(f"calibrate: {error}", file=sys.stderr)

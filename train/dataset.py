@@ -14,15 +14,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from data_prep import TABLE
 from fashion_model.attributes import ATTRIBUTES, LabelEncoders
 from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import Transform
 
-TABLE = "cleaned_styles.csv"
-
 
 class DataError(ValueError):
-    """The data directory is not what `data_prep.clean_data` writes; the message says what to do."""
+    """A table or photograph to train or measure on is missing or unusable; the message names it."""
 
 
 def read_table(data: Path) -> pd.DataFrame:

@@ -50,17 +50,23 @@ TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
 
 @torch.inference_mode()
 def predict_probabilities(model: MultiTaskClassifier, loader: DataLoader) -> dict[str, np.ndarray]:
-    """Attribute → probabilities (N, classes), after the temperature, in the order of the loader."""
+    """Attribute → probabilities (N, classes), after the temperature, in the order of the loader.
+
+    Leaves `model` in evaluation mode.
+    """
     device = next(model.parameters()).device
-    was_training = model.training
     model.eval()
     batches: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
     for images, _ in tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None):
         images = images.to(device, memory_format=torch.channels_last)
         for name, probabilities in model.probabilities(images).items():
             batches[name].append(probabilities.cpu().numpy())
-    model.train(was_training)
     return {name: np.concatenate(parts) for name, parts in batches.items()}
+
+
+def classes(probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Probabilities (N, classes) of each attribute → the most probable class (N,) of each."""
+    return {name: p.argmax(axis=1) for name, p in probabilities.items()}
 
 
 def measure(probabilities: Mapping[str, np.ndarray], targets: torch.Tensor, bootstrap: bool = True) -> dict[str, Any]:
@@ -121,9 +127,10 @@ class Evaluation:
         probabilities = self.thumbnail_probabilities()
         metrics = self.thumbnail_metrics(probabilities)
         if sharp is not None:
-            known = np.array([product in sharp for product in self.rows["id"]])
-            thumbnails = {name: p[known].argmax(axis=1) for name, p in probabilities.items()}
-            metrics["sharp"] = self._run_sharp(self.rows_with(sharp), sharp, thumbnails)
+            rows = self.rows_with(sharp)
+            known = self.rows.index.isin(rows.index)
+            thumbnails = classes({name: p[known] for name, p in probabilities.items()})
+            metrics["sharp"] = self._run_sharp(rows, sharp, thumbnails)
         return metrics
 
     def thumbnail_metrics(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -140,10 +147,9 @@ class Evaluation:
     ) -> dict[str, Any]:
         products = rows["id"].tolist()
         probabilities = self.probabilities(VersionOf(sharp, products), rows)
-        answers = {name: p.argmax(axis=1) for name, p in probabilities.items()}
+        answers = classes(probabilities)
         copies = {"thumbnail": thumbnails} | {
-            copy: {n: p.argmax(axis=1) for n, p in self.probabilities(VersionOf(sharp, products, make), rows).items()}
-            for copy, make in COPIES.items()
+            copy: classes(self.probabilities(VersionOf(sharp, products, make), rows)) for copy, make in COPIES.items()
         }
         agreement: dict[str, Any] = {
             copy: {name: float((given[name] == answers[name]).mean()) for name in NAMES}
@@ -184,6 +190,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare photographs")
 
 
+def prepare(options: argparse.Namespace, split: str) -> tuple[Evaluation, SharpPhotographs | None]:
+    """What the options of `add_common_arguments` ask for. CheckpointError or DataError if it cannot be had."""
+    sharp = SharpPhotographs(options.sharp) if options.sharp else None
+    return Evaluation(options.checkpoint, options.data, split, options.device, options.workers), sharp
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("--split", choices=(VALIDATION, TEST), default=TEST)
@@ -191,8 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="where to write the figures; metrics.json in the checkpoint")
     options = parser.parse_args(arguments)
     try:
-        sharp = SharpPhotographs(options.sharp) if options.sharp else None
-        evaluation = Evaluation(options.checkpoint, options.data, options.split, options.device, options.workers)
+        evaluation, sharp = prepare(options, options.split)
         if not (options.checkpoint / TRAINED_ON).is_file():
             print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
         metrics = evaluation.run(sharp)

@@ -111,8 +111,9 @@ class Training:
 
     def train_one_epoch(self, epoch: int) -> dict[str, float]:
         """Mean loss, and photographs a second. The epoch's randomness hangs on seed and epoch alone."""
-        generator = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)
-        torch.manual_seed(self.config.seed * 100_003 + epoch)
+        seed = self.config.seed * 100_003 + epoch
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         loader = DataLoader(
             self.train_set, self.config.batch_size, shuffle=True, generator=generator, num_workers=self.config.workers
         )
