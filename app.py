@@ -25,6 +25,7 @@ TITLE = "Fashion Product Classifier"
 EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
 DEFAULT_ATTRIBUTE = "product_type"
 TOP_CLASSES = 5
+NOT_FASHION = "**This does not look like a photograph of a fashion product.** The answers below may mean nothing."
 MAX_QUEUE = 64
 LAUNCH = {"max_file_size": "10mb", "theme": gr.themes.Soft(), "ssr_mode": False}
 
@@ -64,11 +65,15 @@ def load_classifier() -> FashionClassifier:
 def build_demo(classifier: FashionClassifier) -> gr.Blocks:
     """The page around `classifier`, ready to launch."""
 
-    def predict(photo: dict[str, Any] | None, attribute: str) -> tuple[Label, Label, Label, Label, Image.Image]:
-        """Color, product type, season of use and target gender of the product, and where the network looked."""
+    def predict(photo: dict[str, Any] | None, attribute: str) -> tuple[Label, Label, Label, Label, Image.Image, str]:
+        """Color, product type, season of use and target gender of the product, where the network looked, and a notice.
+
+        The notice is empty unless the photograph does not look like one of a fashion product.
+        """
         prediction, overlay = analyse(classifier, photo, attribute)
         labels = [dict(prediction[name].top(len(prediction[name].labels))) for name in NAMES]
-        return *labels[:4], overlay, *labels[4:]  # clients rely on the places of the first five
+        notice = "" if prediction.is_fashion else NOT_FASHION
+        return *labels[:4], overlay, *labels[4:], notice  # clients rely on the places of the first five
 
     def explain(photo: dict[str, Any] | None, attribute: str) -> Any:
         """Another attribute was chosen; without a photograph there is nothing to show yet."""
@@ -98,6 +103,7 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
                     elem_id="examples",
                 )
             with gr.Column(scale=4):
+                notice = gr.Markdown("", elem_id="notice")
                 labels = []
                 for pair in batches(ATTRIBUTES, 2):
                     with gr.Row():
@@ -118,7 +124,7 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
             elem_id="checkpoint",
         )
 
-        outputs = [*labels[:4], overlay, *labels[4:]]
+        outputs = [*labels[:4], overlay, *labels[4:], notice]
         # preprocess=False: gradio would open the file itself, and fail before our messages.
         asked = {"inputs": [photo, attribute], "preprocess": False}
         quietly = {**asked, "api_visibility": "private", "show_progress": "minimal"}

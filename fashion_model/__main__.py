@@ -20,7 +20,7 @@ from fashion_model.classifier import FashionClassifier, Prediction
 from fashion_model.images import ImageError, find_images
 
 LONGEST_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
-FIELDS = ("file", *(field for name in NAMES for field in (name, f"{name}_confidence")), "error")
+FIELDS = ("file", *(field for name in NAMES for field in (name, f"{name}_confidence")), "error", "is_fashion")
 
 
 def rows(classifier: FashionClassifier, files: list[Path], heatmaps: Path | None = None) -> Iterator[dict[str, str]]:
@@ -34,6 +34,7 @@ def rows(classifier: FashionClassifier, files: list[Path], heatmaps: Path | None
             for attribute in NAMES:
                 row[attribute] = result[attribute].label
                 row[f"{attribute}_confidence"] = f"{result[attribute].confidence:.4f}"
+            row["is_fashion"] = "yes" if result.is_fashion else "no"
         yield row
 
 

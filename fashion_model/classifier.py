@@ -44,9 +44,14 @@ class AttributePrediction:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network says of one photograph: `prediction.color`, or `prediction["color"]`, for each attribute."""
+    """What the network says of one photograph: `prediction.color`, or `prediction["color"]`, for each attribute.
+
+    Where `is_fashion` is False, the photograph does not look like a fashion product and the answers may mean nothing.
+    """
 
     answers: Mapping[str, AttributePrediction]
+    fashion_score: float  # the higher the more it looks like the photographs trained on, whose mean is near 0
+    is_fashion: bool  # whether the score reaches the checkpoint's threshold
 
     def __getitem__(self, attribute: str) -> AttributePrediction:
         return self.answers[attribute_named(attribute).name]
@@ -140,7 +145,7 @@ class FashionClassifier:
             return prediction, {}
         chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
         heats = grad_cam(self._model, feature_map.expand(len(chosen), -1, -1, -1), chosen)
-        frame = self.config.image_size
+        frame = self.config.thumbnail_size
         return prediction, {
             name: overlay(photograph, heat_image(heat, photograph.size, frame))
             for (name, _), heat in zip(chosen, heats, strict=True)
@@ -162,9 +167,14 @@ class FashionClassifier:
     def _predictions(self, feature_map: torch.Tensor) -> list[Prediction]:
         probabilities = self._model.calibrate(self._model.classify(feature_map))
         arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
+        scores = self._model.fashion_scores(self._model.pool(feature_map)).tolist()
         return [
-            Prediction({n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES})
-            for i in range(len(feature_map))
+            Prediction(
+                {n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES},
+                fashion_score=score,
+                is_fashion=score >= self.config.fashion_threshold,
+            )
+            for i, score in enumerate(scores)
         ]
 
     def _index_of(self, attribute: str, label: str | None) -> int | None:

@@ -56,7 +56,7 @@ def grad_cam(model: MultiTaskClassifier, feature_map: torch.Tensor, targets: Seq
 
 
 def heat_image(heat: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> Image.Image:
-    """Heat (h, w) in [0, 1] over the network's input `frame` (height, width) → gray image over the photograph.
+    """Heat (h, w) in [0, 1] over the letterboxed `frame` (height, width) → gray image over the photograph.
 
     `size` is the photograph's (width, height); what lies on the white border of the frame is cut away.
     """

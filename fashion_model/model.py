@@ -13,9 +13,10 @@ from torch import nn
 
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import backbone_named
+from fashion_model.familiarity import Familiarity
 from fashion_model.heads import HEADS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_SIDE = 2048  # pixels
 
 
@@ -28,9 +29,12 @@ class ModelConfig:
     mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
     std: tuple[float, float, float]
     heads: str = "linear"
-    image_size: tuple[int, int] = (128, 96)  # height, width; 3:4 like the catalogue's photographs
+    thumbnail_size: tuple[int, int] = (80, 60)  # height, width: what every photograph is first reduced to,
+    jpeg_quality: int = 75  # and how it is then compressed, as the photographs trained on were
+    image_size: tuple[int, int] = (128, 96)  # height, width of the network's input; 3:4 like the thumbnails
     dropout: float = 0.2
     temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
+    fashion_threshold: float = 0.0  # of familiarity; a photograph below it shows no fashion product
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -52,11 +56,9 @@ class ModelConfig:
         if set(document) != keys:
             raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
-        config = cls(**values)
-        config._check()
-        return config
+        return cls(**values)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         backbone_named(self.backbone)
         if self.heads not in HEADS:
             raise ValueError(f"names unknown heads {self.heads!r}; there are {', '.join(HEADS)}")
@@ -67,7 +69,12 @@ class ModelConfig:
             fits = isinstance(value, Mapping) and set(value) == set(NAMES)
             if not fits or not all(_number(v, kind) and v > 0 for v in value.values()):
                 raise ValueError(f"{key} must have a positive number for each of {', '.join(NAMES)}; it is {value!r}")
+        if not _number(self.fashion_threshold):
+            raise ValueError(f"fashion_threshold must be a finite number; it is {self.fashion_threshold!r}")
+        if not _number(self.jpeg_quality, int) or not 1 <= self.jpeg_quality <= 95:
+            raise ValueError(f"jpeg_quality must be a whole number from 1 to 95; it is {self.jpeg_quality!r}")
         for key, length, kind, largest in (
+            ("thumbnail_size", 2, int, LARGEST_SIDE),
             ("image_size", 2, int, LARGEST_SIDE),
             ("mean", 3, float, 1),
             ("std", 3, float, 1),
@@ -76,6 +83,10 @@ class ModelConfig:
             fits = isinstance(value, tuple) and len(value) == length
             if not fits or not all(_number(v, kind) and 0 < v <= largest for v in value):
                 raise ValueError(f"{key} must be {length} numbers above 0, at most {largest}; it is {value!r}")
+        if self.image_size[0] * self.thumbnail_size[1] != self.image_size[1] * self.thumbnail_size[0]:
+            raise ValueError(
+                f"image_size {self.image_size!r} must have the proportions of thumbnail_size {self.thumbnail_size!r}"
+            )
 
 
 def _number(value: object, kind: type = float) -> bool:
@@ -94,22 +105,27 @@ class MultiTaskClassifier(nn.Module):
         backbone = backbone_named(config.backbone)
         self.backbone = backbone.build()
         self.heads = HEADS[config.heads](backbone.channels, config.num_classes, config.dropout)
+        self.familiarity = Familiarity(backbone.channels)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → feature map (B, C, H/32, W/32): the part all attributes share."""
         return self.backbone(images)
 
+    def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) → (B, C)."""
+        return feature_map.mean(dim=(2, 3))
+
     def classify(self, feature_map: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, C, h, w) → logits (B, classes) of each attribute."""
-        return self.heads(feature_map.mean(dim=(2, 3)))
+        return self.heads(self.pool(feature_map))
+
+    def fashion_scores(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(B, C) → (B,), see `Familiarity`: below `config.fashion_threshold` there is no fashion product."""
+        return self.familiarity(pooled, self.heads(pooled))
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.classify(self.features(images))
 
-    def probabilities(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(B, 3, H, W) → calibrated probabilities (B, classes) of each attribute: softmax(logits / temperature)."""
-        return self.calibrate(self(images))
-
     def calibrate(self, logits: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Logits (B, classes) of each attribute → probabilities of the same shape, in float32."""
+        """Logits (B, classes) of each attribute → softmax(logits / temperature), of the same shape, in float32."""
         return {n: torch.softmax(x.float() / self.config.temperatures[n], dim=1) for n, x in logits.items()}

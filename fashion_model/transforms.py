@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
@@ -16,16 +16,17 @@ Transform = Callable[[Image.Image], torch.Tensor]
 
 
 def eval_transform(config: ModelConfig) -> Transform:
-    """RGB photograph of any size → (3, H, W) float32: whole, its proportions kept, on white, normalised."""
-    return v2.Compose([Letterbox(config.image_size), *_normalise(config)])
+    """RGB photograph of any size → (3, H, W) float32, normalised.
 
-
-def train_transform(config: ModelConfig, reencode: float) -> Transform:
-    """As `eval_transform`, with a random crop of 80 to 100 % and a random mirror.
-
-    `reencode` is the share of photographs that are first resampled and JPEG-compressed at random, so that the network
-    cannot read the compression artefacts, which follow the date of cataloguing and with it the season.
+    Whatever comes is first made what the network was trained on, so that its answer cannot hang on resolution or
+    compression: a thumbnail of the catalogue's size, whole, its proportions kept, on white, JPEG-compressed.
     """
+    enlarge = v2.Resize(config.image_size, InterpolationMode.BICUBIC)
+    return v2.Compose([*_thumbnail(config), enlarge, *_normalise(config)])
+
+
+def train_transform(config: ModelConfig, augmentations: Sequence[nn.Module] = ()) -> Transform:
+    """As `eval_transform`, after `augmentations`, and with a random crop of 80 to 100 % and a random mirror."""
     height, width = config.image_size
     crop = v2.RandomResizedCrop(
         (height, width),
@@ -33,8 +34,11 @@ def train_transform(config: ModelConfig, reencode: float) -> Transform:
         ratio=(0.9 * width / height, 1.1 * width / height),
         interpolation=InterpolationMode.BICUBIC,
     )
-    steps = [v2.RandomApply([RandomReencode()], p=reencode), PadToShape(width / height), crop]
-    return v2.Compose([*steps, v2.RandomHorizontalFlip(), *_normalise(config)])
+    return v2.Compose([*augmentations, *_thumbnail(config), crop, v2.RandomHorizontalFlip(), *_normalise(config)])
+
+
+def _thumbnail(config: ModelConfig) -> list[nn.Module]:
+    return [Letterbox(config.thumbnail_size), Compress(config.jpeg_quality)]
 
 
 def _normalise(config: ModelConfig) -> list[nn.Module]:
@@ -67,30 +71,15 @@ class Letterbox(nn.Module):
         return canvas
 
 
-class PadToShape(nn.Module):
-    """Centre the photograph on white so that width / height is `ratio`; its pixels stay as they are."""
+class Compress(nn.Module):
+    """One trip through JPEG compression."""
 
-    def __init__(self, ratio: float):
+    def __init__(self, quality: int):
         super().__init__()
-        self.ratio = ratio
+        self.quality = quality
 
     def forward(self, image: Image.Image) -> Image.Image:
-        width = max(image.width, round(image.height * self.ratio))
-        height = max(image.height, round(image.width / self.ratio))
-        return Letterbox((height, width))(image) if (width, height) != image.size else image
-
-
-class RandomReencode(nn.Module):
-    """Resize to 60 to 130 % with a random filter and compress as JPEG of quality 30 to 97."""
-
-    FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
-
-    def forward(self, image: Image.Image) -> Image.Image:
-        scale, quality, filter_number = torch.rand(3).tolist()
-        scale = 0.6 + 0.7 * scale
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, self.FILTERS[int(filter_number * len(self.FILTERS))])
-        return jpeg(image, round(30 + 67 * quality))
+        return jpeg(image, self.quality)
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

@@ -23,7 +23,8 @@ def client(served):
 
 def test_predict_returns_four_labels_and_the_overlay_in_order(client, classifier):
     result = client.predict(handle_file(EXAMPLE), api_name="/predict")
-    assert len(result) == 5
+    assert len(result) == 6
+    assert result[5] == ""  # no notice
     prediction = classifier.predict([EXAMPLE])[0]
     for name, answer in zip(NAMES, result, strict=False):
         assert answer["label"] == prediction[name].label
@@ -33,6 +34,16 @@ def test_predict_returns_four_labels_and_the_overlay_in_order(client, classifier
         assert len(answer["confidences"]) >= 3
     with Image.open(result[4]) as overlay:
         assert overlay.size == open_image(EXAMPLE).size
+
+
+def test_what_is_no_fashion_product_gets_a_notice_beside_the_labels(client, tmp_path):
+    picture = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)).save(picture)
+    *labels, overlay, notice = client.predict(handle_file(picture), api_name="/predict")
+    assert "does not look like a photograph of a fashion product" in notice
+    assert len(labels) == 4
+    with Image.open(overlay) as image:
+        assert image.size == (300, 300)
 
 
 def test_the_overlay_explains_the_attribute_asked_for(client, classifier):

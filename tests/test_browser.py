@@ -67,6 +67,11 @@ def overlay_source(browser):
     return images[0].get_attribute("src") if images else None
 
 
+def notice(browser):
+    """Empty where the page shows none."""
+    return "".join(element.text for element in browser.find_elements(By.ID, "notice")).strip()
+
+
 def messages(browser):
     return " ".join(toast.text for toast in browser.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))
 
@@ -109,6 +114,16 @@ def test_an_example_fills_the_page(page, classifier):
     page.find_elements(By.CSS_SELECTOR, "#examples img")[1].click()
     prediction = classifier.predict([app.EXAMPLES[1]])[0]
     wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
+
+
+def test_what_is_no_fashion_product_is_noticed_until_it_is_removed(page, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(tmp_path / "noise.png"))
+    wait_for(page, lambda: "does not look like" in notice(page))
+    assert headline(page, "color")
+    page.find_element(By.CSS_SELECTOR, "#photo button[aria-label='Remove Image']").click()
+    wait_for(page, lambda: not notice(page))
 
 
 def test_the_page_names_its_checkpoint(page):

@@ -40,7 +40,7 @@ def test_a_folder_becomes_one_row_an_image_in_order(folder, classifier, tmp_path
     text = output.read_text(encoding="utf-8")
     assert text.splitlines()[0] == (
         "file,color,color_confidence,product_type,product_type_confidence,"
-        "season,season_confidence,gender,gender_confidence,error"
+        "season,season_confidence,gender,gender_confidence,error,is_fashion"
     )
     rows = rows_of(text)
     assert [row["file"] for row in rows] == sorted(str(p) for p in folder.rglob("*.*") if p.suffix != ".txt")
@@ -49,9 +49,10 @@ def test_a_folder_becomes_one_row_an_image_in_order(folder, classifier, tmp_path
     assert "empty" in failed["empty.jpg"]
     for row in rows:
         if row["error"]:
-            assert not any(row[field] for field in FIELDS[1:-1])
+            assert not any(row[field] for field in FIELDS if field not in ("file", "error"))
             continue
         prediction = classifier.predict([row["file"]])[0]
+        assert row["is_fashion"] == ("yes" if prediction.is_fashion else "no")
         for name in NAMES:
             confidence = float(row[f"{name}_confidence"])
             assert confidence == pytest.approx(prediction[name].confidence, abs=2e-4)

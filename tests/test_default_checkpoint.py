@@ -7,10 +7,12 @@ import pytest
 
 import app
 from data_prep.clean_data import parse_row
+from data_prep.other_pictures import PAINTERS
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ROOT, TEST_SPLIT
-from train.evaluate import TRAINED_ON
+from train.card import model_card, season_limits
+from train.evaluation import TRAINED_ON
 from train.tables import markdown
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
@@ -63,6 +65,17 @@ def test_its_confidences_are_calibrated(classifier, metrics):
 def test_the_readme_shows_exactly_its_figures(metrics):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert markdown(metrics) in readme
+    assert season_limits(metrics) in readme
+
+
+def test_its_card_is_the_one_of_its_figures(classifier, metrics):
+    assert (DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8") == model_card(classifier.config, metrics)
+
+
+def test_it_accepts_products_and_refuses_what_is_none(metrics):
+    assert metrics["fashion"]["accepted"]["sharp"]["share"] >= 0.95
+    assert metrics["fashion"]["flagged"]["mean"]["share"] >= 0.9
+    assert set(metrics["fashion"]["flagged"]) == {"photograph", "crop", *PAINTERS, "mean"}
 
 
 def test_it_fits_into_a_space():
@@ -73,6 +86,7 @@ def test_it_fits_into_a_space():
         "label_encoders.json",
         "metrics.json",
         "trained_on.txt",
+        "README.md",
         *(f"reliability_{attribute.name}.png" for attribute in ATTRIBUTES),
     }
     assert max(path.stat().st_size for path in files) < 10_000_000

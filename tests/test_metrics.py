@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from train.metrics import Answers, expected_calibration_error, figures, intervals
+from train.metrics import (
+    Answers,
+    calibration_error_by_chance,
+    expected_calibration_error,
+    figures,
+    intervals,
+)
 
 # Worked by hand: 4 rows, 3 classes; rows 0, 1 and 3 are right.
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.3, 0.3, 0.4]])
@@ -85,3 +91,15 @@ def test_the_interval_of_a_perfect_calibration_reaches_down_to_nothing():
         targets = (random.random((1000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
         inside += intervals(Answers.of(probabilities, targets), 200)["calibration_error"][0] < 0.01
     assert inside >= 4
+
+
+@pytest.mark.parametrize("rows", [200, 20_000])
+def test_confidences_as_true_as_can_be_show_the_error_of_chance(rows):
+    random = np.random.default_rng(1)
+    confident = random.uniform(0.5, 1, rows)
+    probabilities = np.stack([confident, 1 - confident], axis=1)
+    targets = (random.random(rows) > confident).astype(int)
+    found = figures_of(probabilities, targets)["calibration_error"]
+    by_chance = calibration_error_by_chance(Answers.of(probabilities, targets))
+    assert by_chance == pytest.approx(found, rel=0.6)
+    assert by_chance == pytest.approx(0.8 * (0.19 * 7.5 / rows) ** 0.5, rel=0.2)  # mean |deviation| of 7.5 bins

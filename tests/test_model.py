@@ -10,7 +10,7 @@ from fashion_model.model import ModelConfig, MultiTaskClassifier
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_each_backbone_has_a_feature_map_and_four_heads(backbone, tiny_encoders):
-    config = ModelConfig.for_backbone(backbone, tiny_encoders.num_classes, image_size=(64, 32))
+    config = ModelConfig.for_backbone(backbone, tiny_encoders.num_classes)
     model = MultiTaskClassifier(config).eval()
     images = torch.randn(2, 3, 64, 32)
     features = model.features(images)
@@ -25,7 +25,8 @@ def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(tiny_m
     config = dataclasses.replace(tiny_model.config, temperatures=dict.fromkeys(NAMES, 1.0) | {"color": 2.0})
     model = MultiTaskClassifier(config).eval()
     images = torch.randn(2, 3, 32, 24)
-    probabilities, logits = model.probabilities(images), model(images)
+    logits = model(images)
+    probabilities = model.calibrate(logits)
     assert torch.allclose(probabilities["color"], torch.softmax(logits["color"] / 2, 1))
     assert torch.allclose(probabilities["season"], torch.softmax(logits["season"], 1))
 
@@ -49,6 +50,12 @@ def test_a_config_survives_the_round_trip(tiny_model):
         ({"dropout": 1}, "dropout"),
         ({"image_size": [32.5, 24]}, "image_size"),
         ({"image_size": [10**6, 10**6]}, "image_size"),
+        ({"image_size": [64, 64]}, "proportions of thumbnail_size"),
+        ({"thumbnail_size": [80]}, "thumbnail_size"),
+        ({"jpeg_quality": 0}, "jpeg_quality"),
+        ({"jpeg_quality": 75.5}, "jpeg_quality"),
+        ({"fashion_threshold": float("inf")}, "fashion_threshold"),
+        ({"fashion_threshold": None}, "fashion_threshold"),
         ({"num_classes": dict.fromkeys(NAMES, 3.0)}, "num_classes"),
         ({"temperatures": dict.fromkeys(NAMES, float("nan"))}, "temperatures"),
     ],

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from fashion_model import FashionClassifier
@@ -19,9 +22,9 @@ from fashion_model.transforms import eval_transform
 from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
-from train.dataset import DecodedPhotographs
-from train.fit import FitConfig, Training
+from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
 from train.metrics import Answers
+from train.training import FitConfig, Training
 
 
 def test_fit_writes_a_checkpoint_directory(trained, cleaned):
@@ -61,7 +64,7 @@ def test_evaluate_prints_and_writes_what_predict_says_of_the_test_split(trained,
         answers = Answers.of(np.stack([p[attribute.name].probabilities for p in predictions]), targets)
         expected = metrics_module.figures(answers)
         figures = metrics["attributes"][attribute.name]
-        assert set(figures) == {*expected, "intervals"}
+        assert set(figures) == {*expected, "calibration_error_by_chance", "intervals"}
         assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-4)
         assert set(figures["intervals"]) == set(expected)
         assert f"| {attribute.title} | {100 * figures['accuracy']:.1f} (" in printed
@@ -102,7 +105,7 @@ def test_training_learns_a_handful_of_photographs_by_heart(cleaned, tmp_path):
     training.optimizer.param_groups[0]["lr"] = config.learning_rate
     plain = eval_transform(training.model.config)
     images = torch.stack([plain(training.train_set.photographs[i]) for i in range(12)])
-    losses = [training.train_one_batch(images, training.train_set.targets[:12]) for _ in range(30)]
+    losses = [training.train_one_batch(images, training.train_set.targets[:12], {}) for _ in range(30)]
     assert losses[-1] < 0.3 * losses[0]
 
 
@@ -126,6 +129,150 @@ def test_an_interrupted_run_resumes_to_the_same_result(trained, cleaned, tmp_pat
             assert all(torch.equal(tensors[key], expected[key]) for key in expected)
         else:
             assert (folder / file).read_text() == (trained / file).read_text()
+
+
+def test_the_average_of_the_weights_is_what_is_saved_and_measured(cleaned, tmp_path):
+    training = Training(FitConfig(str(cleaned), str(tmp_path), weights="none", device="cpu").shrunk())
+    start = training.model.heads.linear["color"].weight.detach().clone()
+    steps = []
+    update = training.average.update_parameters
+
+    def remember(model):
+        update(model)
+        steps.append(model.heads.linear["color"].weight.detach().clone())
+
+    training.average.update_parameters = remember
+    training.train_one_epoch(0)
+    expected = steps[0]
+    for number, weight in enumerate(steps[1:], start=1):
+        decay = min(0.999, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * weight
+    average = training.average.module.heads.linear["color"].weight
+    assert torch.allclose(average, expected, atol=1e-6)
+    assert not torch.allclose(average, steps[-1])
+    assert not torch.equal(steps[-1], start)
+    training.save_best(training.validate())
+    stored = load_file(tmp_path / "model.safetensors")["heads.linear.color.weight"]
+    assert torch.equal(stored, average.half())
+
+
+def test_a_run_goes_on_from_a_checkpoint_and_learns_from_teachers(trained, cleaned, tmp_path):
+    start = shutil.copytree(trained, tmp_path / "start")
+    with (start / "trained_on.txt").open("a") as file:
+        file.write("7654321\n")  # whatever it knows, the new checkpoint knows
+    config = FitConfig(str(cleaned), str(tmp_path / "x"), weights=str(start), teachers=(str(trained), str(trained)))
+    training = Training(dataclasses.replace(config, device="cpu").shrunk())
+    stored = load_file(start / "model.safetensors")
+    assert all(torch.equal(tensor.float(), training.model.state_dict()[key].float()) for key, tensor in stored.items())
+    assert 7654321 in training.trained_ids
+    assert len(training.taken_over) == 3
+    table = pd.read_csv(cleaned / "cleaned_styles.csv", keep_default_na=False)
+    first = cleaned / "images" / f"{table.loc[table['split'] == 'train', 'id'].iloc[0]}.jpg"
+    teacher = FashionClassifier.from_pretrained(trained).predict([first])[0]
+    for name in NAMES:
+        lesson = training.lessons[name]
+        assert lesson.shape == (len(training.train_set), len(teacher[name].labels))
+        assert np.allclose(lesson[0], teacher[name].probabilities, atol=1e-5)
+
+
+def test_the_lessons_of_the_teachers_lower_the_loss_of_whoever_follows_them(cleaned, tmp_path):
+    config = FitConfig(str(cleaned), str(tmp_path), weights="none", teachers=(), label_smoothing=0, device="cpu")
+    training = Training(config.shrunk())
+    targets = training.train_set.targets[:8]
+    images = torch.stack([training.train_set[i][0] for i in range(8)])
+    training.optimizer.step = lambda: None
+    training.model.eval()
+    with torch.no_grad():
+        logits = training.model(images)
+    own = {name: logits[name].softmax(dim=1) for name in NAMES}
+    labels = sum(-own[name].log()[torch.arange(8), targets[:, i]].mean() for i, name in enumerate(NAMES))
+    entropy = sum(-(own[name] * own[name].log()).sum(dim=1).mean() for name in NAMES)
+    assert training.train_one_batch(images, targets, {}) == pytest.approx(labels.item(), rel=1e-4)
+    assert training.train_one_batch(images, targets, own) == pytest.approx((labels + entropy).item() / 2, rel=1e-4)
+
+
+def test_teachers_with_other_labels_are_refused(trained, cleaned, tmp_path, capsys):
+    other = shutil.copytree(trained, tmp_path / "other")
+    encoders = json.loads((other / "label_encoders.json").read_text())
+    encoders["season"]["0"] = "Monsoon"
+    (other / "label_encoders.json").write_text(json.dumps(encoders))
+    for option in ("--teachers", "--weights"):
+        assert main(smoke_fit(cleaned, tmp_path / "run", option, str(other))) == 2
+        assert "other labels" in capsys.readouterr().err
+    assert main(smoke_fit(cleaned, tmp_path / "run", "--weights", str(trained), "--backbone", "efficientnet_v2_s")) == 2
+    assert "has the backbone efficientnet_lite0" in capsys.readouterr().err
+
+
+def test_teachers_that_do_not_say_what_they_were_trained_on_are_refused(trained, cleaned, tmp_path, capsys):
+    silent = shutil.copytree(trained, tmp_path / "silent")
+    (silent / "trained_on.txt").unlink()
+    for directory in (silent, tmp_path / "typo"):
+        assert main(smoke_fit(cleaned, tmp_path / "run", "--teachers", str(directory))) == 2
+        assert f"{directory} has no trained_on.txt" in capsys.readouterr().err
+
+
+def test_pictures_that_a_teacher_knows_are_not_validated_on(trained, cleaned, tmp_path):
+    teacher = shutil.copytree(trained, tmp_path / "teacher")
+    table = pd.read_csv(cleaned / "cleaned_styles.csv")
+    known = table.loc[table["split"] == "validation", "id"].iloc[0]
+    with (teacher / "trained_on.txt").open("a") as file:
+        file.write(f"{known}\n")
+    config = FitConfig(str(cleaned), str(tmp_path), weights="none", teachers=(str(teacher),), device="cpu")
+    assert len(Training(config.shrunk()).validation_targets) == 7
+
+
+def test_an_input_of_another_shape_than_the_thumbnails_is_refused(cleaned, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--data", str(cleaned), "--output", str(tmp_path), "--image-size", "224", "224"])
+    assert "must have the proportions of thumbnail_size" in capsys.readouterr().err
+
+
+def test_a_run_with_teacher_start_and_sharp_photographs_resumes(trained, cleaned, tmp_path):
+    table = pd.read_csv(cleaned / "cleaned_styles.csv", keep_default_na=False)
+    images = tmp_path / "sharp" / "images"
+    images.mkdir(parents=True)
+    for product in table.loc[table["split"] == "train", "id"][:5]:
+        open_image(cleaned / "images" / f"{product}.jpg").resize((180, 240)).save(images / f"{product}.jpg")
+    more = ["--sharp", str(tmp_path / "sharp"), "--teachers", str(trained), "--weights", str(trained)]
+    assert main(smoke_fit(cleaned, tmp_path / "run", *more)) == 0
+    assert main(smoke_fit(cleaned, tmp_path / "run", *more, "--resume")) == 0  # nothing is left to do
+    other = shutil.copytree(trained, tmp_path / "teacher")
+    assert main(smoke_fit(cleaned, tmp_path / "run", *more[:3], str(other), *more[4:], "--resume")) == 2
+    tensors = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert (tensors["familiarity.basis"] == 0).all()
+
+
+def test_sharp_photographs_stand_in_for_thumbnails_half_the_time(cleaned, tmp_path):
+    table = pd.read_csv(cleaned / "cleaned_styles.csv", keep_default_na=False)
+    products = table.loc[table["split"] == "train", "id"].tolist()
+    images = tmp_path / "sharp" / "images"
+    images.mkdir(parents=True)
+    Image.new("RGB", (360, 480), "red").save(images / f"{products[1]}.jpg")
+    config = FitConfig(str(cleaned), str(tmp_path), weights="none", sharp=(str(tmp_path / "sharp"),), device="cpu")
+    photographs = Training(config.shrunk()).train_set.photographs
+    thumbnails = [open_image(cleaned / "images" / f"{product}.jpg").tobytes() for product in products[:2]]
+    assert len(photographs) == len(products)
+    assert {photographs[0].tobytes() for _ in range(20)} == {thumbnails[0]}
+    torch.manual_seed(0)
+    drawn = [photographs[1] for _ in range(40)]
+    assert 10 < sum(picture.tobytes() == thumbnails[1] for picture in drawn) < 30
+    assert {picture.size for picture in drawn} == {(60, 80)}
+
+
+def test_rare_labels_come_more_often_by_the_square_root_of_their_rarity():
+    targets = torch.tensor([[0, 0]] * 90 + [[0, 1]] * 9 + [[1, 0]])
+    factors = repeat_factors(targets, share=0.16)
+    assert factors[:90].tolist() == [1] * 90
+    assert factors[90].item() == pytest.approx((0.16 / 0.09) ** 0.5)
+    assert factors[99].item() == pytest.approx(4)
+    assert (repeat_factors(targets, share=0) == 1).all()
+    drawn = draw_epoch(factors, torch.Generator().manual_seed(1))
+    assert len(drawn) == math.ceil(factors.sum().item())
+    assert drawn.count(99) in (4, 5)
+    assert all(drawn.count(row) in (1, 2) for row in range(99))
+    assert drawn != sorted(drawn)
+    assert draw_epoch(factors, torch.Generator().manual_seed(1)) == drawn
 
 
 def test_resume_refuses_a_run_with_other_settings(trained, cleaned, capsys):

@@ -124,7 +124,10 @@ def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained,
     for product in products:
         open_image(cleaned / "images" / f"{product}.jpg").resize((180, 240)).save(images / f"{product}.jpg", quality=95)
     arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(cleaned), "--output", str(tmp_path / "m.json")]
-    assert main([*arguments, "--sharp", str(tmp_path / "sharp")]) == 0
+    others = tmp_path / "others" / "test"
+    others.mkdir(parents=True)
+    Image.effect_noise((60, 80), 90).convert("RGB").save(others / "noise-1.jpg")
+    assert main([*arguments, "--sharp", str(tmp_path / "sharp"), "--others", str(tmp_path / "others")]) == 0
     printed = capsys.readouterr().out
     metrics = json.loads((tmp_path / "m.json").read_text())
     assert (metrics["rows"], metrics["sharp"]["rows"]) == (8, 5)
@@ -139,6 +142,14 @@ def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained,
         assert metrics["sharp"]["agreement"]["all"][name] <= same
     assert "same answer as to the sharp photograph" in printed
     assert "rotated by 7° (5)" in printed
+    accepted = metrics["fashion"]["accepted"]
+    assert set(accepted) >= {"thumbnails", "sharp", "rotated"}
+    assert accepted["sharp"] == {"pictures": 5, "share": 1.0}  # nothing is refused before `train novelty`
+    assert metrics["fashion"]["flagged"]["noise"] == {"pictures": 1, "share": 0.0}
+    for measured, pictures in ((metrics, 8), (metrics["sharp"], 5)):
+        unseen = measured["unseen_pairs"]
+        assert sum(e["count"] for e in unseen["frequent"]) <= round(unseen["answers"] * pictures)
+        assert f"{unseen['pairs']} pairs of product type and gender occur in no training row" in printed
 
 
 def test_sharp_photographs_of_other_products_are_no_measurement(trained, cleaned, sources, tmp_path, capsys):

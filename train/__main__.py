@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from train import calibrate, evaluate, fit
+from train import calibrate, evaluate, fit, novelty
 
-COMMANDS = {"fit": fit.main, "calibrate": calibrate.main, "evaluate": evaluate.main}
+COMMANDS = {"fit": fit.main, "calibrate": calibrate.main, "novelty": novelty.main, "evaluate": evaluate.main}
 
 
 def main(arguments: list[str]) -> int:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from scipy.optimize import minimize_scalar
 
@@ -24,7 +26,8 @@ from data_prep.splits import VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES
 from fashion_model.checkpoint import CONFIG, METRICS, CheckpointError, write_json
 from train.dataset import DataError
-from train.evaluate import Evaluation, add_common_arguments, prepare
+from train.evaluate import add_common_arguments, prepare
+from train.evaluation import Evaluation
 from train.metrics import Answers, expected_calibration_error, reliability
 from train.versions import SharpPhotographs, VersionOf
 
@@ -60,20 +63,14 @@ def fit_temperature(samples: list[Sample]) -> float:
     return float(np.exp(found.x))
 
 
-def collect(evaluation: Evaluation, sharp: SharpPhotographs | None) -> dict[str, list[Sample]]:
-    """Attribute → a sample for each kind of picture."""
-    kinds = {"thumbnails": (evaluation.thumbnail_probabilities(), evaluation.rows)}
-    if sharp is not None:
-        rows = evaluation.rows_with(sharp)
-        kinds["sharp photographs"] = (evaluation.probabilities(VersionOf(sharp, rows["id"].tolist()), rows), rows)
-    temperatures = evaluation.checkpoint.config.temperatures
-    samples: dict[str, list[Sample]] = {name: [] for name in NAMES}
-    for kind, (probabilities, rows) in kinds.items():
-        targets = evaluation.targets(rows).numpy()
-        for i, name in enumerate(NAMES):
-            logarithms = np.log(np.maximum(probabilities[name], np.finfo(np.float32).tiny)) * temperatures[name]
-            samples[name].append(Sample(kind, logarithms, targets[:, i]))
-    return samples
+def samples_of(evaluation: Evaluation, kind: str, rows: pd.DataFrame, pooled: torch.Tensor) -> dict[str, Sample]:
+    """Attribute → the sample of one kind of picture: `rows` and their pooled features (N, C)."""
+    targets = evaluation.targets(rows).numpy()
+    with torch.inference_mode():
+        logits = evaluation.model.heads(pooled)
+    return {
+        name: Sample(kind, logits[name].log_softmax(dim=1).cpu().numpy(), targets[:, i]) for i, name in enumerate(NAMES)
+    }
 
 
 def reliability_diagram(title: str, samples: list[Sample], temperature: float) -> Figure:
@@ -96,12 +93,17 @@ def reliability_diagram(title: str, samples: list[Sample], temperature: float) -
 
 def calibrate(evaluation: Evaluation, directory: Path, sharp: SharpPhotographs | None) -> Mapping[str, float]:
     """Fit, store and draw. Returns the temperatures."""
-    samples = collect(evaluation, sharp)
+    thumbnails = evaluation.features(evaluation.thumbnails())
+    kinds = [samples_of(evaluation, "thumbnails", evaluation.rows, thumbnails)]
+    if sharp is not None:
+        rows = evaluation.rows_with(sharp)
+        pooled = evaluation.features(VersionOf(sharp, rows["id"].tolist()))
+        kinds.append(samples_of(evaluation, "sharp photographs", rows, pooled))
+    samples = {name: [kind[name] for kind in kinds] for name in NAMES}
     temperatures = {name: fit_temperature(samples[name]) for name in NAMES}
-    config = dataclasses.replace(evaluation.checkpoint.config, temperatures=temperatures)
-    write_json(directory / CONFIG, config.to_dict())
-    probabilities = {name: samples[name][0].probabilities(temperatures[name]) for name in NAMES}
-    write_json(directory / METRICS, evaluation.thumbnail_metrics(probabilities))
+    evaluation.model.config = dataclasses.replace(evaluation.model.config, temperatures=temperatures)
+    write_json(directory / CONFIG, evaluation.model.config.to_dict())
+    write_json(directory / METRICS, evaluation.thumbnail_metrics(thumbnails))
     (directory / "figures").mkdir(exist_ok=True)
     for attribute in ATTRIBUTES:
         figure = reliability_diagram(attribute.title, samples[attribute.name], temperatures[attribute.name])

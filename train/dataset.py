@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -102,6 +104,44 @@ def _decode(paths: list[Path], pixel_file: Path, shape_file: Path) -> None:
     with unfinished.open("wb") as file:
         np.save(file, shapes)
     unfinished.replace(shape_file)
+
+
+class EitherPhotographs:
+    """One of two photographs of each product, at random: one of `first`, or its product's in `second` if that has it.
+
+    `second` maps product ids to photographs, `products` names those of `first` in their order.
+    """
+
+    def __init__(self, first: Photographs, second: Mapping[int, Image.Image], products: Sequence[int]):
+        self.first, self.second, self.products = first, second, products
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        other = self.second.get(self.products[index])
+        return self.first[index] if other is None or torch.rand(()) < 0.5 else other
+
+
+def repeat_factors(targets: torch.Tensor, share: float) -> torch.Tensor:
+    """How often to show each row in an epoch, (N,) at least 1: targets (N, attributes).
+
+    The square root of `share` over the share of the row's rarest label (LVIS, Gupta et al., CVPR 2019).
+    """
+    factors = torch.ones(len(targets))
+    for column in targets.T:
+        _, position, counts = column.unique(return_inverse=True, return_counts=True)
+        factors = torch.maximum(factors, (share * len(targets) / counts[position]).sqrt())
+    return factors
+
+
+def draw_epoch(factors: torch.Tensor, generator: torch.Generator) -> list[int]:
+    """Row numbers in random order, each row as often as its factor says, rounded at random: systematic sampling."""
+    ends = factors.double().cumsum(0)
+    size = math.ceil(ends[-1].item())
+    points = (torch.arange(size) + torch.rand((), generator=generator)) * (ends[-1] / size)
+    rows = torch.searchsorted(ends, points, right=True).clamp(max=len(factors) - 1)
+    return rows[torch.randperm(size, generator=generator)].tolist()
 
 
 class ProductDataset(Dataset):

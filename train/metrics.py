@@ -56,6 +56,16 @@ def figures(answers: Answers) -> dict[str, float]:
     }
 
 
+def calibration_error_by_chance(answers: Answers, resamples: int = 200) -> float:
+    """The calibration error that confidences as true as can be would show on so few photographs, on average."""
+    random = np.random.default_rng(0)
+    confidence = answers.confidence
+    drawn = [
+        expected_calibration_error(confidence, random.random(len(confidence)) < confidence) for _ in range(resamples)
+    ]
+    return float(np.mean(drawn))
+
+
 def intervals(answers: Answers, resamples: int = RESAMPLES) -> dict[str, list[float]]:
     """95 % basic bootstrap interval of each figure (Davison and Hinkley 1997, 5.2), over photographs drawn again.
 

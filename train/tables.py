@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fashion_model.attributes import ATTRIBUTES
+from train.combinations import EXPECTED
 
 FIGURES = {
     "accuracy": "accuracy %",
@@ -14,6 +15,7 @@ FIGURES = {
     "macro_f1": "macro F1",
     "cross_entropy": "cross-entropy",
     "calibration_error": "calibration error %",
+    "calibration_error_by_chance": "by chance %",
 }
 COPIES = {
     "thumbnail": "the catalogue's thumbnail",
@@ -31,6 +33,9 @@ DISTURBANCES = {
 }
 
 
+ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photographs"} | DISTURBANCES
+
+
 def markdown(metrics: Mapping[str, Any]) -> str:
     """All tables that `metrics` has figures for."""
     parts = [figures_table(metrics, f"{metrics['split']} split, the catalogue's thumbnails")]
@@ -45,13 +50,18 @@ def markdown(metrics: Mapping[str, Any]) -> str:
             if sharp["disturbances"][name]["rows"]
         }
         parts.append(shares_table("accuracy on sharp photographs (how many), %", disturbed))
+    if "fashion" in metrics:
+        parts.append(fashion_table(metrics["fashion"]))
+    parts.append(unseen_pairs_line(metrics, "thumbnails"))
+    if sharp:
+        parts.append(unseen_pairs_line(sharp, "sharp photographs"))
     if metrics["rows_left_out_as_trained_on"]:
         parts.append(f"Left out, as their pictures were trained on: {metrics['rows_left_out_as_trained_on']} rows.")
     return "\n\n".join(parts)
 
 
 def figures_table(measured: Mapping[str, Any], title: str) -> str:
-    """One row an attribute; 95 % intervals in brackets behind the accuracies."""
+    """One row an attribute; 95 % intervals in brackets."""
     lines = ["| | " + " | ".join(FIGURES.values()) + " |", "| --- |" + " ---: |" * len(FIGURES)]
     for attribute in ATTRIBUTES:
         figures = measured["attributes"][attribute.name]
@@ -59,7 +69,8 @@ def figures_table(measured: Mapping[str, Any], title: str) -> str:
         lines.append(f"| {attribute.title} | " + " | ".join(cells) + " |")
     lines.append(
         f"\n{title}: {measured['rows']:,} photographs; "
-        f"the four cross-entropies together {measured['cross_entropy_sum']:.3f}; in brackets 95 % intervals"
+        f"the four cross-entropies together {measured['cross_entropy_sum']:.3f}; in brackets 95 % intervals; "
+        "by chance: the calibration error that perfect confidences would show on so few photographs"
     )
     return "\n".join(lines)
 
@@ -73,11 +84,33 @@ def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def fashion_table(fashion: Mapping[str, Any]) -> str:
+    """What was accepted as a fashion product, and what was told from one."""
+    lines = ["| is it a fashion product? | pictures | right % |", "| --- | ---: | ---: |"]
+    titles = {f"yes: {ACCEPTED[kind]}": found for kind, found in fashion["accepted"].items()}
+    titles |= {f"no: {'mean of these' if k == 'mean' else k + 's'}": found for k, found in fashion["flagged"].items()}
+    lines += [f"| {title} | {f['pictures']:,} | {100 * f['share']:.1f} |" for title, f in titles.items()]
+    return "\n".join(lines)
+
+
+def unseen_pairs_line(measured: Mapping[str, Any], kind: str) -> str:
+    """One sentence on the pairs of product type and gender that no training row has though their labels are common."""
+    found = measured["unseen_pairs"]
+    examples = ", ".join(f"{' for '.join(e['labels'])} ({e['count']})" for e in found["frequent"])
+    return (
+        f"{found['pairs']} pairs of product type and gender occur in no training row, though by the frequency of both "
+        f"they should in {EXPECTED} or more. On {kind} they are {100 * found['answers']:.2f} % of the answers and "
+        f"{100 * found['labels']:.2f} % of the labels{'; most often: ' if examples else ''}{examples}."
+    )
+
+
 def _cell(figures: Mapping[str, Any], name: str) -> str:
     percent = "%" in FIGURES[name]
 
     def text(value: float) -> str:
         return f"{100 * value:.1f}" if percent else f"{value:.3f}"
 
+    if name not in figures["intervals"]:
+        return text(figures[name])
     low, high = figures["intervals"][name]
     return f"{text(figures[name])} ({text(low)}–{text(high)})"

@@ -132,13 +132,15 @@ def product_mask(photograph: Image.Image) -> np.ndarray | None:
     return ~background if (border > 0).mean() >= 0.9 and 0.05 <= share <= 0.9 else None
 
 
-def on_background(photograph: Image.Image, background: Image.Image) -> Image.Image:
-    """ValueError where the product cannot be told from its background."""
-    mask = product_mask(photograph)
+def on_background(photograph: Image.Image, background: Image.Image, mask: np.ndarray | None = None) -> Image.Image:
+    """Its product, where `mask` (H, W) is True or `product_mask` finds it, over `background`, of the same size.
+
+    ValueError where the product cannot be told from its background.
+    """
+    mask = product_mask(photograph) if mask is None else mask
     if mask is None:
         raise ValueError("the photograph has no plain white background")
-    soft = Image.fromarray(mask).convert("L").resize(photograph.size)
-    return Image.composite(photograph, background.resize(photograph.size), soft)
+    return Image.composite(photograph, background, Image.fromarray(mask))
 
 
 def on_color(photograph: Image.Image, product: int) -> Image.Image:

@@ -1,0 +1,214 @@
+"""A checkpoint on a split that it was not trained on: probabilities, features and all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from data_prep.splits import TRAIN
+from fashion_model.attributes import NAMES
+from fashion_model.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+)
+from fashion_model.model import MultiTaskClassifier
+from fashion_model.transforms import Transform, eval_transform
+from train.combinations import unseen_answers, unseen_pairs
+from train.dataset import (
+    DataError,
+    Photographs,
+    encode_targets,
+    evaluation_loader,
+    read_photographs,
+    read_table,
+    rows_of_split,
+)
+from train.metrics import BINS, Answers, calibration_error_by_chance, figures, intervals
+from train.others import OtherPictures
+from train.versions import COPIES, DISTURBANCES, SharpPhotographs, VersionOf, product_mask
+
+TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
+PAIR = ("product_type", "gender")  # whose combinations are looked at
+
+
+@torch.inference_mode()
+def pooled_features(model: MultiTaskClassifier, loader: DataLoader) -> torch.Tensor:
+    """(N, C) float32 on the model's device, in the order of the loader. Leaves `model` in evaluation mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    batches = [
+        model.pool(model.features(images.to(device, memory_format=torch.channels_last))).float()
+        for images, _ in tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
+    ]
+    return torch.cat(batches)
+
+
+@torch.inference_mode()
+def probabilities_of(model: MultiTaskClassifier, pooled: torch.Tensor) -> dict[str, np.ndarray]:
+    """Pooled features (N, C) → attribute → probabilities (N, classes), after the temperature."""
+    return {name: p.cpu().numpy() for name, p in model.calibrate(model.heads(pooled)).items()}
+
+
+def classes(probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Probabilities (N, classes) of each attribute → the most probable class (N,) of each."""
+    return {name: p.argmax(axis=1) for name, p in probabilities.items()}
+
+
+def measure(probabilities: Mapping[str, np.ndarray], targets: torch.Tensor, bootstrap: bool = True) -> dict[str, Any]:
+    """The figures of each attribute, with their intervals if `bootstrap`, and the cross-entropies added up."""
+    attributes: dict[str, Any] = {}
+    for i, name in enumerate(NAMES):
+        answers = Answers.of(probabilities[name], targets[:, i].numpy())
+        attributes[name] = figures(answers)
+        if bootstrap:
+            by_chance = calibration_error_by_chance(answers)
+            attributes[name] |= {"calibration_error_by_chance": by_chance, "intervals": intervals(answers)}
+    return {"attributes": attributes, "cross_entropy_sum": sum(f["cross_entropy"] for f in attributes.values())}
+
+
+def without_pictures_of(rows: pd.DataFrame, table: pd.DataFrame, ids: set[int]) -> pd.DataFrame:
+    """`rows` less those that show the picture of one of `ids`."""
+    groups = set(table.loc[table["id"].isin(ids), "group"])
+    return rows[~rows["group"].isin(groups)]
+
+
+def read_trained_on(checkpoint: Path) -> set[int]:
+    """The ids in the checkpoint's trained_on.txt; none if it has no such file."""
+    path = checkpoint / TRAINED_ON
+    return set(map(int, path.read_text(encoding="utf-8").split())) if path.is_file() else set()
+
+
+class Evaluation:
+    """A checkpoint and the rows of a split that it was not trained on."""
+
+    def __init__(self, checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1):
+        if not checkpoint.is_dir():
+            raise CheckpointError(f"{checkpoint} is not a directory")
+        self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
+        self.model = self.checkpoint.model.to(device, memory_format=torch.channels_last)
+        self.table = read_table(data)
+        all_rows = rows_of_split(self.table, split)
+        self.split, self.data, self.workers = split, data, workers
+        self.rows = without_pictures_of(all_rows, self.table, read_trained_on(checkpoint))
+        self.left_out = len(all_rows) - len(self.rows)
+        if self.rows.empty:
+            raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
+
+    def features(self, photographs: Photographs, transform: Transform | None = None) -> torch.Tensor:
+        """Pooled features (N, C); through `eval_transform` if there is no other."""
+        transform = transform or eval_transform(self.model.config)
+        nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
+        return pooled_features(self.model, evaluation_loader(photographs, nothing, transform, workers=self.workers))
+
+    def thumbnails(self) -> Photographs:
+        return read_photographs(self.data, self.rows)
+
+    def rows_with(self, sharp: SharpPhotographs) -> pd.DataFrame:
+        """DataError if there is none."""
+        rows = self.rows[[product in sharp for product in self.rows["id"]]]
+        if rows.empty:
+            raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
+        return rows
+
+    def targets(self, rows: pd.DataFrame) -> torch.Tensor:
+        return encode_targets(rows, self.checkpoint.encoders)
+
+    @torch.inference_mode()
+    def fashion_scores(self, pooled: torch.Tensor) -> np.ndarray:
+        """Pooled features (N, C) → (N,), see fashion_model.familiarity."""
+        return self.model.fashion_scores(pooled).cpu().numpy()
+
+    def run(self, sharp: SharpPhotographs | None = None, others: OtherPictures | None = None) -> dict[str, Any]:
+        """What metrics.json holds: the figures on the data's own photographs, and under `sharp` on the sharp ones.
+
+        With `others`, under `fashion`, how well photographs of products are told from them.
+        """
+        pooled = {"thumbnails": self.features(self.thumbnails())}
+        metrics = self.thumbnail_metrics(pooled["thumbnails"])
+        if sharp is not None:
+            rows = self.rows_with(sharp)
+            pooled["sharp"] = self.features(VersionOf(sharp, rows["id"].tolist()))
+            metrics["sharp"] = self._figures(rows, pooled["sharp"])
+            metrics["sharp"]["agreement"] = self._agreement(rows, sharp, pooled)
+            metrics["sharp"]["disturbances"], of_disturbed = self._disturbances(rows, sharp)
+            pooled |= of_disturbed
+        if others is not None:
+            metrics["fashion"] = self._told_apart(pooled, others)
+        return metrics
+
+    def thumbnail_metrics(self, pooled: torch.Tensor) -> dict[str, Any]:
+        """What metrics.json holds at its top; pooled features (N, C) of the thumbnails."""
+        return {
+            "split": self.split,
+            "rows_left_out_as_trained_on": self.left_out,
+            "calibration_bins": BINS,
+            **self._figures(self.rows, pooled),
+        }
+
+    def _figures(self, rows: pd.DataFrame, pooled: torch.Tensor) -> dict[str, Any]:
+        probabilities, targets = probabilities_of(self.model, pooled), self.targets(rows)
+        unseen = self._unseen_pairs(classes(probabilities), targets)
+        return {"rows": len(rows), **measure(probabilities, targets), "unseen_pairs": unseen}
+
+    def _unseen_pairs(self, answers: Mapping[str, np.ndarray], targets: torch.Tensor) -> dict[str, Any]:
+        """How often product type and gender are combined as in no training row; see train.combinations."""
+        columns = [NAMES.index(name) for name in PAIR]
+        known = self.targets(rows_of_split(self.table, TRAIN)).numpy()[:, columns]
+        known = known[(known >= 0).all(axis=1)]
+        encoders = self.checkpoint.encoders
+        sizes = tuple(encoders.num_classes[name] for name in PAIR)
+        return unseen_answers(
+            unseen_pairs(known[:, 0], known[:, 1], sizes),
+            tuple(answers[name] for name in PAIR),
+            tuple(targets[:, i].numpy() for i in columns),
+            tuple(encoders.labels[name] for name in PAIR),
+        )
+
+    def _agreement(
+        self, rows: pd.DataFrame, sharp: SharpPhotographs, pooled: Mapping[str, torch.Tensor]
+    ) -> dict[str, dict[str, float]]:
+        """Copy → attribute → the share of products for which it gets the sharp photograph's answer."""
+        known = torch.from_numpy(self.rows.index.isin(rows.index)).to(pooled["thumbnails"].device)
+        copies = {"thumbnail": pooled["thumbnails"][known]} | {
+            copy: self.features(VersionOf(sharp, rows["id"].tolist(), make)) for copy, make in COPIES.items()
+        }
+        answers = classes(probabilities_of(self.model, pooled["sharp"]))
+        same = {
+            copy: {n: c == answers[n] for n, c in classes(probabilities_of(self.model, p)).items()}
+            for copy, p in copies.items()
+        }
+        same["all"] = {name: np.all([of_copy[name] for of_copy in same.values()], axis=0) for name in NAMES}
+        return {copy: {name: float(s.mean()) for name, s in of_copy.items()} for copy, of_copy in same.items()}
+
+    def _disturbances(
+        self, rows: pd.DataFrame, sharp: SharpPhotographs
+    ) -> tuple[dict[str, dict[str, float]], dict[str, torch.Tensor]]:
+        """Disturbance → rows and the accuracy of each attribute, and → pooled features (N, C)."""
+        maskable = rows[[product_mask(sharp[product]) is not None for product in rows["id"]]]
+        found, pooled = {}, {}
+        for name, (make, needs_mask) in DISTURBANCES.items():
+            used = maskable if needs_mask else rows
+            found[name] = {"rows": len(used)}
+            if len(used):
+                pooled[name] = self.features(VersionOf(sharp, used["id"].tolist(), make))
+                answers, targets = classes(probabilities_of(self.model, pooled[name])), self.targets(used).numpy()
+                found[name] |= {n: float((answers[n] == targets[:, i]).mean()) for i, n in enumerate(NAMES)}
+        return found, pooled
+
+    def _told_apart(self, pooled: Mapping[str, torch.Tensor], others: OtherPictures) -> dict[str, Any]:
+        """Kind of picture → how many there are and the share accepted as, or told from, a fashion product."""
+        threshold = self.model.config.fashion_threshold
+        flagged = self.fashion_scores(self.features(others)) < threshold
+        accepted = {kind: self.fashion_scores(p) >= threshold for kind, p in pooled.items()}
+        return {
+            "accepted": {kind: {"pictures": len(a), "share": float(a.mean())} for kind, a in accepted.items()},
+            "flagged": others.shares(flagged),
+        }

@@ -1,0 +1,299 @@
+"""A training run: its settings, its state, an epoch of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+from tqdm import tqdm
+
+from data_prep.splits import TRAIN, VALIDATION
+from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
+from fashion_model.backbones import IMAGENET, backbone_named, load_pretrained
+from fashion_model.checkpoint import METRICS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_json
+from fashion_model.model import ModelConfig, MultiTaskClassifier
+from fashion_model.transforms import eval_transform, train_transform
+from train.augment import RandomBackground, RandomLight, RandomReencode
+from train.dataset import (
+    DataError,
+    EitherPhotographs,
+    Photographs,
+    ProductDataset,
+    draw_epoch,
+    encode_targets,
+    evaluation_loader,
+    read_photographs,
+    read_table,
+    repeat_factors,
+    rows_of_split,
+)
+from train.evaluation import (
+    TRAINED_ON,
+    measure,
+    pooled_features,
+    probabilities_of,
+    read_trained_on,
+    without_pictures_of,
+)
+from train.versions import SharpPhotographs, shrunk
+
+PARTS = ("model", "average", "optimizer", "scheduler")  # of a training, with a state to resume from
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    data: str
+    output: str
+    backbone: str = "efficientnet_lite0"
+    weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
+    image_size: tuple[int, int] = (128, 96)  # height, width
+    epochs: int = 7
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3  # at its peak
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.05
+    dropout: float = 0.2
+    teachers: tuple[str, ...] = ()  # checkpoint directories whose mean answers are learnt beside the labels
+    teaching: float = 0.5  # weight of the teachers' answers; the labels have the rest
+    average: float = 0.999  # of the weights that are measured and saved: exponential moving average over steps
+    sharp: tuple[str, ...] = ()  # folders or zips; half the time a product's sharp photograph stands in for it
+    reencode: float = 1.0  # share of the training photographs resampled and JPEG-compressed anew each time,
+    light: float = 0.3  # put under another lamp,
+    background: float = 0.2  # and before another background
+    rare: float = 0.003  # labels with a smaller share of the rows are shown more often
+    seed: int = 0
+    workers: int = 1
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    smoke: bool = False  # a few hundred photographs, small, for two epochs: the same path in seconds
+
+    def shrunk(self) -> FitConfig:
+        """What --smoke trains."""
+        return dataclasses.replace(self, smoke=True, image_size=(64, 48), epochs=2, batch_size=16)
+
+    @property
+    def rows_limit(self) -> int | None:
+        return 256 if self.smoke else None
+
+
+class Training:
+    """Everything that a run holds and that its resume file has to bring back."""
+
+    def __init__(self, config: FitConfig):
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = torch.device(config.device)
+        data = Path(config.data)
+        table = read_table(data)
+        rows = {split: rows_of_split(table, split)[: config.rows_limit] for split in (TRAIN, VALIDATION)}
+        self.trained_ids = set(rows[TRAIN]["id"])
+        self.taken_over: list[str] = []  # digests of the weights of checkpoints that go into this run
+        self.encoders = LabelEncoders.fit({a.column: rows[TRAIN][a.column] for a in ATTRIBUTES})
+        model_config = ModelConfig.for_backbone(
+            config.backbone, self.encoders.num_classes, image_size=config.image_size, dropout=config.dropout
+        )
+        self.model = MultiTaskClassifier(model_config)
+        if Path(config.weights).is_dir():
+            self._go_on_from(self._own(Path(config.weights)))
+        else:
+            load_pretrained(self.model.backbone, config.backbone, config.weights)
+        teachers = [self._own(Path(directory)) for directory in config.teachers]
+        rows[VALIDATION] = without_pictures_of(rows[VALIDATION], table, self.trained_ids)
+        self.identity = _settings(config) | {"rows": _fingerprint([*rows.values()]), "taken_over": self.taken_over}
+        self.model.to(self.device, memory_format=torch.channels_last)
+        self.average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
+        targets = {split: encode_targets(rows[split], self.encoders) for split in rows}
+        self.factors = repeat_factors(targets[TRAIN], config.rare)
+        thumbnails = read_photographs(data, rows[TRAIN])
+        self.lessons = self._lessons(teachers, thumbnails)
+        photographs = self._with_sharp(thumbnails, rows[TRAIN]["id"].tolist())
+        self.train_set = ProductDataset(
+            photographs, targets[TRAIN], train_transform(model_config, self._augmentations(photographs))
+        )
+        self.validation_targets = targets[VALIDATION]
+        self.validation_loader = evaluation_loader(
+            read_photographs(data, rows[VALIDATION]),
+            targets[VALIDATION],
+            eval_transform(model_config),
+            workers=config.workers,
+        )
+        steps = -(-len(draw_epoch(self.factors, torch.Generator())) // config.batch_size) * config.epochs
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.learning_rate, steps)
+        self.history: list[dict[str, Any]] = []
+
+    def _own(self, directory: Path) -> Checkpoint:
+        """A checkpoint with the labels of this run. What it was trained on counts as trained on here."""
+        if not (directory / TRAINED_ON).is_file():
+            raise CheckpointError(f"{directory} has no {TRAINED_ON}, so what it was trained on is not known")
+        checkpoint = load_checkpoint(directory)
+        if checkpoint.encoders != self.encoders:
+            raise CheckpointError(f"{directory} has other labels than this run")
+        self.trained_ids |= read_trained_on(directory)
+        for path in sorted(directory.glob("model*.safetensors")):
+            self.taken_over.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        return checkpoint
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Take over the weights of backbone and heads. The rest of a checkpoint is fitted after training."""
+        kind = (checkpoint.config.backbone, checkpoint.config.heads)
+        if kind != (self.model.config.backbone, self.model.config.heads):
+            raise CheckpointError(f"{checkpoint.name} has the backbone {kind[0]} and {kind[1]} heads")
+        self.model.backbone.load_state_dict(checkpoint.model.backbone.state_dict())
+        self.model.heads.load_state_dict(checkpoint.model.heads.state_dict())
+
+    def _lessons(self, teachers: list[Checkpoint], photographs: Photographs) -> dict[str, torch.Tensor]:
+        """Attribute → the teachers' mean probabilities (N, classes) for the rows; {} without teachers.
+
+        One answer a product, to its thumbnail as it is: all its versions are pulled towards that one.
+        """
+        answers = []
+        for teacher in teachers:
+            model = teacher.model.to(self.device, memory_format=torch.channels_last)
+            nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
+            loader = evaluation_loader(photographs, nothing, eval_transform(model.config), workers=self.config.workers)
+            answers.append(probabilities_of(model, pooled_features(model, loader)))
+        if not answers:
+            return {}
+        return {name: torch.from_numpy(sum(a[name] for a in answers) / len(answers)) for name in NAMES}
+
+    def _with_sharp(self, thumbnails: Photographs, products: list[int]) -> Photographs:
+        if not self.config.sharp:
+            return thumbnails
+        sharp = SharpPhotographs([Path(path) for path in self.config.sharp])
+        known = tqdm([i for i in products if i in sharp], desc="shrinking", unit="image", disable=None)
+        return EitherPhotographs(thumbnails, {i: shrunk(sharp[i], i) for i in known}, products)
+
+    def _augmentations(self, photographs: Photographs) -> list[nn.Module]:
+        config = self.config
+        return [
+            v2.RandomApply([RandomBackground(photographs)], config.background),
+            v2.RandomApply([RandomLight()], config.light),
+            v2.RandomApply([RandomReencode()], config.reencode),
+        ]
+
+    def _update_average(
+        self, averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor | int
+    ) -> None:
+        """Short at first, so that the start is forgotten in short runs too."""
+        decay = min(self.config.average, (1 + int(steps)) / (10 + int(steps)))
+        get_ema_multi_avg_fn(decay)(averages, current, steps)
+
+    def train_one_epoch(self, epoch: int) -> dict[str, float]:
+        """Mean loss, and photographs a second. The epoch's randomness hangs on seed and epoch alone."""
+        seed = self.config.seed * 100_003 + epoch
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        batches = torch.tensor(draw_epoch(self.factors, generator)).split(self.config.batch_size)
+        loader = DataLoader(
+            self.train_set,
+            batch_sampler=[batch.tolist() for batch in batches],
+            generator=generator,
+            num_workers=self.config.workers,
+        )
+        self.model.train()
+        start, total, seen = time.perf_counter(), 0.0, 0
+        progress = tqdm(loader, desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=None)
+        for batch, (images, targets) in zip(batches, progress, strict=True):
+            lessons = {name: answers[batch] for name, answers in self.lessons.items()}
+            loss = self.train_one_batch(images, targets, lessons)
+            total, seen = total + loss * len(images), seen + len(images)
+            speed = seen / (time.perf_counter() - start)
+            progress.set_postfix(loss=f"{total / seen:.3f}", images_per_second=f"{speed:.0f}", refresh=False)
+        return {"loss": total / seen, "images_per_second": speed}
+
+    def train_one_batch(
+        self, images: torch.Tensor, targets: torch.Tensor, lessons: Mapping[str, torch.Tensor]
+    ) -> float:
+        """images (B, 3, H, W), targets (B, 4), lessons: attribute → the teachers' probabilities (B, classes), or {}.
+
+        The loss: the four cross-entropies added up, averaged over the batch.
+        """
+        images = images.to(self.device, memory_format=torch.channels_last)
+        targets = targets.to(self.device)
+        smoothing, teaching = self.config.label_smoothing, self.config.teaching
+        with autocast(self.device, self.config.backbone):
+            logits = self.model(images)
+        loss = torch.zeros((), device=self.device)
+        for i, name in enumerate(NAMES):
+            own = nn.functional.cross_entropy(logits[name].float(), targets[:, i], label_smoothing=smoothing)
+            if lessons:
+                taught = nn.functional.cross_entropy(logits[name].float(), lessons[name].to(self.device))
+                own = (1 - teaching) * own + teaching * taught
+            loss = loss + own
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.average.update_parameters(self.model)
+        return loss.item()
+
+    def validate(self) -> dict[str, Any]:
+        """The figures of the averaged weights on the thumbnails of the validation split."""
+        model = self.average.module
+        probabilities = probabilities_of(model, pooled_features(model, self.validation_loader))
+        return measure(probabilities, self.validation_targets, bootstrap=False)
+
+    def save_best(self, metrics: dict[str, Any]) -> None:
+        """Write the checkpoint directory, in half precision, which changes no figure at the digits we show."""
+        output = Path(self.config.output)
+        save_checkpoint(output, self.average.module, self.encoders, dtype=torch.float16)
+        rows = len(self.validation_targets)
+        write_json(output / METRICS, {"split": VALIDATION, "rows": rows, **metrics})
+        (output / TRAINED_ON).write_text("".join(f"{i}\n" for i in sorted(self.trained_ids)), encoding="utf-8")
+
+    def save_state(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        torch.save(
+            {part: getattr(self, part).state_dict() for part in PARTS}
+            | {"history": self.history, "fitting": self.identity},
+            unfinished,
+        )
+        unfinished.replace(path)
+
+    def load_state(self, path: Path) -> None:
+        """DataError if the run was started with other settings, which could not lead to the same result."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        differing = {k: (v, state["fitting"].get(k)) for k, v in self.identity.items() if state["fitting"].get(k) != v}
+        if differing:
+            raise DataError(f"{path} belongs to a run with other settings or data (now, then): {differing}")
+        for part in PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        self.history = state["history"]
+
+
+def _settings(config: FitConfig) -> dict[str, Any]:
+    """Those that decide the result."""
+    document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()}
+    return {key: value for key, value in document.items() if key not in ("data", "output", "device")}
+
+
+def _fingerprint(parts: list[pd.DataFrame]) -> str:
+    """Of ids and labels, in their order."""
+    columns = ["id", *(attribute.column for attribute in ATTRIBUTES)]
+    text = "".join(part[columns].to_csv(index=False) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def autocast(device: torch.device, backbone: str) -> AbstractContextManager:
+    """bfloat16 where it pays: on GPUs that have it, and on CPUs that have it for backbones of dense convolutions."""
+    if device.type == "cuda":
+        pays = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = torch.cpu.get_capabilities()
+        pays = backbone_named(backbone).bf16_pays_on_cpu and (has.get("amx_bf16") or has.get("avx512_bf16"))
+    return torch.autocast(device.type, dtype=torch.bfloat16) if pays else nullcontext()
