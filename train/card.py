@@ -33,9 +33,9 @@ MIT licence), on pictures none of which is among those measured below.
 
 ## Limits
 
-The photographs trained on are those of one Indian catalogue before 2018, nearly all before plain white. Labels of color
-are noisy: photographs that stand under two ids disagree with themselves in roughly 7 % of cases. Target gender is the
-catalogue's department (Boys, Girls, Men, Unisex, Women), and says nothing about who may wear a product.
+The photographs trained on come from one online catalogue, nearly all before plain white. Its labels are not always
+true: pictures that stand under two ids now and then have two colors. Target gender is the catalogue's department (Boys,
+Girls, Men, Unisex, Women), and says nothing about who may wear a product.
 """
 
 
