@@ -23,8 +23,9 @@ from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
+from train.fit_config import FitConfig
 from train.metrics import Answers
-from train.training import FitConfig, Training
+from train.training import Training
 
 
 def test_fit_writes_a_checkpoint_directory(trained, cleaned):

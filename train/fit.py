@@ -19,8 +19,9 @@ from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError
 from fashion_model.checkpoint import CheckpointError, write_json
 from fashion_model.model import ModelConfig
 from train.dataset import DataError
+from train.fit_config import FitConfig
 from train.memory import keep_freed_memory
-from train.training import FitConfig, Training
+from train.training import Training
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:

@@ -1,13 +1,11 @@
-"""A training run: its settings, its state, an epoch of it."""
+"""A training run: its state and an epoch of it."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from tqdm import tqdm
 
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
-from fashion_model.backbones import IMAGENET, backbone_named, load_pretrained
+from fashion_model.backbones import backbone_named, load_pretrained
 from fashion_model.checkpoint import METRICS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_json
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import eval_transform, train_transform
@@ -47,44 +45,10 @@ from train.evaluation import (
     read_trained_on,
     without_pictures_of,
 )
+from train.fit_config import FitConfig
 from train.versions import SharpPhotographs, shrunk
 
 PARTS = ("model", "average", "optimizer", "scheduler")  # of a training, with a state to resume from
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    data: str
-    output: str
-    backbone: str = "efficientnet_lite0"
-    weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
-    image_size: tuple[int, int] = (128, 96)  # height, width
-    epochs: int = 7
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3  # at its peak
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.05
-    dropout: float = 0.2
-    teachers: tuple[str, ...] = ()  # checkpoint directories whose mean answers are learnt beside the labels
-    teaching: float = 0.5  # weight of the teachers' answers; the labels have the rest
-    average: float = 0.999  # of the weights that are measured and saved: exponential moving average over steps
-    sharp: tuple[str, ...] = ()  # folders or zips; half the time a product's sharp photograph stands in for it
-    reencode: float = 1.0  # share of the training photographs resampled and JPEG-compressed anew each time,
-    light: float = 0.3  # put under another lamp,
-    background: float = 0.2  # and before another background
-    rare: float = 0.003  # labels with a smaller share of the rows are shown more often
-    seed: int = 0
-    workers: int = 1
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    smoke: bool = False  # a few hundred photographs, small, for two epochs: the same path in seconds
-
-    def shrunk(self) -> FitConfig:
-        """What --smoke trains."""
-        return dataclasses.replace(self, smoke=True, image_size=(64, 48), epochs=2, batch_size=16)
-
-    @property
-    def rows_limit(self) -> int | None:
-        return 256 if self.smoke else None
 
 
 class Training:
@@ -110,7 +74,7 @@ class Training:
             load_pretrained(self.model.backbone, config.backbone, config.weights)
         teachers = [self._own(Path(directory)) for directory in config.teachers]
         rows[VALIDATION] = without_pictures_of(rows[VALIDATION], table, self.trained_ids)
-        self.identity = _settings(config) | {"rows": _fingerprint([*rows.values()]), "taken_over": self.taken_over}
+        self.identity = config.settings() | {"rows": _fingerprint([*rows.values()]), "taken_over": self.taken_over}
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
         targets = {split: encode_targets(rows[split], self.encoders) for split in rows}
@@ -274,12 +238,6 @@ class Training:
         for part in PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.history = state["history"]
-
-
-def _settings(config: FitConfig) -> dict[str, Any]:
-    """Those that decide the result."""
-    document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()}
-    return {key: value for key, value in document.items() if key not in ("data", "output", "device")}
 
 
 def _fingerprint(parts: list[pd.DataFrame]) -> str:

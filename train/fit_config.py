@@ -1,0 +1,51 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fashion_model.backbones import IMAGENET
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    data: str
+    output: str
+    backbone: str = "efficientnet_lite0"
+    weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
+    image_size: tuple[int, int] = (128, 96)  # height, width
+    epochs: int = 7
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3  # at its peak
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.05
+    dropout: float = 0.2
+    teachers: tuple[str, ...] = ()  # checkpoint directories whose mean answers are learnt beside the labels
+    teaching: float = 0.5  # weight of the teachers' answers; the labels have the rest
+    average: float = 0.999  # of the weights that are measured and saved: exponential moving average over steps
+    sharp: tuple[str, ...] = ()  # folders or zips; half the time a product's sharp photograph stands in for it
+    reencode: float = 1.0  # share of the training photographs resampled and JPEG-compressed anew each time,
+    light: float = 0.3  # put under another lamp,
+    background: float = 0.2  # and before another background
+    rare: float = 0.003  # labels with a smaller share of the rows are shown more often
+    seed: int = 0
+    workers: int = 1
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    smoke: bool = False  # a few hundred photographs, small, for two epochs: the same path in seconds
+
+    def shrunk(self) -> FitConfig:
+        """What --smoke trains."""
+        return dataclasses.replace(self, smoke=True, image_size=(64, 48), epochs=2, batch_size=16)
+
+    def settings(self) -> dict[str, Any]:
+        """Those that decide the result, as JSON has them."""
+        document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+        return {key: value for key, value in document.items() if key not in ("data", "output", "device")}
+
+    @property
+    def rows_limit(self) -> int | None:
+        return 256 if self.smoke else None
