@@ -165,9 +165,11 @@ class FashionClassifier:
 
     @torch.no_grad()
     def _predictions(self, feature_map: torch.Tensor) -> list[Prediction]:
-        probabilities = self._model.calibrate(self._model.classify(feature_map))
+        pooled = self._model.pool(feature_map)
+        logits = self._model.heads(pooled)
+        probabilities = self._model.calibrate(logits)
         arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
-        scores = self._model.fashion_scores(self._model.pool(feature_map)).tolist()
+        scores = self._model.familiarity(pooled, logits).tolist()
         return [
             Prediction(
                 {n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES},

@@ -51,6 +51,15 @@ def pooled_features(model: MultiTaskClassifier, loader: DataLoader) -> torch.Ten
     return torch.cat(batches)
 
 
+def features_of(
+    model: MultiTaskClassifier, photographs: Photographs, workers: int = 1, transform: Transform | None = None
+) -> torch.Tensor:
+    """Pooled features (N, C) of photographs without labels; through `eval_transform` if there is no other."""
+    nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
+    transform = transform or eval_transform(model.config)
+    return pooled_features(model, evaluation_loader(photographs, nothing, transform, workers=workers))
+
+
 @torch.inference_mode()
 def probabilities_of(model: MultiTaskClassifier, pooled: torch.Tensor) -> dict[str, np.ndarray]:
     """Pooled features (N, C) → attribute → probabilities (N, classes), after the temperature."""
@@ -103,10 +112,8 @@ class Evaluation:
             raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
 
     def features(self, photographs: Photographs, transform: Transform | None = None) -> torch.Tensor:
-        """Pooled features (N, C); through `eval_transform` if there is no other."""
-        transform = transform or eval_transform(self.model.config)
-        nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
-        return pooled_features(self.model, evaluation_loader(photographs, nothing, transform, workers=self.workers))
+        """See `features_of`."""
+        return features_of(self.model, photographs, self.workers, transform)
 
     def thumbnails(self) -> Photographs:
         return read_photographs(self.data, self.rows)

@@ -39,6 +39,7 @@ from train.dataset import (
 )
 from train.evaluation import (
     TRAINED_ON,
+    features_of,
     measure,
     pooled_features,
     probabilities_of,
@@ -127,9 +128,7 @@ class Training:
         answers = []
         for teacher in teachers:
             model = teacher.model.to(self.device, memory_format=torch.channels_last)
-            nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
-            loader = evaluation_loader(photographs, nothing, eval_transform(model.config), workers=self.config.workers)
-            answers.append(probabilities_of(model, pooled_features(model, loader)))
+            answers.append(probabilities_of(model, features_of(model, photographs, self.config.workers)))
         if not answers:
             return {}
         return {name: torch.from_numpy(sum(a[name] for a in answers) / len(answers)) for name in NAMES}
