@@ -29,7 +29,7 @@ from train.dataset import DataError
 from train.evaluate import add_common_arguments, prepare
 from train.evaluation import Evaluation
 from train.metrics import Answers, expected_calibration_error, reliability
-from train.versions import SharpPhotographs, VersionOf
+from train.versions import SharpPhotographs
 
 RANGE = (0.1, 10.0)  # of temperatures looked at
 
@@ -97,7 +97,7 @@ def calibrate(evaluation: Evaluation, directory: Path, sharp: SharpPhotographs |
     kinds = [samples_of(evaluation, "thumbnails", evaluation.rows, thumbnails)]
     if sharp is not None:
         rows = evaluation.rows_with(sharp)
-        pooled = evaluation.features(VersionOf(sharp, rows["id"].tolist()))
+        pooled = evaluation.sharp_features(sharp, rows)
         kinds.append(samples_of(evaluation, "sharp photographs", rows, pooled))
     samples = {name: [kind[name] for kind in kinds] for name in NAMES}
     temperatures = {name: fit_temperature(samples[name]) for name in NAMES}

@@ -33,7 +33,7 @@ from train.dataset import (
 )
 from train.metrics import BINS, Answers, calibration_error_by_chance, figures, intervals
 from train.others import OtherPictures
-from train.versions import COPIES, DISTURBANCES, SharpPhotographs, VersionOf, product_mask
+from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, VersionOf, product_mask
 
 TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
 PAIR = ("product_type", "gender")  # whose combinations are looked at
@@ -125,6 +125,10 @@ class Evaluation:
             raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
         return rows
 
+    def sharp_features(self, sharp: SharpPhotographs, rows: pd.DataFrame, make: Version | None = None) -> torch.Tensor:
+        """Pooled features (N, C) of the sharp photographs of `rows`, each as `make` leaves it."""
+        return self.features(VersionOf(sharp, rows["id"].tolist(), make))
+
     def targets(self, rows: pd.DataFrame) -> torch.Tensor:
         return encode_targets(rows, self.checkpoint.encoders)
 
@@ -142,7 +146,7 @@ class Evaluation:
         metrics = self.thumbnail_metrics(pooled["thumbnails"])
         if sharp is not None:
             rows = self.rows_with(sharp)
-            pooled["sharp"] = self.features(VersionOf(sharp, rows["id"].tolist()))
+            pooled["sharp"] = self.sharp_features(sharp, rows)
             metrics["sharp"] = self._figures(rows, pooled["sharp"])
             metrics["sharp"]["agreement"] = self._agreement(rows, sharp, pooled)
             metrics["sharp"]["disturbances"], of_disturbed = self._disturbances(rows, sharp)
@@ -185,7 +189,7 @@ class Evaluation:
         """Copy → attribute → the share of products for which it gets the sharp photograph's answer."""
         known = torch.from_numpy(self.rows.index.isin(rows.index)).to(pooled["thumbnails"].device)
         copies = {"thumbnail": pooled["thumbnails"][known]} | {
-            copy: self.features(VersionOf(sharp, rows["id"].tolist(), make)) for copy, make in COPIES.items()
+            copy: self.sharp_features(sharp, rows, make) for copy, make in COPIES.items()
         }
         answers = classes(probabilities_of(self.model, pooled["sharp"]))
         same = {
@@ -205,7 +209,7 @@ class Evaluation:
             used = maskable if needs_mask else rows
             found[name] = {"rows": len(used)}
             if len(used):
-                pooled[name] = self.features(VersionOf(sharp, used["id"].tolist(), make))
+                pooled[name] = self.sharp_features(sharp, used, make)
                 answers, targets = classes(probabilities_of(self.model, pooled[name])), self.targets(used).numpy()
                 found[name] |= {n: float((answers[n] == targets[:, i]).mean()) for i, n in enumerate(NAMES)}
         return found, pooled

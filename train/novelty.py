@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,11 +24,11 @@ from fashion_model.checkpoint import CheckpointError, save_checkpoint
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import train_transform
 from train.augment import RandomBackground, RandomLight
-from train.dataset import DataError, Photographs, read_photographs, rows_of_split
+from train.dataset import DataError, read_photographs, rows_of_split
 from train.evaluate import add_common_arguments, prepare
 from train.evaluation import Evaluation
 from train.others import OtherPictures
-from train.versions import VersionOf
+from train.versions import SharpPhotographs
 
 ACCEPT = 0.97  # of the validation split's photographs
 KNOWN = 6000  # training photographs that the subspace is taken from
@@ -65,10 +65,12 @@ def candidates(model: MultiTaskClassifier, known: torch.Tensor) -> dict[str, Sco
 class Recogniser:
     """A checkpoint and the photographs it is to accept or to refuse."""
 
-    def __init__(self, evaluation: Evaluation, accepted: Mapping[str, Photographs], refused: OtherPictures):
+    def __init__(self, evaluation: Evaluation, sharp: SharpPhotographs | None, refused: OtherPictures):
         self.evaluation, self.refused = evaluation, refused
         self.model = evaluation.model
-        self.accepted = {kind: evaluation.features(photographs) for kind, photographs in accepted.items()}
+        self.accepted = [evaluation.features(evaluation.thumbnails())]  # pooled features (N, C) of each kind
+        if sharp is not None:
+            self.accepted.append(evaluation.sharp_features(sharp, evaluation.rows_with(sharp)))
         self.others = evaluation.features(refused)
 
     def known_features(self, seed: int = 0) -> torch.Tensor:
@@ -82,7 +84,7 @@ class Recogniser:
     @torch.inference_mode()
     def threshold(self, score: Score) -> float:
         """The largest that accepts the share `ACCEPT` of each kind of photograph."""
-        return min(float(score(x).quantile(1 - ACCEPT)) for x in self.accepted.values())
+        return min(float(score(x).quantile(1 - ACCEPT)) for x in self.accepted)
 
     @torch.inference_mode()
     def table(self, known: torch.Tensor) -> str:
@@ -116,10 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         evaluation, sharp = prepare(options, VALIDATION)
-        accepted: dict[str, Photographs] = {"thumbnails": evaluation.thumbnails()}
-        if sharp is not None:
-            accepted["sharp"] = VersionOf(sharp, evaluation.rows_with(sharp)["id"].tolist())
-        recogniser = Recogniser(evaluation, accepted, OtherPictures(options.others / VALIDATION))
+        recogniser = Recogniser(evaluation, sharp, OtherPictures(options.others / VALIDATION))
         known = fit_familiarity(recogniser, options.checkpoint)
     except (CheckpointError, DataError, OSError) as error:
         print(f"novelty: {error}", file=sys.stderr)

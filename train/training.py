@@ -22,7 +22,7 @@ from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
 from fashion_model.backbones import backbone_named, load_pretrained
 from fashion_model.checkpoint import METRICS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_json
 from fashion_model.model import ModelConfig, MultiTaskClassifier
-from fashion_model.transforms import eval_transform, train_transform
+from fashion_model.transforms import train_transform
 from train.augment import RandomBackground, RandomLight, RandomReencode
 from train.dataset import (
     DataError,
@@ -31,7 +31,6 @@ from train.dataset import (
     ProductDataset,
     draw_epoch,
     encode_targets,
-    evaluation_loader,
     read_photographs,
     read_table,
     repeat_factors,
@@ -41,7 +40,6 @@ from train.evaluation import (
     TRAINED_ON,
     features_of,
     measure,
-    pooled_features,
     probabilities_of,
     read_trained_on,
     without_pictures_of,
@@ -87,12 +85,7 @@ class Training:
             photographs, targets[TRAIN], train_transform(model_config, self._augmentations(photographs))
         )
         self.validation_targets = targets[VALIDATION]
-        self.validation_loader = evaluation_loader(
-            read_photographs(data, rows[VALIDATION]),
-            targets[VALIDATION],
-            eval_transform(model_config),
-            workers=config.workers,
-        )
+        self.validation_photographs = read_photographs(data, rows[VALIDATION])
         steps = -(-len(draw_epoch(self.factors, torch.Generator())) // config.batch_size) * config.epochs
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -207,7 +200,7 @@ class Training:
     def validate(self) -> dict[str, Any]:
         """The figures of the averaged weights on the thumbnails of the validation split."""
         model = self.average.module
-        probabilities = probabilities_of(model, pooled_features(model, self.validation_loader))
+        probabilities = probabilities_of(model, features_of(model, self.validation_photographs, self.config.workers))
         return measure(probabilities, self.validation_targets, bootstrap=False)
 
     def save_best(self, metrics: dict[str, Any]) -> None:
