@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data_prep.splits import TRAIN
@@ -40,8 +39,15 @@ PAIR = ("product_type", "gender")  # whose combinations are looked at
 
 
 @torch.inference_mode()
-def pooled_features(model: MultiTaskClassifier, loader: DataLoader) -> torch.Tensor:
-    """(N, C) float32 on the model's device, in the order of the loader. Leaves `model` in evaluation mode."""
+def features_of(
+    model: MultiTaskClassifier, photographs: Photographs, workers: int = 1, transform: Transform | None = None
+) -> torch.Tensor:
+    """Pooled features (N, C) float32 on the model's device; through `eval_transform` if there is no other.
+
+    Leaves `model` in evaluation mode.
+    """
+    nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
+    loader = evaluation_loader(photographs, nothing, transform or eval_transform(model.config), workers=workers)
     device = next(model.parameters()).device
     model.eval()
     batches = [
@@ -49,15 +55,6 @@ def pooled_features(model: MultiTaskClassifier, loader: DataLoader) -> torch.Ten
         for images, _ in tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
     ]
     return torch.cat(batches)
-
-
-def features_of(
-    model: MultiTaskClassifier, photographs: Photographs, workers: int = 1, transform: Transform | None = None
-) -> torch.Tensor:
-    """Pooled features (N, C) of photographs without labels; through `eval_transform` if there is no other."""
-    nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
-    transform = transform or eval_transform(model.config)
-    return pooled_features(model, evaluation_loader(photographs, nothing, transform, workers=workers))
 
 
 @torch.inference_mode()
