@@ -3,7 +3,8 @@
     python app.py
 
 serves on http://127.0.0.1:7860. FASHION_MODEL names the checkpoint: a directory, `user/repo` or `user/repo@revision`
-on the Hub; unset, the embedded default.
+on the Hub; unset, the embedded default. FASHION_MODEL_TIMEOUT is how many seconds to wait for a Hub that sends nothing;
+then, or if what it has cannot be used, the embedded default serves, and page and log say so.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
-from fashion_model import CheckpointError, FashionClassifier, ImageError, Prediction
+from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError, ImageError, Prediction
 from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
 from fashion_model.classifier import batches
+from fashion_model.hub import DEFAULT_TIMEOUT
 
 TITLE = "Fashion Product Classifier"
 EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
@@ -57,13 +59,29 @@ def analyse(
     return prediction, overlays[attribute]
 
 
-def load_classifier() -> FashionClassifier:
-    """What FASHION_MODEL names, or the embedded default. CheckpointError if it cannot be had."""
-    return FashionClassifier.from_pretrained(os.environ.get("FASHION_MODEL") or None)
+def load_classifier() -> tuple[FashionClassifier, str]:
+    """What FASHION_MODEL names, or the embedded default; and a sentence, if that is not what was asked for.
+
+    CheckpointError if it names a directory that cannot be used, or nothing that could be there.
+    """
+    source = os.environ.get("FASHION_MODEL") or None
+    try:
+        return FashionClassifier.from_pretrained(source, timeout=hub_timeout()), ""
+    except HubCheckpointError as error:
+        return FashionClassifier.from_pretrained(), f"{error}. The embedded default answers instead."
 
 
-def build_demo(classifier: FashionClassifier) -> gr.Blocks:
-    """The page around `classifier`, ready to launch."""
+def hub_timeout() -> float:
+    """Seconds."""
+    text = os.environ.get("FASHION_MODEL_TIMEOUT") or str(DEFAULT_TIMEOUT)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise CheckpointError(f"FASHION_MODEL_TIMEOUT has to be a number of seconds; it is {text!r}") from error
+
+
+def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
+    """The page around `classifier`, ready to launch; `warning` stands above everything else."""
 
     def predict(photo: dict[str, Any] | None, attribute: str) -> tuple[Label, Label, Label, Label, Image.Image, str]:
         """Color, product type, season of use and target gender of the product, where the network looked, and a notice.
@@ -84,6 +102,7 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
             f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
             "and where the network looked."
         )
+        gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
         with gr.Row():
             with gr.Column(scale=3):
                 photo = gr.Image(
@@ -138,10 +157,12 @@ def build_demo(classifier: FashionClassifier) -> gr.Blocks:
 
 def main() -> None:
     try:
-        classifier = load_classifier()
+        classifier, warning = load_classifier()
     except CheckpointError as error:
         sys.exit(f"app: {error}")
-    build_demo(classifier).launch(**LAUNCH)
+    if warning:
+        print(f"app: {warning}", file=sys.stderr, flush=True)
+    build_demo(classifier, warning).launch(**LAUNCH)
 
 
 if __name__ == "__main__":

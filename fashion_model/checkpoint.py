@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from httpx2 import HTTPError
-from huggingface_hub import load_torch_model, save_torch_state_dict, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import load_torch_model, save_torch_state_dict
 from safetensors import SafetensorError
 
 from fashion_model.attributes import LabelEncoders
+from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors")  # one file, or the Hub's shards with their index
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be found or used; the message names the place, the file and what is wrong with it."""
+
+
+class HubCheckpointError(CheckpointError):
+    """A checkpoint on the Hub cannot be had or used."""
+
+    def __init__(self, repository: str, revision: str | None, reason: str):
+        super().__init__(f"{repository}@{revision or 'main'} cannot be loaded from the Hub: {reason}")
+        self.repository, self.revision, self.reason = repository, revision, reason
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,16 @@ def load_checkpoint(
     source: str | os.PathLike[str] | None = None,
     *,
     revision: str | None = None,
-    token: str | None = None,
+    token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    refresh: bool = False,
 ) -> Checkpoint:
     """The checkpoint at `source`: None for the embedded default, a directory, or a Hub repository.
 
-    A repository is `user/repo` or `user/repo@revision`. Loading is strict: CheckpointError for a missing, damaged or
-    unexpected file, tensor or class count.
+    A repository is `user/repo` or `user/repo@revision`; `hub.fetch` says what `timeout` (seconds) and `refresh` do.
+    Loading is strict: CheckpointError for a missing, damaged or unexpected file, tensor or class count; where that comes
+    from the Hub, HubCheckpointError.
     """
     if source is None:
         return read_checkpoint(DEFAULT_CHECKPOINT, "embedded default")
@@ -76,16 +87,14 @@ def load_checkpoint(
         return read_checkpoint(Path(source), Path(source).resolve().name)
     repository, _, named_revision = str(source).partition("@")
     revision = revision or named_revision or None
-    name = f"{repository}@{revision}" if revision else repository
+    where = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
     try:
-        directory = snapshot_download(
-            repository, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=["*.json", "*.safetensors"]
-        )
-    except HFValidationError as error:
+        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES], **where)
+        return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
+    except (HubError, CheckpointError) as error:
+        raise HubCheckpointError(repository, revision, str(error)) from error
+    except ValueError as error:
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, HTTPError, OSError) as error:
-        raise CheckpointError(f"{name} cannot be loaded from the Hub: {error}") from error
-    return read_checkpoint(Path(directory), name)
 
 
 def read_checkpoint(directory: Path, name: str) -> Checkpoint:
@@ -97,10 +106,11 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
             f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} says {dict(config.num_classes)}"
         )
     model = MultiTaskClassifier(config)
-    if not any((directory / file).is_file() for file in (WEIGHTS, WEIGHTS_INDEX)):
+    weights = directory if (directory / WEIGHTS_INDEX).is_file() else directory / WEIGHTS
+    if not weights.exists():
         raise CheckpointError(f"{name}: {WEIGHTS} is missing")
     try:
-        load_torch_model(model, directory, strict=True, safe=True)
+        load_torch_model(model, weights, strict=True, safe=True)
     except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):

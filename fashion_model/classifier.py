@@ -14,6 +14,7 @@ from PIL import Image
 from fashion_model.attributes import NAMES, attribute_named
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
 from fashion_model.explain import grad_cam, heat_image, overlay
+from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import eval_transform
 
@@ -80,15 +81,21 @@ class FashionClassifier:
         source: str | os.PathLike[str] | None = None,
         *,
         revision: str | None = None,
-        token: str | None = None,
+        token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        refresh: bool = False,
         device: str | torch.device | None = None,
     ) -> FashionClassifier:
         """Load `source`: None for the embedded default, a directory, `user/repo` or `user/repo@revision` on the Hub.
 
-        CheckpointError if it cannot be found or does not fit together.
+        A repository that is in the cache is loaded from there without a request; `refresh` asks the Hub what its branch
+        or tag stands for today. `timeout`: seconds to wait for a Hub that sends nothing.
+        CheckpointError if it cannot be found or does not fit together; from the Hub HubCheckpointError.
         """
-        checkpoint = load_checkpoint(source, revision=revision, token=token, cache_dir=cache_dir)
+        checkpoint = load_checkpoint(
+            source, revision=revision, token=token, cache_dir=cache_dir, timeout=timeout, refresh=refresh
+        )
         return cls(checkpoint, device)
 
     def predict(self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE) -> list[Prediction]:

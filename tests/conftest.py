@@ -4,11 +4,16 @@ import os
 import tempfile
 from pathlib import Path
 
+from tests.hub import TOKEN, USER, Hub, listener
+
 SCRATCH = tempfile.TemporaryDirectory(prefix="fashion-tests-")
 for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": "gradio", "MPLCONFIGDIR": "matplotlib"}.items():
     os.environ[variable] = str(Path(SCRATCH.name) / folder)
-os.environ |= {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-os.environ.pop("FASHION_MODEL", None)
+LISTENER = listener()  # whoever asks the Hub in these tests asks loopback; until a test starts it, nobody is at home
+os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "HF_HUB_DISABLE_XET": "1"}
+os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+for variable in ("FASHION_MODEL", "FASHION_MODEL_TIMEOUT", "HF_TOKEN", "HF_HUB_OFFLINE"):
+    os.environ.pop(variable, None)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -16,6 +21,7 @@ import torch  # noqa: E402
 from data_prep import clean_data  # noqa: E402
 from fashion_model import FashionClassifier  # noqa: E402
 from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
+from fashion_model.checkpoint import save_checkpoint  # noqa: E402
 from fashion_model.model import ModelConfig, MultiTaskClassifier  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 
@@ -66,6 +72,45 @@ def tiny_model(tiny_encoders):
     torch.manual_seed(0)
     config = ModelConfig.for_backbone("efficientnet_lite0", tiny_encoders.num_classes, image_size=(32, 24))
     return MultiTaskClassifier(config).eval()
+
+
+@pytest.fixture(scope="session")
+def running_hub():
+    with Hub(LISTENER).running() as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(running_hub):
+    """The loopback Hub, empty and in order."""
+    running_hub.reset()
+    yield running_hub
+    running_hub.release()
+
+
+@pytest.fixture
+def token(monkeypatch):
+    """A user who may write to their own repositories."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return USER
+
+
+@pytest.fixture
+def saved(tmp_path, tiny_model, tiny_encoders):
+    """A checkpoint directory with random weights."""
+    save_checkpoint(tmp_path / "checkpoint", tiny_model, tiny_encoders)
+    return tmp_path / "checkpoint"
+
+
+def logits(model):
+    """Of one picture, for a model of 32 × 24 pixels."""
+    with torch.no_grad():
+        return torch.cat(list(model(torch.linspace(-1, 1, 3 * 32 * 24).reshape(1, 3, 32, 24)).values()), dim=1)
+
+
+def contents(folder):
+    """What a repository on the Hub holds after `folder` was uploaded."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 
 import pytest
 import torch
@@ -8,17 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from fashion_model import CheckpointError
 from fashion_model.checkpoint import load_checkpoint, save_checkpoint
-
-
-@pytest.fixture
-def saved(tmp_path, tiny_model, tiny_encoders):
-    save_checkpoint(tmp_path / "checkpoint", tiny_model, tiny_encoders)
-    return tmp_path / "checkpoint"
-
-
-def logits(model):
-    with torch.no_grad():
-        return torch.cat(list(model(torch.linspace(-1, 1, 3 * 32 * 24).reshape(1, 3, 32, 24)).values()), dim=1)
+from tests.conftest import logits
 
 
 def test_a_checkpoint_comes_back_to_the_bit(saved, tiny_model, tiny_encoders):
@@ -118,24 +107,10 @@ def test_a_pickle_is_never_opened(saved):
         load_checkpoint(saved)
 
 
-@pytest.mark.parametrize(("source", "revision"), [("user/repo", None), ("user/repo", "main"), ("user/repo@main", None)])
-def test_a_repository_loads_from_the_cache_without_a_network(saved, tmp_path, tiny_model, source, revision):
-    """The cache's layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache."""
-    folder, commit = tmp_path / "cache" / "models--user--repo", "a" * 40
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text(commit)
-    shutil.copytree(saved, folder / "snapshots" / commit)
-    loaded = load_checkpoint(source, revision=revision, cache_dir=tmp_path / "cache")
-    assert loaded.name in ("user/repo", "user/repo@main")
-    assert torch.equal(logits(loaded.model), logits(tiny_model))
-
-
 def test_weights_can_be_read_by_the_user_who_serves_them(saved):
     assert (saved / "model.safetensors").stat().st_mode & 0o777 == 0o644
 
 
-def test_a_repository_that_cannot_be_reached_and_a_name_that_is_none_are_errors():
-    with pytest.raises(CheckpointError, match="user/repo@v1 cannot be loaded"):
-        load_checkpoint("user/repo@v1")
+def test_a_name_that_is_neither_a_directory_nor_a_repository_is_an_error():
     with pytest.raises(CheckpointError, match="neither a directory nor"):
         load_checkpoint("/no/such/folder")

@@ -1,27 +1,46 @@
-"""The model card: README.md of a checkpoint directory, its figures taken from metrics.json."""
+"""The model card: README.md of a checkpoint directory and of its repository on the Hub, its figures from metrics.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from huggingface_hub import EvalResult, ModelCardData
+
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.model import ModelConfig
 from train.tables import markdown
 
 CARD = "README.md"
+TITLE = "Fashion Product Classifier"
+DATASET = "ashraq/fashion-product-images-small"
+TASK = "image-classification"
 
 
-def model_card(config: ModelConfig, metrics: Mapping[str, Any]) -> str:
-    """Markdown: what the checkpoint is, how right it is and what its answers cannot mean."""
+def model_card(
+    config: ModelConfig, metrics: Mapping[str, Any], repository: str | None = None, space: str | None = None
+) -> str:
+    """Metadata for the Hub, then Markdown: what the checkpoint is, how right it is and what its answers cannot mean.
+
+    `repository` and `space`, as `user/name`, are where it is pushed to, if it is.
+    """
     height, width = config.image_size
     classes = ", ".join(f"{config.num_classes[a.name]} of {a.title.lower()}" for a in ATTRIBUTES)
-    return f"""# Fashion Product Classifier
+    return f"""---
+{metadata(metrics).to_yaml()}
+---
+
+# {TITLE}
 
 A photograph of a fashion product goes in; its color, product type, season of use and target gender come out, each with
 a calibrated confidence. Backbone {config.backbone}, {config.heads} heads, input {height}×{width} pixels; classes:
-{classes}. Trained on the public *Fashion Product Images* data set (Kaggle `paramaggarwal/fashion-product-images-small`,
-MIT licence), on pictures none of which is among those measured below.
+{classes}, all named in `label_encoders.json`. Trained on the public *Fashion Product Images* data set (Kaggle
+`paramaggarwal/fashion-product-images-small`, on the Hub `{DATASET}`, MIT licence), on
+pictures none of which is among those measured below.
+
+## Use it
+
+{usage(repository, space)}
 
 ## How right it is
 
@@ -34,9 +53,61 @@ MIT licence), on pictures none of which is among those measured below.
 ## Limits
 
 The photographs trained on come from one online catalogue, nearly all before plain white. Its labels are not always
-true: pictures that stand under two ids now and then have two colors. Target gender is the catalogue's department (Boys,
-Girls, Men, Unisex, Women), and says nothing about who may wear a product.
+true: pictures that stand under two ids now and then have two colors. Labels with few pictures are answered too rarely:
+compare accuracy and macro F1. Target gender is the catalogue's department (Boys, Girls, Men, Unisex, Women), and says
+nothing about who may wear a product. Clothes and fashions of other regions and times are hardly in it.
 """
+
+
+def usage(repository: str | None, space: str | None) -> str:
+    """Three ways to ask the checkpoint."""
+    source = repository or "path/to/this/directory"
+    address = space or "http://127.0.0.1:7860"
+    page = f"the Space [{space}](https://huggingface.co/spaces/{space})" if space else f"`{address}`"
+    return f"""In Python, in the repository of the project:
+
+```python
+from fashion_model import FashionClassifier
+prediction = FashionClassifier.from_pretrained("{source}").predict(["photograph.jpg"])[0]
+print(prediction.product_type.label, prediction.product_type.confidence, prediction.color.top(5))
+```
+
+On a page: {page}; `FASHION_MODEL={source} python app.py` starts it anywhere. Through its client:
+
+```python
+from gradio_client import Client, handle_file
+client = Client("{address}")
+color, product_type, season, gender, *_ = client.predict(handle_file("photograph.jpg"), api_name="/predict")
+```"""
+
+
+def metadata(metrics: Mapping[str, Any]) -> ModelCardData:
+    """What the Hub reads: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    measured = [(None, metrics), ("sharp photographs", metrics.get("sharp"))]
+    return ModelCardData(
+        license="mit",
+        library_name="pytorch",
+        pipeline_tag=TASK,
+        datasets=[DATASET],
+        tags=[TASK, "fashion", "grad-cam", "safetensors"],
+        model_name=TITLE,
+        eval_results=[
+            EvalResult(
+                task_type=TASK,
+                dataset_type=DATASET,
+                dataset_name="Fashion Product Images" + (f", {kind}" if kind else ""),
+                dataset_config=kind,
+                dataset_split=metrics["split"],
+                metric_type=metric,
+                metric_name=f"{attribute.title}: {name}",
+                metric_value=figures["attributes"][attribute.name][key],
+            )
+            for kind, figures in measured
+            if figures
+            for attribute in ATTRIBUTES
+            for metric, name, key in (("accuracy", "accuracy", "accuracy"), ("f1", "macro F1", "macro_f1"))
+        ],
+    )
 
 
 def season_limits(metrics: Mapping[str, Any]) -> str:

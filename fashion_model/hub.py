@@ -1,0 +1,200 @@
+"""Repositories of the Hugging Face Hub on this disk: of one commit, unchanged on the way, and within bounded time.
+
+https://huggingface.co/docs/huggingface_hub/guides/manage-cache describes the cache's layout.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi, get_cached_repo_tree, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    EntryNotFoundError,
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils import tqdm as hub_tqdm
+from huggingface_hub.utils.sha import git_hash, sha_fileobj
+
+DEFAULT_TIMEOUT = 30.0  # seconds
+NO_HUB = (ValueError, KeyError, TypeError, AttributeError, AssertionError)  # from the client, if the answer is garbage
+
+
+class HubError(Exception):
+    """A repository cannot be read or written; the message is the reason, a sentence without its period."""
+
+
+def fetch(
+    repository: str,
+    revision: str | None = None,
+    *,
+    patterns: Sequence[str],
+    repo_type: str = "model",
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    refresh: bool = False,
+) -> Path:
+    """The folder in the cache with those files of one commit of `repository` that match `patterns`.
+
+    `revision` is a branch, a tag or a commit; None for the default branch. Files that are cached already are taken
+    without a single request, so a branch is followed only with `refresh`. Each file is compared with the checksum that
+    the Hub announced for it, and fetched once more where they differ.
+
+    HubError if there is nothing, if it is damaged twice, or after `timeout` seconds in which no part of a file came.
+    ValueError if `repository` cannot be the name of one.
+    """
+    place: dict[str, Any] = {"repo_id": repository, "repo_type": repo_type, "cache_dir": cache_dir}
+    try:
+        folder = None if refresh else _cached(place, revision, patterns)
+        return folder or _within(timeout, lambda watch: _download(place, revision, patterns, token, watch))
+    except HFValidationError as error:
+        raise ValueError(f"{repository!r} cannot be the name of a Hub repository") from error
+    except (OSError, httpx2.HTTPError, RevisionResolutionError, *NO_HUB) as error:
+        raise HubError(reason(error)) from error
+
+
+def _cached(place: dict[str, Any], revision: str | None, patterns: Sequence[str]) -> Path | None:
+    """The cached folder, if it is known to be whole and its files are what they are called."""
+    try:
+        get_cached_repo_tree(**place, revision=revision)  # without it, whole or not cannot be told
+        found = snapshot_download(**place, revision=revision, allow_patterns=list(patterns), local_files_only=True)
+    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
+        return None
+    links = [path for path in Path(found).rglob("*") if path.is_symlink()]
+    return Path(found) if all(is_intact(link, Path(os.readlink(link)).name) for link in links) else None
+
+
+def _download(
+    place: dict[str, Any], revision: str | None, patterns: Sequence[str], token: str | bool | None, watch: Watch
+) -> Path:
+    # One file after the other: snapshot_download's threads would keep the interpreter from ending while a Hub hangs.
+    api = HfApi(token=token)
+    commit = api.resolve_revision(**place, revision=revision)
+    repository = {"repo_id": place["repo_id"], "repo_type": place["repo_type"]}
+    tree = api.list_repo_tree(**repository, revision=commit.resolved, recursive=True)
+    files = [entry for entry in tree if isinstance(entry, RepoFile)]
+    for file in filter_repo_objects(files, allow_patterns=list(patterns), key=lambda file: file.path):
+        _download_intact(file, {**place, "revision": commit, "token": token, "tqdm_class": watch.bar})
+    # Nothing is left to download, but this also notes in the cache which files there are.
+    return Path(snapshot_download(**place, revision=commit, token=token, allow_patterns=list(patterns)))
+
+
+def _download_intact(file: RepoFile, place: dict[str, Any]) -> None:
+    """Download `file` unless it is there. HubError, and nothing in the cache, if it is damaged twice."""
+    announced = file.lfs.sha256 if file.lfs else file.blob_id
+    for again in (False, True):
+        path = Path(hf_hub_download(**place, filename=file.path, force_download=again))
+        if is_intact(path, announced):
+            return
+    path.resolve().unlink()
+    path.unlink(missing_ok=True)
+    raise HubError(f"{file.path} came twice with another checksum than the Hub announces, {announced}")
+
+
+def is_intact(path: Path, announced: str) -> bool:
+    """Whether a file has the checksum `announced`: its SHA-256, or as git counts it, the SHA-1 of a blob."""
+    if not path.is_file():
+        return False
+    if len(announced) == 64:
+        with path.open("rb") as file:
+            return sha_fileobj(file).hex() == announced
+    return git_hash(path.read_bytes()) == announced
+
+
+class Watch:
+    """How long nothing has come. Bytes that come again after a broken connection do not count."""
+
+    def __init__(self):
+        self._position = self._furthest = 0
+        self._last = time.monotonic()
+        watch = self
+
+        class Bar(hub_tqdm):
+            def update(self, n: float | None = 1) -> bool | None:
+                watch.advance(n or 0)
+                return super().update(n)
+
+        self.bar = Bar
+
+    def advance(self, received: float) -> None:
+        self._position += received
+        if self._position > self._furthest:
+            self._furthest, self._last = self._position, time.monotonic()
+
+    def idle(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self._last
+
+
+def _within(timeout: float, work: Callable[[Watch], Path]) -> Path:
+    """What `work` returns. HubError once its watch has been idle for `timeout` seconds.
+
+    A request that hangs cannot be ended from outside, so its thread is left behind; it does not keep the interpreter.
+    """
+    watch, future = Watch(), Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(watch))
+        except BaseException as error:  # for whoever waits
+            future.set_exception(error)
+
+    Thread(target=run, name="hub", daemon=True).start()
+    while (left := timeout - watch.idle()) > 0:
+        wait([future], left)
+        if future.done():
+            return future.result()
+    raise HubError(f"the Hub sent nothing for {timeout:g} s")
+
+
+def reason(error: BaseException) -> str:
+    """What an error of the client means, for people: a sentence without its period."""
+    status = next((e.response.status_code for e in _chain(error) if isinstance(e, HfHubHTTPError)), None)
+    for kind, text in (
+        (GatedRepoError, "access to it has to be granted first (a gated repository)"),
+        (RevisionNotFoundError, "it has no such revision"),
+        (RepositoryNotFoundError, "there is no such repository, or the token may not see it"),
+        (OfflineModeIsEnabled, "it is not whole in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"),
+    ):
+        if any(isinstance(e, kind) for e in _chain(error)):
+            return text
+    if status is not None:
+        meanings = {401: "the token is not valid", 403: "the token may not do that", 429: "too many requests"}
+        fault = "the Hub is out of order" if status >= 500 else "the Hub refuses"
+        return f"{meanings.get(status, fault)} (status {status})"
+    for kind, text in (
+        (httpx2.TimeoutException, "the Hub does not answer"),
+        (httpx2.ConnectError, "the Hub cannot be reached"),
+        (httpx2.HTTPError, "the connection to the Hub broke off"),
+        (FileMetadataError, "what answers is not a Hub"),
+        (EntryNotFoundError, "a file is missing"),
+        (OSError, str(error).split("\n")[0]),
+        (NO_HUB, "what answers is not a Hub"),
+    ):
+        if any(isinstance(e, kind) for e in _chain(error)):
+            return text
+    return str(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

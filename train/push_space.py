@@ -1,0 +1,72 @@
+"""Create or update the Gradio Space from this repository's files.
+
+    python -m train push_space --space user/fashion-product-classifier --model user/fashion-product-classifier@v1
+
+The Space serves the commit that the model's branch, tag or sha stands for now, pinned in its variable FASHION_MODEL. What
+else it needs is committed in one commit; files in the Space that this repository does not know stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from huggingface_hub import RepoCard
+
+from fashion_model.checkpoint import CONFIG
+from fashion_model.hub import HubError
+from train.publish import clear_errors, commit, connect
+
+ROOT = Path(__file__).parent.parent
+VARIABLE = "FASHION_MODEL"
+NEEDED = ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png", "fashion_model/**/*")
+
+
+def files_of_space(model: str) -> dict[str, Path | bytes]:
+    """Path in the Space → content: the app, the package with the embedded default, and the README that names `model`."""
+    found = sorted(path for pattern in NEEDED for path in ROOT.glob(pattern) if path.is_file())
+    files: dict[str, Path | bytes] = {
+        path.relative_to(ROOT).as_posix(): path for path in found if "__pycache__" not in path.parts
+    }
+    card = RepoCard.load(ROOT / "README.md", ignore_metadata_errors=False)
+    card.data.models = [model]
+    return files | {"README.md": str(card).encode()}
+
+
+def push_space(space: str, model: str, revision: str | None, private: bool = False, timeout: float = 30) -> str:
+    """Deploy `space` with `model` (a Hub repository) at `revision`; returns the Space's commit. HubError if it fails."""
+    with clear_errors(model):
+        api = connect(timeout)
+        pinned = f"{model}@{api.model_info(model, revision=revision).sha}"
+        if not api.file_exists(model, CONFIG, revision=revision):
+            raise HubError(f"it holds no {CONFIG}, so it is no checkpoint")
+    with clear_errors(space):
+        api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
+        done = commit(
+            api,
+            space,
+            files_of_space(model),
+            ours=["fashion_model/*"],
+            message=f"Serve {pinned}",
+            repo_type="space",
+        )
+        api.add_space_variable(space, VARIABLE, pinned)
+    print(f"{done.commit_url}\nhttps://huggingface.co/spaces/{space} serves {pinned}")
+    return done.oid
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train push_space", description=__doc__.split("\n")[0])
+    parser.add_argument("--space", required=True, metavar="USER/NAME", help="created if need be")
+    parser.add_argument("--model", required=True, metavar="USER/NAME[@REVISION]", help="the checkpoint to serve")
+    parser.add_argument("--private", action="store_true", help="for your own eyes")
+    parser.add_argument("--timeout", type=float, default=30, help="seconds that a request may stand still")
+    options = parser.parse_args(arguments)
+    model, _, revision = options.model.partition("@")
+    try:
+        push_space(options.space, model, revision or None, options.private, options.timeout)
+    except HubError as error:
+        print(f"push_space: {error}", file=sys.stderr)
+        return 2
+    return 0
