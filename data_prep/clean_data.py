@@ -2,7 +2,8 @@
 
     python -m data_prep.clean_data --source fashion-product-images-small.zip --output data/
 
-`--source` is the unpacked folder or the zip, as published: `styles.csv` beside `images/`. Writes
+`--source` is the unpacked folder or the zip, as published on Kaggle: `styles.csv` beside `images/`; or
+`hf:ashraq/fashion-product-images-small`, which downloads the Parquet files of that data set on the Hub. Writes
 `data/cleaned_styles.csv` (the ten published columns, then `group`, the smallest id that shows the same picture, and
 `split`) and `data/images/<id>.jpg` (the published bytes). One minute for 41,846 rows.
 """
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from data_prep import TABLE
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
-from data_prep.source import COLUMNS, Source, SourceError
+from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.images import ImageError, open_image
@@ -136,11 +137,11 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.clean_data", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", type=Path, required=True, help="folder or zip with styles.csv beside images/")
+    parser.add_argument("--source", required=True, help="folder or zip with styles.csv beside images/, or hf:user/name")
     parser.add_argument("--output", type=Path, required=True, help="folder to write cleaned_styles.csv and images/ to")
     options = parser.parse_args(arguments)
     try:
-        table, counts = clean(Source(options.source), options.output)
+        table, counts = clean(source_at(options.source), options.output)
     except SourceError as error:
         print(f"clean_data: {error}", file=sys.stderr)
         return 2

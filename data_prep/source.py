@@ -1,4 +1,4 @@
-"""Where the raw data lies: `styles.csv` beside `images/<id>.jpg`, in a folder or in a zip, maybe one folder down."""
+"""Where the raw data lies: as Kaggle has it, `styles.csv` beside `images/<id>.jpg` in a folder or a zip, or as the Hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import csv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
+import pandas as pd
+
+from fashion_model.hub import HubError, fetch
+
+HUB = "hf:"
 COLUMNS = (
     "id",
     "gender",
@@ -25,8 +31,62 @@ class SourceError(ValueError):
     """The source is not the public layout; the message says what is missing."""
 
 
-class Source:
-    """Raw rows and raw image bytes of the data set at `path` (a folder or a zip).
+class Source(Protocol):
+    def rows(self) -> Iterator[list[str]]:
+        """The products, each a list of texts in the order of COLUMNS; an unquoted name may be spread over several."""
+
+    def image(self, product: int) -> bytes | None:
+        """The image file of the product with this id, or None where there is none."""
+
+
+def source_at(place: str) -> Source:
+    """`hf:user/name` or `hf:user/name@revision` is a data set on the Hub, anything else a folder or a zip.
+
+    SourceError if it is not there, or not the data set.
+    """
+    if not place.startswith(HUB):
+        return KaggleSource(Path(place))
+    repository, _, revision = place.removeprefix(HUB).partition("@")
+    try:
+        return ParquetSource(fetch(repository, revision or None, patterns=["*.parquet"], repo_type="dataset"))
+    except (HubError, ValueError) as error:
+        raise SourceError(f"{place}: {error}") from error
+
+
+class ParquetSource:
+    """The rows of all Parquet files under `folder`: the published columns, and `image` with the file's `bytes`."""
+
+    def __init__(self, folder: Path):
+        files = sorted(folder.rglob("*.parquet"))
+        if not files:
+            raise SourceError("there are no Parquet files")
+        self._rows: list[list[str]] = []
+        self._images: dict[int, bytes | None] = {}
+        for file in files:
+            table = pd.read_parquet(file)
+            missing = {*COLUMNS, "image"} - set(table.columns)
+            if missing:
+                raise SourceError(f"{file.name} lacks the columns {sorted(missing)}")
+            self._rows += [[_text(value) for value in row] for row in table[list(COLUMNS)].itertuples(index=False)]
+            for product, image in zip(table["id"], table["image"], strict=True):
+                self._images.setdefault(int(product), image["bytes"] if image else None)
+
+    def rows(self) -> Iterator[list[str]]:
+        yield from self._rows
+
+    def image(self, product: int) -> bytes | None:
+        return self._images[product]
+
+
+def _text(value: object) -> str:
+    """As styles.csv has it: nothing for a missing value, and whole numbers, like years, without `.0`."""
+    if pd.isna(value):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+class KaggleSource:
+    """The published layout at `path`: `styles.csv` beside `images/`, maybe one folder down, in a folder or a zip.
 
     `zipfile.Path` and `pathlib.Path` share the few methods used here, so there is one code for both.
     """

@@ -167,7 +167,6 @@ def _within(timeout: float, work: Callable[[Watch], Path]) -> Path:
 
 def reason(error: BaseException) -> str:
     """What an error of the client means, for people: a sentence without its period."""
-    status = next((e.response.status_code for e in _chain(error) if isinstance(e, HfHubHTTPError)), None)
     for kind, text in (
         (GatedRepoError, "access to it has to be granted first (a gated repository)"),
         (RevisionNotFoundError, "it has no such revision"),
@@ -176,10 +175,9 @@ def reason(error: BaseException) -> str:
     ):
         if any(isinstance(e, kind) for e in _chain(error)):
             return text
-    if status is not None:
-        meanings = {401: "the token is not valid", 403: "the token may not do that", 429: "too many requests"}
-        fault = "the Hub is out of order" if status >= 500 else "the Hub refuses"
-        return f"{meanings.get(status, fault)} (status {status})"
+    for refusal in _chain(error):
+        if isinstance(refusal, HfHubHTTPError):
+            return _meaning(refusal)
     for kind, text in (
         (httpx2.TimeoutException, "the Hub does not answer"),
         (httpx2.ConnectError, "the Hub cannot be reached"),
@@ -187,11 +185,21 @@ def reason(error: BaseException) -> str:
         (FileMetadataError, "what answers is not a Hub"),
         (EntryNotFoundError, "a file is missing"),
         (OSError, str(error).split("\n")[0]),
-        (NO_HUB, "what answers is not a Hub"),
     ):
         if any(isinstance(e, kind) for e in _chain(error)):
             return text
-    return str(error)
+    return f"what answers is not a Hub ({type(error).__name__}: {error})"
+
+
+def _meaning(error: HfHubHTTPError) -> str:
+    status = error.response.status_code
+    meaning = {
+        401: "the token is not valid",
+        403: "the token may not do that",
+        412: "someone else has pushed meanwhile",
+        429: "too many requests",
+    }.get(status, "the Hub is out of order" if status >= 500 else "the Hub refuses")
+    return f"{meaning} (status {status}{': ' if error.server_message else ''}{error.server_message or ''})"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

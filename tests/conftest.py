@@ -1,8 +1,14 @@
 """Shared parts. Caches are redirected before any import reads them, and nothing leaves this machine."""
 
 import os
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 from tests.hub import TOKEN, USER, Hub, listener
 
@@ -11,17 +17,23 @@ for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": "gradio", "MPLCONFI
     os.environ[variable] = str(Path(SCRATCH.name) / folder)
 LISTENER = listener()  # whoever asks the Hub in these tests asks loopback; until a test starts it, nobody is at home
 os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "HF_HUB_DISABLE_XET": "1"}
-os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+os.environ |= {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 for variable in ("FASHION_MODEL", "FASHION_MODEL_TIMEOUT", "HF_TOKEN", "HF_HUB_OFFLINE"):
     os.environ.pop(variable, None)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from huggingface_hub import set_client_factory  # noqa: E402
+from huggingface_hub.utils._http import default_client_factory  # noqa: E402
 
 from data_prep import clean_data  # noqa: E402
 from fashion_model import FashionClassifier  # noqa: E402
 from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
-from fashion_model.checkpoint import save_checkpoint  # noqa: E402
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT, save_checkpoint  # noqa: E402
 from fashion_model.model import ModelConfig, MultiTaskClassifier  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 
@@ -111,6 +123,56 @@ def logits(model):
 def contents(folder):
     """What a repository on the Hub holds after `folder` was uploaded."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def evaluated(saved):
+    """The same with figures. They are the embedded default's, which a card takes as they are."""
+    (saved / "metrics.json").write_text((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
+    (saved / "figures").mkdir()
+    (saved / "figures" / "reliability.png").write_bytes(b"picture")
+    return saved
+
+
+@pytest.fixture
+def pushing(token):
+    """Pushing sets timeouts for its process; here the process is that of all tests. The user's name."""
+    yield token
+    set_client_factory(default_client_factory)
+
+
+@contextmanager
+def running_app(folder, **variables):
+    """The address of `python app.py` in `folder`, with no way out of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nowhere = "http://127.0.0.1:9"  # the discard port: whatever wants to leave through a proxy fails
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": str(port),
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "NO_PROXY": "127.0.0.1,localhost",
+        **variables,
+    }
+    address = f"http://127.0.0.1:{port}"
+    with subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment) as process:
+        try:
+            wait_until_answering(address, process)
+            yield address
+        finally:
+            process.terminate()
+
+
+def wait_until_answering(address, process):
+    for _ in range(240):
+        assert process.poll() is None, "app.py ended"
+        try:
+            with urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(address)
 
 
 @pytest.fixture(scope="session")

@@ -321,7 +321,9 @@ def commit(hub, repository, lines):
 def read(hub, repository, step, argument, request):
     if step == "refs":
         refs = {
-            "branches": [{"name": n, "ref": f"refs/heads/{n}", "targetCommit": c} for n, c in repository.branches.items()],
+            "branches": [
+                {"name": n, "ref": f"refs/heads/{n}", "targetCommit": c} for n, c in repository.branches.items()
+            ],
             "tags": [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()],
             "converts": [],
         }

@@ -11,7 +11,7 @@ from PIL import Image
 import app
 from fashion_model.attributes import NAMES
 from fashion_model.images import open_image
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 
 EXAMPLE = app.EXAMPLES[0]
 
@@ -84,12 +84,44 @@ def test_a_payload_of_another_shape_is_a_message_too(classifier, payload):
         app.analyse(classifier, payload, "color")
 
 
-def test_fashion_model_names_the_checkpoint_to_serve(trained, monkeypatch, tmp_path):
-    assert app.load_classifier().name == "embedded default"
+def test_fashion_model_names_the_checkpoint_to_serve(trained, monkeypatch, tmp_path, hub):
+    assert app.load_classifier()[0].name == "embedded default"
     monkeypatch.setenv("FASHION_MODEL", str(trained))
-    assert app.load_classifier().name == trained.name
+    assert app.load_classifier()[0].name == trained.name
     monkeypatch.setenv("FASHION_MODEL", str(tmp_path))
     with pytest.raises(SystemExit, match=r"config\.json is missing"):
+        app.main()
+    commit = hub.add("model", "user/served", contents(trained)).branches["main"]
+    for name in ("user/served@main", f"user/served@{commit}"):
+        monkeypatch.setenv("FASHION_MODEL", name)
+        classifier, warning = app.load_classifier()
+        assert (classifier.name, warning) == (name, "")
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("hang", "sent nothing for 1 s"), ("page", "not a Hub"), ("503", "503")])
+def test_where_the_hub_fails_the_embedded_default_serves_and_says_why(hub, trained, monkeypatch, kind, reason):
+    hub.add("model", "user/failing", contents(trained))
+    hub.fault("/resolve/.*safetensors" if kind == "hang" else "/revision/", kind)
+    monkeypatch.setenv("FASHION_MODEL", "user/failing@main")
+    monkeypatch.setenv("FASHION_MODEL_TIMEOUT", "1")
+    classifier, warning = app.load_classifier()
+    assert classifier.name == "embedded default"
+    assert warning.startswith("user/failing@main cannot be loaded from the Hub: ")
+    assert reason in warning
+    texts = [
+        c.value for c in app.build_demo(classifier, warning).blocks.values() if c.elem_id == "warning" and c.visible
+    ]
+    assert texts == [f"**{warning}**"]
+
+
+def test_without_a_warning_there_is_none_on_the_page(classifier):
+    (warning,) = [c for c in app.build_demo(classifier).blocks.values() if c.elem_id == "warning"]
+    assert not warning.visible
+
+
+def test_a_timeout_that_is_no_number_is_an_error(monkeypatch):
+    monkeypatch.setenv("FASHION_MODEL_TIMEOUT", "soon")
+    with pytest.raises(SystemExit, match="FASHION_MODEL_TIMEOUT has to be a number"):
         app.main()
 
 

@@ -2,16 +2,13 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
-from urllib.request import urlopen
 
 import pytest
 from gradio_client import Client
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, running_app
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -39,35 +36,9 @@ def run(code, **environment):
 
 @pytest.fixture(scope="module")
 def started_app():
-    """`python app.py` as the README starts it, with no way out of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    nowhere = "http://127.0.0.1:9"  # the discard port: whatever wants to leave through a proxy fails
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": str(port),
-        "HTTP_PROXY": nowhere,
-        "HTTPS_PROXY": nowhere,
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
-    address = f"http://127.0.0.1:{port}"
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment) as process:
-        try:
-            wait_until_answering(address, process)
-            yield address
-        finally:
-            process.terminate()
-
-
-def wait_until_answering(address, process):
-    for _ in range(240):
-        assert process.poll() is None, "app.py ended"
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(address)
+    """`python app.py` as the README starts it."""
+    with running_app(ROOT) as address:
+        yield address
 
 
 def test_the_python_snippet_runs():

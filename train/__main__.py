@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from train import calibrate, evaluate, fit, novelty
+from train import calibrate, evaluate, fit, import_original, novelty, push_space, push_to_hub
 
-COMMANDS = {"fit": fit.main, "calibrate": calibrate.main, "novelty": novelty.main, "evaluate": evaluate.main}
+COMMANDS = {
+    "fit": fit.main,
+    "novelty": novelty.main,
+    "calibrate": calibrate.main,
+    "evaluate": evaluate.main,
+    "push_to_hub": push_to_hub.main,
+    "push_space": push_space.main,
+    "import_original": import_original.main,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -57,3 +58,8 @@ def commit(
     operations = [CommitOperationAdd(file, content) for file, content in files.items()]
     operations += [CommitOperationDelete(file) for file in stale]
     return api.create_commit(repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head)
+
+
+def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
+    help = "seconds that a request may stand still; most are repeated up to five times"
+    parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help=help)

@@ -15,8 +15,8 @@ from pathlib import Path
 from huggingface_hub import RepoCard
 
 from fashion_model.checkpoint import CONFIG
-from fashion_model.hub import HubError
-from train.publish import clear_errors, commit, connect
+from fashion_model.hub import DEFAULT_TIMEOUT, HubError
+from train.publish import add_timeout_argument, clear_errors, commit, connect
 
 ROOT = Path(__file__).parent.parent
 VARIABLE = "FASHION_MODEL"
@@ -34,13 +34,16 @@ def files_of_space(model: str) -> dict[str, Path | bytes]:
     return files | {"README.md": str(card).encode()}
 
 
-def push_space(space: str, model: str, revision: str | None, private: bool = False, timeout: float = 30) -> str:
+def push_space(
+    space: str, model: str, revision: str | None, private: bool = False, timeout: float = DEFAULT_TIMEOUT
+) -> str:
     """Deploy `space` with `model` (a Hub repository) at `revision`; returns the Space's commit. HubError if it fails."""
     with clear_errors(model):
         api = connect(timeout)
-        pinned = f"{model}@{api.model_info(model, revision=revision).sha}"
-        if not api.file_exists(model, CONFIG, revision=revision):
+        commit_served = api.model_info(model, revision=revision).sha
+        if not api.file_exists(model, CONFIG, revision=commit_served):
             raise HubError(f"it holds no {CONFIG}, so it is no checkpoint")
+    pinned = f"{model}@{commit_served}"
     with clear_errors(space):
         api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
         done = commit(
@@ -61,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--space", required=True, metavar="USER/NAME", help="created if need be")
     parser.add_argument("--model", required=True, metavar="USER/NAME[@REVISION]", help="the checkpoint to serve")
     parser.add_argument("--private", action="store_true", help="for your own eyes")
-    parser.add_argument("--timeout", type=float, default=30, help="seconds that a request may stand still")
+    add_timeout_argument(parser)
     options = parser.parse_args(arguments)
     model, _, revision = options.model.partition("@")
     try:

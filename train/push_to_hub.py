@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from data_prep.splits import TEST
 from fashion_model.checkpoint import (
     CONFIG,
     ENCODERS,
@@ -22,11 +23,10 @@ from fashion_model.checkpoint import (
     read_checkpoint,
     read_json,
 )
-from fashion_model.hub import HubError
-from data_prep.splits import TEST
+from fashion_model.hub import DEFAULT_TIMEOUT, HubError
 from train.card import CARD, model_card
 from train.evaluation import TRAINED_ON
-from train.publish import clear_errors, commit, connect
+from train.publish import add_timeout_argument, clear_errors, commit, connect
 from train.push_space import push_space
 
 OURS = (CONFIG, ENCODERS, METRICS, *WEIGHT_FILES, TRAINED_ON, "figures/*.png")
@@ -52,7 +52,11 @@ def _metrics_of(checkpoint: Path) -> dict:
 
 
 def push_to_hub(
-    repository: str, files: dict[str, Path | bytes], private: bool = False, tag: str | None = None, timeout: float = 30
+    repository: str,
+    files: dict[str, Path | bytes],
+    private: bool = False,
+    tag: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> str:
     """Create the repository if need be, commit `files`, tag the commit; returns its sha. HubError if that fails."""
     with clear_errors(repository):
@@ -64,9 +68,10 @@ def push_to_hub(
             raise HubError(f"the tag {tag} exists already")
         done = commit(api, repository, files, ours=OURS, message="Upload checkpoint")
         print(f"{done.commit_url}\n{done.oid}")
-        if tag:
+    if tag:
+        with clear_errors(f"{repository} is committed, but not tagged"):
             api.create_tag(repository, tag=tag, revision=done.oid)
-            print(f"tagged {tag}")
+        print(f"tagged {tag}")
     return done.oid
 
 
@@ -77,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--private", action="store_true", help="for your own eyes")
     parser.add_argument("--tag", help="a name for this commit, like v1")
     parser.add_argument("--space", metavar="USER/NAME", help="also deploy a Space that serves it")
-    parser.add_argument("--timeout", type=float, default=30, help="seconds that a request may stand still")
+    add_timeout_argument(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be pushed")
     options = parser.parse_args(arguments)
     try:

@@ -1,0 +1,92 @@
+"""Deploying the Space to a loopback Hub, and starting what was deployed."""
+
+import pytest
+import yaml
+from gradio_client import Client, handle_file
+
+from tests.conftest import ROOT, contents, running_app
+from train.__main__ import main
+
+SPACE, MODEL = "user/page", "user/classifier"
+
+
+@pytest.fixture
+def model(hub, pushing, trained):
+    return hub.add("model", MODEL, contents(trained))
+
+
+def test_a_space_that_was_pushed_starts_elsewhere_and_predicts(hub, model, tmp_path):
+    """Only its files, in an empty folder, with the variable that the Space would set."""
+    model.tags["v1"] = commit = model.branches["main"]
+    assert main(["push_space", "--space", SPACE, "--model", f"{MODEL}@v1"]) == 0
+    space = hub.repositories["space", SPACE]
+    assert space.sdk == "gradio"
+    assert space.variables == {"FASHION_MODEL": f"{MODEL}@{commit}"}
+    for name, content in space.head.items():
+        (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "space" / name).write_bytes(content)
+    with running_app(tmp_path / "space", HF_HOME=str(tmp_path / "hf"), **space.variables) as address:
+        client = Client(address, verbose=False)
+        answer = client.predict(handle_file(ROOT / "fashion_model/examples/2650.jpg"), api_name="/predict")
+        properties = [component["props"] for component in client.config["components"]]
+    (line,) = [p["value"] for p in properties if p.get("elem_id") == "checkpoint"]
+    assert f"{MODEL}@{commit}" in line
+    assert [len(label["confidences"]) > 1 for label in answer[:4]] == [True] * 4
+
+
+def test_the_space_holds_what_it_needs_and_no_more(hub, model):
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
+    files = hub.repositories["space", SPACE].head
+    assert {"app.py", "requirements.txt", "README.md", "fashion_model/default_checkpoint/model.safetensors"} < set(
+        files
+    )
+    assert not [name for name in files if name.startswith(("train/", "tests/", "data_prep/")) or "__pycache__" in name]
+    assert max(len(content) for content in files.values()) < 10_000_000
+    _, front, body = files["README.md"].decode().split("---\n", 2)
+    ours = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    assert yaml.safe_load(front) == yaml.safe_load(ours[1]) | {"models": [MODEL]}
+    assert body.strip() == ours[2].strip()
+
+
+def test_an_update_removes_our_old_files_and_keeps_the_owners(hub, model):
+    space = hub.add("space", SPACE, {"fashion_model/old.py": b"", "notes.txt": b"the owner's"})
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
+    assert "fashion_model/old.py" not in space.head
+    assert "notes.txt" in space.head
+    assert len(space.commits) == 2
+
+
+def test_one_command_leads_from_a_checkpoint_to_its_space(hub, pushing, evaluated):
+    arguments = ["push_to_hub", "--checkpoint", str(evaluated), "--repo", MODEL, "--space", SPACE]
+    assert main(arguments) == 0
+    pushed = hub.repositories["model", MODEL]
+    assert hub.repositories["space", SPACE].variables == {"FASHION_MODEL": f"{MODEL}@{pushed.branches['main']}"}
+    assert f"spaces/{SPACE}".encode() in pushed.head["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("model_named", "message"),
+    [
+        ("user/nowhere", "user/nowhere: there is no such repository"),
+        (f"{MODEL}@v9", f"{MODEL}: it has no such revision"),
+        ("user/empty", "user/empty: it holds no config.json"),
+    ],
+)
+def test_a_model_that_is_not_there_stops_it(hub, model, capsys, model_named, message):
+    hub.add("model", "user/empty")
+    assert main(["push_space", "--space", SPACE, "--model", model_named]) == 2
+    assert message in capsys.readouterr().err
+    assert ("space", SPACE) not in hub.repositories
+
+
+@pytest.mark.parametrize("where", ["/repos/create", "PUT /lfs/", "/commit/", "/variables"])
+def test_a_failing_hub_is_a_sentence_and_leaves_the_old_space(hub, model, capsys, where):
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
+    space = hub.repositories["space", SPACE]
+    serving = dict(space.variables)
+    model.commit({**model.head, "notes.txt": b""})
+    hub.stored.clear()
+    hub.fault(where, "403")
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 2
+    assert f"{SPACE}: the token may not do that (status 403" in capsys.readouterr().err
+    assert space.variables == serving
