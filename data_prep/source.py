@@ -1,4 +1,4 @@
-"""Where the raw data lies: as Kaggle has it, `styles.csv` beside `images/<id>.jpg` in a folder or a zip, or as the Hub."""
+"""Where the raw data lies: a folder or zip as Kaggle has it, `styles.csv` beside `images/<id>.jpg`, or on the Hub."""
 
 from __future__ import annotations
 

@@ -78,8 +78,8 @@ def load_checkpoint(
     """The checkpoint at `source`: None for the embedded default, a directory, or a Hub repository.
 
     A repository is `user/repo` or `user/repo@revision`; `hub.fetch` says what `timeout` (seconds) and `refresh` do.
-    Loading is strict: CheckpointError for a missing, damaged or unexpected file, tensor or class count; where that comes
-    from the Hub, HubCheckpointError.
+    Loading is strict: CheckpointError for a missing, damaged or unexpected file, tensor or class count; where that
+    comes from the Hub, HubCheckpointError.
     """
     if source is None:
         return read_checkpoint(DEFAULT_CHECKPOINT, "embedded default")

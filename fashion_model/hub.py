@@ -79,7 +79,7 @@ def _cached(place: dict[str, Any], revision: str | None, patterns: Sequence[str]
     except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
         return None
     links = [path for path in Path(found).rglob("*") if path.is_symlink()]
-    return Path(found) if all(is_intact(link, Path(os.readlink(link)).name) for link in links) else None
+    return Path(found) if all(is_intact(link, link.readlink().name) for link in links) else None
 
 
 def _download(

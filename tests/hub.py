@@ -134,7 +134,7 @@ class Hub:
 
 
 def listener():
-    """Bound to a free port. asyncio sets TCP_NODELAY only where the protocol is named; without it requests take 40 ms."""
+    """Bound to a free port. asyncio sets TCP_NODELAY only where the protocol is named; else requests take 40 ms."""
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.bind(("127.0.0.1", 0))
     return found

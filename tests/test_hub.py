@@ -196,7 +196,8 @@ def test_offline_a_warm_cache_answers_and_a_cold_one_is_an_error(repository, cac
 
 def test_a_hub_that_hangs_does_not_keep_the_interpreter(hub, repository, cache):
     hub.fault("GET .*/resolve/.*model.safetensors", "hang")
-    code = f"from fashion_model import FashionClassifier as F\nF.from_pretrained({NAME!r}, cache_dir={str(cache)!r}, timeout=1)"
+    load = f"F.from_pretrained({NAME!r}, cache_dir={str(cache)!r}, timeout=1)"
+    code = f"from fashion_model import FashionClassifier as F\n{load}"
     start = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
     assert ended.returncode == 1

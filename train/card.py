@@ -1,4 +1,4 @@
-"""The model card: README.md of a checkpoint directory and of its repository on the Hub, its figures from metrics.json."""
+"""The model card: README.md of a checkpoint directory and of its repository on the Hub, figures from metrics.json."""
 
 from __future__ import annotations
 

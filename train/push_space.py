@@ -2,8 +2,8 @@
 
     python -m train push_space --space user/fashion-product-classifier --model user/fashion-product-classifier@v1
 
-The Space serves the commit that the model's branch, tag or sha stands for now, pinned in its variable FASHION_MODEL. What
-else it needs is committed in one commit; files in the Space that this repository does not know stay.
+The Space serves the commit that the model's branch, tag or sha stands for now, pinned in its variable FASHION_MODEL.
+What else it needs is committed in one commit; files in the Space that this repository does not know stay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NEEDED = ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png", "fa
 
 
 def files_of_space(model: str) -> dict[str, Path | bytes]:
-    """Path in the Space → content: the app, the package with the embedded default, and the README that names `model`."""
+    """Path in the Space → content: the app, the package with the embedded default, the README that names `model`."""
     found = sorted(path for pattern in NEEDED for path in ROOT.glob(pattern) if path.is_file())
     files: dict[str, Path | bytes] = {
         path.relative_to(ROOT).as_posix(): path for path in found if "__pycache__" not in path.parts
@@ -37,7 +37,7 @@ def files_of_space(model: str) -> dict[str, Path | bytes]:
 def push_space(
     space: str, model: str, revision: str | None, private: bool = False, timeout: float = DEFAULT_TIMEOUT
 ) -> str:
-    """Deploy `space` with `model` (a Hub repository) at `revision`; returns the Space's commit. HubError if it fails."""
+    """Deploy `space` with `model` (on the Hub) at `revision`; returns the Space's commit. HubError if it fails."""
     with clear_errors(model):
         api = connect(timeout)
         commit_served = api.model_info(model, revision=revision).sha
