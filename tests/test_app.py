@@ -100,13 +100,14 @@ def test_fashion_model_names_the_checkpoint_to_serve(trained, monkeypatch, tmp_p
 
 @pytest.mark.parametrize(("kind", "reason"), [("hang", "sent nothing for 1 s"), ("page", "not a Hub"), ("503", "503")])
 def test_where_the_hub_fails_the_embedded_default_serves_and_says_why(hub, trained, monkeypatch, kind, reason):
-    hub.add("model", "user/failing", contents(trained))
+    repository = f"user/failing-{kind}"  # one each: what hung may go on filling the cache afterwards
+    hub.add("model", repository, contents(trained))
     hub.fault("/resolve/.*safetensors" if kind == "hang" else "/revision/", kind)
-    monkeypatch.setenv("FASHION_MODEL", "user/failing@main")
+    monkeypatch.setenv("FASHION_MODEL", f"{repository}@main")
     monkeypatch.setenv("FASHION_MODEL_TIMEOUT", "1")
     classifier, warning = app.load_classifier()
     assert classifier.name == "embedded default"
-    assert warning.startswith("user/failing@main cannot be loaded from the Hub: ")
+    assert warning.startswith(f"{repository}@main cannot be loaded from the Hub: ")
     assert reason in warning
     texts = [
         c.value for c in app.build_demo(classifier, warning).blocks.values() if c.elem_id == "warning" and c.visible

@@ -56,6 +56,13 @@ def test_an_update_removes_our_old_files_and_keeps_the_owners(hub, model):
     assert len(space.commits) == 2
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_a_space_that_cannot_see_its_model_is_told_of(hub, model, capsys, private):
+    model.private = private
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
+    assert ("needs a secret HF_TOKEN" in capsys.readouterr().out) is private
+
+
 def test_one_command_leads_from_a_checkpoint_to_its_space(hub, pushing, evaluated):
     arguments = ["push_to_hub", "--checkpoint", str(evaluated), "--repo", MODEL, "--space", SPACE]
     assert main(arguments) == 0

@@ -40,10 +40,10 @@ def push_space(
     """Deploy `space` with `model` (on the Hub) at `revision`; returns the Space's commit. HubError if it fails."""
     with clear_errors(model):
         api = connect(timeout)
-        commit_served = api.model_info(model, revision=revision).sha
-        if not api.file_exists(model, CONFIG, revision=commit_served):
+        served = api.model_info(model, revision=revision)
+        if not api.file_exists(model, CONFIG, revision=served.sha):
             raise HubError(f"it holds no {CONFIG}, so it is no checkpoint")
-    pinned = f"{model}@{commit_served}"
+    pinned = f"{model}@{served.sha}"
     with clear_errors(space):
         api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
         done = commit(
@@ -56,6 +56,8 @@ def push_space(
         )
         api.add_space_variable(space, VARIABLE, pinned)
     print(f"{done.commit_url}\nhttps://huggingface.co/spaces/{space} serves {pinned}")
+    if served.private:
+        print(f"{model} is private: the Space needs a secret HF_TOKEN that may read it, or the embedded default serves")
     return done.oid
 
 
