@@ -142,7 +142,7 @@ def test_what_broke_off_is_completed(hub, repository, cache, tiny_model):
 
 def test_an_interrupted_load_is_not_taken_for_a_whole_one(hub, repository, cache, tiny_model):
     hub.fault(".*model.safetensors", "403", times=1)
-    with pytest.raises(HubCheckpointError, match=r"may not do that \(status 403\)"):
+    with pytest.raises(HubCheckpointError, match=r"may not do that \(status 403"):
         load_checkpoint(NAME, cache_dir=cache)
     assert torch.equal(logits(load_checkpoint(NAME, cache_dir=cache).model), logits(tiny_model))
 

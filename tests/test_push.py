@@ -157,6 +157,10 @@ STEPS = {
 }
 
 
+# The repository is there already; and of the answer to a verification the client reads only its status.
+HARMLESS = {("create", "403"), ("verify", "page")}
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", ["403", "drop", "page"])
 def test_a_push_that_fails_leaves_the_old_revision(
@@ -170,14 +174,14 @@ def test_a_push_that_fails_leaves_the_old_revision(
         tiny_model.heads.linear["season"].bias.add_(1)
     save_checkpoint(evaluated, tiny_model, tiny_encoders)
     hub.fault(STEPS[step], kind)
-    if (step, kind) in (("upload", "page"), ("verify", "page")):
-        pytest.skip("a 200 is all that the client looks at there")
-    assert push(evaluated, "--timeout", "5") == 2
-    assert capsys.readouterr().err.startswith(f"push_to_hub: {NAME}: ")
-    assert repository.branches["main"] == old
+    harmless = (step, kind) in HARMLESS
+    assert push(evaluated, "--timeout", "5") == (0 if harmless else 2)
     hub.faults.clear()
-    assert torch.equal(logits(load_checkpoint(NAME, cache_dir=tmp_path / "cache").model), before)
-    assert push(evaluated) == 0
+    if not harmless:
+        assert capsys.readouterr().err.startswith(f"push_to_hub: {NAME}: ")
+        assert repository.branches["main"] == old
+        assert torch.equal(logits(load_checkpoint(NAME, cache_dir=tmp_path / "cache").model), before)
+        assert push(evaluated) == 0
     again = load_checkpoint(NAME, cache_dir=tmp_path / "cache", refresh=True)
     assert torch.equal(logits(again.model), logits(tiny_model))
 

@@ -86,7 +86,7 @@ def test_a_model_that_is_not_there_stops_it(hub, model, capsys, model_named, mes
     assert ("space", SPACE) not in hub.repositories
 
 
-@pytest.mark.parametrize("where", ["/repos/create", "PUT /lfs/", "/commit/", "/variables"])
+@pytest.mark.parametrize("where", ["/whoami", "PUT /lfs/", "/commit/", "/variables"])
 def test_a_failing_hub_is_a_sentence_and_leaves_the_old_space(hub, model, capsys, where):
     assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
     space = hub.repositories["space", SPACE]

@@ -24,7 +24,7 @@ def clear_errors(repository: str) -> Iterator[None]:
         raise HubError("there is no token: `hf auth login` stores one, or set HF_TOKEN") from error
     except HubError as error:
         raise HubError(f"{repository}: {error}") from error
-    except (OSError, httpx2.HTTPError, *NO_HUB) as error:
+    except (OSError, RuntimeError, httpx2.HTTPError, *NO_HUB) as error:  # RuntimeError: an upload failed, see its cause
         raise HubError(f"{repository}: {reason(error)}") from error
 
 
