@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,14 @@ def load_classifier() -> tuple[FashionClassifier, str]:
 def hub_timeout() -> float:
     """Seconds."""
     text = os.environ.get("FASHION_MODEL_TIMEOUT") or str(DEFAULT_TIMEOUT)
+    wrong = CheckpointError(f"FASHION_MODEL_TIMEOUT has to be a number of seconds; it is {text!r}")
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError as error:
-        raise CheckpointError(f"FASHION_MODEL_TIMEOUT has to be a number of seconds; it is {text!r}") from error
+        raise wrong from error
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise wrong
+    return seconds
 
 
 def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:

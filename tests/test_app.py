@@ -120,8 +120,9 @@ def test_without_a_warning_there_is_none_on_the_page(classifier):
     assert not warning.visible
 
 
-def test_a_timeout_that_is_no_number_is_an_error(monkeypatch):
-    monkeypatch.setenv("FASHION_MODEL_TIMEOUT", "soon")
+@pytest.mark.parametrize("seconds", ["soon", "nan", "0", "-1", "inf"])
+def test_a_timeout_that_is_no_number_of_seconds_is_an_error(monkeypatch, seconds):
+    monkeypatch.setenv("FASHION_MODEL_TIMEOUT", seconds)
     with pytest.raises(SystemExit, match="FASHION_MODEL_TIMEOUT has to be a number"):
         app.main()
 
