@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from train import calibrate, evaluate, fit, import_original, novelty, push_space, push_to_hub
+from train import calibrate, compare, evaluate, fit, import_original, novelty, push_space, push_to_hub
 
 COMMANDS = {
     "fit": fit.main,
     "novelty": novelty.main,
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
+    "compare": compare.main,
     "push_to_hub": push_to_hub.main,
     "push_space": push_space.main,
     "import_original": import_original.main,
