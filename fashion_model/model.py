@@ -15,6 +15,7 @@ from fashion_model.attributes import NAMES
 from fashion_model.backbones import backbone_named
 from fashion_model.familiarity import Familiarity
 from fashion_model.heads import LINEAR, build_heads
+from fashion_model.vision_transformer import as_map
 
 FORMAT_VERSION = 3
 ADDED_SINCE_2 = {"experts": 0}  # key → value in checkpoints of format version 2, which had none
@@ -118,6 +119,13 @@ class MultiTaskClassifier(nn.Module):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → feature map (B, C, h, w): the part all attributes share."""
         return self.backbone(images)
+
+    def as_map(self, activations: torch.Tensor) -> torch.Tensor:
+        """What a stage of the backbone gives → (B, C, h, w); tokens (B, 1 + h·w, C) are put in their places."""
+        if activations.ndim == 4:
+            return activations
+        patch = backbone_named(self.config.backbone).patch
+        return as_map(activations, (self.config.image_size[0] // patch, self.config.image_size[1] // patch))
 
     def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → (B, C)."""

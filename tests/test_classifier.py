@@ -97,6 +97,36 @@ def test_explain_takes_the_predicted_class_or_any_other(classifier):
     assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", other)).getbbox() is not None
 
 
+@pytest.mark.parametrize("layers", [(-1,), (5,), (-1, 5)])
+def test_the_shared_part_runs_once_for_all_attributes(classifier, layers):
+    model = classifier._model
+    runs = [0] * len(model.backbone)
+
+    def count(stage):
+        def hook(module, arguments, output):
+            runs[stage] += len(output)
+
+        return hook
+
+    handles = [stage.register_forward_hook(count(i)) for i, stage in enumerate(model.backbone)]
+    classifier.predict_and_explain(PATHS[0], layers=layers)
+    for handle in handles:
+        handle.remove()
+    first = min(layer % len(model.backbone) for layer in layers)
+    assert runs[: first + 1] == [1] * (first + 1)  # one photograph
+    assert runs[first + 1 :] == [1 + len(NAMES)] * (len(runs) - first - 1)  # and then one for each attribute
+
+
+def test_explain_takes_a_method_layers_and_an_opacity(classifier):
+    plain = classifier.explain(PATHS[0], "color")
+    for settings in ({"method": "layercam", "layers": (5,)}, {"layers": (-1, 5)}, {"opacity": 0.3}):
+        assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color", **settings)).getbbox() is not None
+    with pytest.raises(ValueError, match="unknown method"):
+        classifier.explain(PATHS[0], "color", method="lime")
+    with pytest.raises(ValueError, match="layers must be"):
+        classifier.predict_and_explain(PATHS[0], [], layers=(40,))
+
+
 def test_predict_and_explain_says_what_predict_and_explain_say(classifier):
     prediction, overlays = classifier.predict_and_explain(PATHS[0])
     assert list(overlays) == list(NAMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from train import calibrate, compare, evaluate, fit, import_original, novelty, push_space, push_to_hub
+from train import calibrate, compare, evaluate, explanations, fit, import_original, novelty, push_space, push_to_hub
 
 COMMANDS = {
     "fit": fit.main,
@@ -12,6 +12,7 @@ COMMANDS = {
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
     "compare": compare.main,
+    "explanations": explanations.main,
     "push_to_hub": push_to_hub.main,
     "push_space": push_space.main,
     "import_original": import_original.main,
