@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
+import httpx2
 import numpy as np
 import pytest
 from gradio.utils import get_upload_folder, is_in_or_equal
@@ -206,12 +207,15 @@ def test_no_files_and_too_many_are_messages_to_the_client(client, tmp_path):
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
-def test_a_path_on_the_server_is_not_opened_in_a_batch_either(client, tmp_path, meta):
-    secret = shutil.copyfile(EXAMPLE, tmp_path / "secret.jpg")
-    with pytest.raises(AppError):
-        client.predict([handle_file(EXAMPLE), {"path": str(secret)} | meta], api_name="/predict_batch")
+def test_a_path_on_the_server_is_not_opened_in_a_batch_either(served, tmp_path, meta):
+    file = {"path": str(shutil.copyfile(EXAMPLE, tmp_path / "secret.jpg")), "orig_name": "secret.jpg"} | meta
+    call = f"{served}gradio_api/call/predict_batch"  # the client would upload it
+    event = httpx2.post(call, json={"data": [[file]]}).json()["event_id"]
+    answer = httpx2.get(f"{call}/{event}").text
+    assert "event: error" in answer
+    assert "secret" not in answer
     with pytest.raises(gr.Error, match="has to be uploaded"):
-        app.received_files([{"path": str(secret), "orig_name": "secret.jpg"} | meta])
+        app.received_files([file])
 
 
 def test_what_a_batch_leaves_behind_is_where_gradio_cleans_up(served):

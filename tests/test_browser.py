@@ -151,7 +151,7 @@ def test_many_photographs_become_a_table_captions_and_a_download(page, classifie
     wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
     assert page.find_element(By.ID, "download").get_attribute("disabled")
     page.find_element(By.CSS_SELECTOR, "#files input[type=file]").send_keys("\n".join(map(str, files)))
-    wait_for(page, lambda: all(path.name in text(page, "files") for path in files))
+    wait_for(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#files .file")) == 3)
     page.find_element(By.ID, "classify-all").click()
     wait_for(page, lambda: len(captions(page)) == 2)
 
