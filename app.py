@@ -24,7 +24,7 @@ from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
 from fashion_model.classifier import batches
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.rows import FIELDS, Row, csv_of, row_of
-from fashion_model.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, UploadError, caption, label, open_upload, photographs
+from fashion_model.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, UploadError, caption, label, photographs, refuse_large
 
 TITLE = "Fashion Product Classifier"
 EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
@@ -61,7 +61,8 @@ def received_files(files: list[dict[str, Any]] | None) -> list[tuple[str, Path]]
     """The uploaded files under the names that they had."""
     if not files:
         raise gr.Error("Please choose photographs or a zip first.", print_exception=False)
-    return [(file.get("orig_name") or received_file(file).name, received_file(file)) for file in files]
+    paths = [received_file(file) for file in files]
+    return [(file.get("orig_name") or path.name, path) for file, path in zip(files, paths, strict=True)]
 
 
 def analyse(
@@ -71,7 +72,8 @@ def analyse(
     path = received_file(photo)
     try:
         attribute = attribute_named(attribute).name
-        prediction, overlays = classifier.predict_and_explain(open_upload(path), [attribute])
+        refuse_large(path)
+        prediction, overlays = classifier.predict_and_explain(path, [attribute])
     except ImageError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except ValueError as error:

@@ -137,7 +137,10 @@ def _to_upright_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"The image is more than {MAX_SIDE:,} pixels wide or high.")
     upright = _to_rgb(image)
     orientation = _orientation(image)
-    return upright.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else upright
+    if orientation in UPRIGHT:
+        upright = upright.transpose(UPRIGHT[orientation])
+    upright.info = {}  # it would be turned again by whoever reads the orientation from there
+    return upright
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -37,11 +37,10 @@ class Upload:
     open: Callable[[], Image.Image]  # the photograph; ImageError where it is none
 
 
-def open_upload(path: Path) -> Image.Image:
-    """As `open_image`, if the file is small enough."""
+def refuse_large(path: Path) -> None:
+    """ImageError if the file is larger than a photograph may be."""
     if path.is_file() and path.stat().st_size > MAX_BYTES:
         _refuse(_too_large())
-    return open_image(path)
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS)
         found: list[Upload] = []
         for name, path in files:
             is_zip = name.lower().endswith(".zip")
-            found += _images_in(name, path, opened) if is_zip else [Upload(name, partial(open_upload, path))]
+            found += _images_in(name, path, opened) if is_zip else [Upload(name, partial(_open_file, path))]
         if not found:
             raise UploadError("There is no photograph among the files.")
         if len(found) > limit:
@@ -107,6 +106,11 @@ def _images_in(name: str, path: Path, opened: ExitStack) -> list[Upload]:
         for member in archive.infolist()
         if not member.is_dir() and has_image_suffix(member.filename) and not member.filename.startswith("__MACOSX/")
     ]
+
+
+def _open_file(path: Path) -> Image.Image:
+    refuse_large(path)
+    return open_image(path)
 
 
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:

@@ -221,3 +221,11 @@ def test_find_images_leaves_out_a_folder_and_follows_no_link_to_one(tmp_path):
     (tmp_path / "a" / "nowhere.jpg").symlink_to(tmp_path / "nothing")
     found = [p.relative_to(tmp_path).as_posix() for p in find_images([tmp_path], leave_out=tmp_path / "b" / "c")]
     assert found == ["a/1.jpg", "a/link.jpg", "b/2.jpg"]
+
+
+def test_what_is_upright_is_not_turned_again():
+    photograph, exif, file = Image.new("RGB", (40, 20)), Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    photograph.save(file, "JPEG", exif=exif)
+    upright = open_image(file.getvalue())
+    assert upright.size == open_image(upright).size == (20, 40)
