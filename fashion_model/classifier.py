@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import eval_transform
 
 Photograph = str | os.PathLike[str] | bytes | Image.Image
+Item = TypeVar("Item")
 BATCH_SIZE = 32
 
 
@@ -111,16 +113,20 @@ class FashionClassifier:
         return predictions
 
     def stream(
-        self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE
-    ) -> Iterator[tuple[Photograph, Prediction | ImageError]]:
+        self,
+        images: Iterable[Item],
+        batch_size: int = BATCH_SIZE,
+        read: Callable[[Item], Image.Image] = open_image,
+    ) -> Iterator[tuple[Item, Prediction | ImageError]]:
         """Each image with its prediction, or with what is wrong with it, in order and in batches.
 
-        One decoded photograph is held at a time, however many there are.
+        One decoded photograph is held at a time, however many there are. Images that are no `Photograph` need their own
+        `read`: the upright RGB photograph of one of them, or an ImageError.
         """
         if isinstance(images, str | os.PathLike | bytes | Image.Image):
             raise TypeError("a list of images is expected, not a single one")
         for batch in batches(images, batch_size):
-            inputs = [self._input(image) for image in batch]
+            inputs = [self._input(image, read) for image in batch]
             good = [x for x in inputs if isinstance(x, torch.Tensor)]
             predictions = iter(self._predictions(self._model.features(self._batch(good))) if good else [])
             yield from zip(batch, [x if isinstance(x, ImageError) else next(predictions) for x in inputs], strict=True)
@@ -183,10 +189,10 @@ class FashionClassifier:
             for (name, _), heat in zip(chosen, heats, strict=True)
         }
 
-    def _input(self, image: Photograph) -> torch.Tensor | ImageError:
+    def _input(self, image: Item, read: Callable[[Item], Image.Image]) -> torch.Tensor | ImageError:
         """(3, H, W)."""
         try:
-            return self._transform(open_image(image))
+            return self._transform(read(image))
         except ImageError as error:
             return error
 

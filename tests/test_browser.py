@@ -140,3 +140,51 @@ def test_what_is_no_photograph_is_said_on_the_page(page, tmp_path):
 def test_the_button_without_a_photograph_asks_for_one(page):
     page.find_element(By.ID, "classify").click()
     wait_for(page, lambda: "choose a photograph" in messages(page))
+
+
+def test_many_photographs_become_a_table_captions_and_a_download(page, classifier, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("Dear Sir")
+    files = [app.EXAMPLES[0], broken, app.EXAMPLES[1]]
+    (tab,) = page.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Many photographs')]")
+    tab.click()
+    wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
+    assert page.find_element(By.ID, "download").get_attribute("disabled")
+    page.find_element(By.CSS_SELECTOR, "#files input[type=file]").send_keys("\n".join(map(str, files)))
+    wait_for(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#files .file")) == 3)
+    page.find_element(By.ID, "classify-all").click()
+    wait_for(page, lambda: len(captions(page)) == 2)
+
+    predictions = classifier.predict([app.EXAMPLES[0], app.EXAMPLES[1]])
+    for element, prediction in zip(captions(page), predictions, strict=True):
+        for name in NAMES:
+            assert prediction[name].label in element.text
+        assert element.get_property("scrollWidth") <= element.get_property("clientWidth")  # nothing of it is hidden
+        assert element.get_property("scrollHeight") <= element.get_property("clientHeight")
+    table = text(page, "table")
+    assert all(path.name in table for path in files)
+    assert "The file is not an image" in table
+    assert predictions[0].product_type.label in table
+    assert text(page, "summary") == "2 of 3 files could be read."
+
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "down")})
+    wait_for(page, lambda: page.find_element(By.ID, "download").is_enabled())
+    page.find_element(By.ID, "download").click()
+    wait_for(page, lambda: (tmp_path / "down" / "predictions.csv").exists())
+    assert len((tmp_path / "down" / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 4
+
+    # Without its files the page is empty again.
+    page.find_element(By.CSS_SELECTOR, "#files button[aria-label='Clear']").click()
+    wait_for(page, lambda: not captions(page) and not page.find_element(By.ID, "download").is_enabled())
+
+
+def captions(browser):
+    return browser.find_elements(By.CSS_SELECTOR, "#gallery .caption-label")
+
+
+def test_the_button_without_photographs_asks_for_some(page):
+    (tab,) = page.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Many photographs')]")
+    tab.click()
+    wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
+    page.find_element(By.ID, "classify-all").click()
+    wait_for(page, lambda: "choose photographs" in messages(page))

@@ -1,4 +1,5 @@
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -77,6 +78,31 @@ def test_a_stream_reads_a_batch_ahead_and_goes_on_after_a_bad_one(classifier, tm
     for name in NAMES:
         got = [prediction, *(r for r in rest if not isinstance(r, ImageError))]
         assert np.allclose(stacked(got, name), stacked(expected, name), atol=1e-4)
+
+
+def test_the_backbone_runs_once_a_batch(tiny_model, tiny_encoders, tmp_path):
+    save_checkpoint(tmp_path / "tiny", tiny_model, tiny_encoders)
+    tiny = FashionClassifier.from_pretrained(tmp_path / "tiny")
+    sizes = []
+    tiny._model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    assert len(tiny.predict(PATHS * 10)) == 70
+    assert sizes == [32, 32, 6]
+    sizes.clear()
+    list(tiny.stream([tmp_path / "nothing.jpg", *PATHS, tmp_path / "nothing.jpg"], batch_size=4))
+    assert sizes == [3, 4]
+
+
+def test_one_decoded_photograph_is_held_at_a_time(classifier):
+    seen, held = [], []
+
+    def read(path):
+        held.append(sum(photograph() is not None for photograph in seen))
+        photograph = open_image(path)
+        seen.append(weakref.ref(photograph))
+        return photograph
+
+    assert len(list(classifier.stream(PATHS, read=read))) == len(PATHS)
+    assert held == [0] * len(PATHS)
 
 
 @pytest.mark.parametrize("size", [(60, 80), (333, 200), (1, 50)])
