@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
@@ -23,7 +24,8 @@ from PIL import Image
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError, ImageError, Prediction
 from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
 from fashion_model.classifier import batches
-from fashion_model.explain import OPACITY, PALETTE
+from fashion_model.explain import OPACITY
+from fashion_model.explain import overlay as lay_over
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.rows import FIELDS, Row, csv_of, row_of
 from fashion_model.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, UploadError, caption, label, photographs, refuse_large
@@ -44,7 +46,8 @@ CSS = """
 #gallery .caption-label { white-space: normal; text-align: center; }
 #table th { font-size: var(--text-sm); }
 """
-STOPS = ", ".join(f"rgb({PALETTE[i]}, {PALETTE[i + 1]}, {PALETTE[i + 2]})" for i in range(0, len(PALETTE), 3 * 17))
+RAMP = lay_over(Image.new("RGB", (16, 1), "gray"), Image.fromarray(np.linspace(0, 255, 16, dtype=np.uint8)[None]))
+STOPS = ", ".join(f"rgb{RAMP.getpixel((x, 0))}" for x in range(RAMP.width))
 LEGEND = (
     '<div style="display: flex; gap: 0.7em; align-items: center; font-size: var(--text-sm)">little'
     f'<div style="flex: 1; height: 0.8em; border-radius: 4px; background: linear-gradient(to right, {STOPS})"></div>'

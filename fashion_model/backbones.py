@@ -19,6 +19,7 @@ from fashion_model.vision_transformer import Positions, resized_positions, vit_b
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SAFETENSORS = ".safetensors"
 CLASSIFIERS = ("_fc.", "classifier.", "heads.")  # what whole ImageNet classifiers call their last layer
 
 
@@ -109,22 +110,28 @@ def backbone_named(name: str) -> Backbone:
 def load_pretrained(network: nn.Module, name: str, weights: str) -> None:
     """Fill `network`, built by backbone `name`, in place from `weights`: imagenet, none, or a local file.
 
-    A file holds a state dict (PyTorch, opened without unpickling code, or safetensors) of the bare backbone or of a
-    whole ImageNet classifier for square pictures. WeightsError if it cannot be had or does not fit.
+    A file holds a state dict of the bare backbone or of a whole ImageNet classifier for square pictures: PyTorch's,
+    opened without unpickling code, or safetensors with our names. WeightsError if it cannot be had or does not fit.
     """
     if weights == NO_WEIGHTS:
         return
     found = backbone_named(name).fetch_imagenet() if weights == IMAGENET else _read_weights(Path(weights))
-    tensors = [t for key, t in found.items() if not key.startswith(CLASSIFIERS)]
-    # Names differ between libraries, the order of the layers does not; shapes guard against a mix-up.
+    tensors = {key: t for key, t in found.items() if not key.startswith(CLASSIFIERS)}
     own = network.state_dict()
     counters = [key for key in own if key.endswith("num_batches_tracked")]
     if len(tensors) == len(own) - len(counters):
         own = {key: tensor for key, tensor in own.items() if key not in counters}
-    state = _for_grid_of(network, dict(zip(own, tensors, strict=False)))
-    fitting = len(tensors) == len(own) and all(state[key].shape == tensor.shape for key, tensor in own.items())
-    if not fitting:
-        raise WeightsError(f"{weights} does not hold the {len(own)} tensors of {name} in their shapes and order")
+    wrong = WeightsError(f"{weights} does not hold the {len(own)} tensors of {name} in their shapes and order")
+    if len(tensors) != len(own) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
+        raise wrong
+    if set(tensors) != set(own):
+        if weights.endswith(SAFETENSORS):
+            raise WeightsError(f"{weights} names its tensors otherwise, and safetensors keeps no order to go by")
+        # Names differ between libraries, the order of the layers does not; shapes guard against a mix-up.
+        tensors = dict(zip(own, tensors.values(), strict=True))
+    state = _for_grid_of(network, tensors)
+    if any(state[key].shape != tensor.shape for key, tensor in own.items()):
+        raise wrong
     network.load_state_dict(network.state_dict() | state)
 
 
@@ -155,7 +162,7 @@ def _for_grid_of(
 def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; --weights takes {IMAGENET}, {NO_WEIGHTS} or a file")
-    if path.suffix == ".safetensors":
+    if path.suffix == SAFETENSORS:
         from safetensors.torch import load_file
 
         return load_file(path)

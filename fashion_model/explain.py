@@ -34,7 +34,8 @@ PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMA
 def resolve_layers(model: MultiTaskClassifier, layers: Sequence[int]) -> list[int]:
     """Stages from the front, each once, in order. ValueError if there is none, or one that the backbone lacks."""
     stages = len(model.backbone)
-    if not layers or not all(isinstance(layer, int) and -stages <= layer < stages for layer in layers):
+    given = layers if isinstance(layers, Sequence) else ()
+    if not given or not all(type(layer) is int and -stages <= layer < stages for layer in given):
         raise ValueError(f"layers must be whole numbers from {-stages} to {stages - 1}, at least one, not {layers!r}")
     return sorted({layer % stages for layer in layers})
 

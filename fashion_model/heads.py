@@ -51,10 +51,16 @@ class MixtureHeads(nn.Module):
         return {name: gate(pooled).softmax(dim=1) for name, gate in self.gates.items()}
 
 
+def check_heads(kind: str, experts: int) -> None:
+    """ValueError if there are no such heads with so many experts."""
+    if not ((kind == LINEAR and experts == 0) or (kind == MIXTURE and experts >= 2)):
+        wanted = f"{LINEAR} with 0 experts or {MIXTURE} with at least 2"
+        raise ValueError(f"heads must be {wanted}, not {kind!r} with {experts}")
+
+
 def build_heads(kind: str, channels: int, num_classes: Mapping[str, int], dropout: float, experts: int) -> nn.Module:
-    """`experts` is their number for a mixture; linear heads have 0. ValueError if that does not fit together."""
-    if kind == LINEAR and experts == 0:
-        return LinearHeads(channels, num_classes, dropout)
-    if kind == MIXTURE and experts >= 2:
+    """Random weights. ValueError as from `check_heads`."""
+    check_heads(kind, experts)
+    if kind == MIXTURE:
         return MixtureHeads(channels, num_classes, dropout, experts)
-    raise ValueError(f"heads must be {LINEAR} with 0 experts or {MIXTURE} with at least 2, not {kind!r} with {experts}")
+    return LinearHeads(channels, num_classes, dropout)

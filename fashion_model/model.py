@@ -14,7 +14,7 @@ from torch import nn
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import backbone_named
 from fashion_model.familiarity import Familiarity
-from fashion_model.heads import LINEAR, build_heads
+from fashion_model.heads import LINEAR, build_heads, check_heads
 from fashion_model.vision_transformer import as_map
 
 FORMAT_VERSION = 3
@@ -54,7 +54,7 @@ class ModelConfig:
     def from_dict(cls, document: Mapping[str, Any]) -> ModelConfig:
         """ValueError for an unknown version or key, a missing key, or a value that cannot be right."""
         version = document.get("format_version")
-        if version == 2:
+        if version == 2 and not ADDED_SINCE_2.keys() & document.keys():
             document, version = {**ADDED_SINCE_2, **document, "format_version": FORMAT_VERSION}, FORMAT_VERSION
         if version != FORMAT_VERSION:
             raise ValueError(f"has format version {version!r}; this code reads 2 and {FORMAT_VERSION}")
@@ -68,7 +68,7 @@ class ModelConfig:
         patch = backbone_named(self.backbone).patch
         if not _number(self.experts, int) or not 0 <= self.experts <= MOST_EXPERTS:
             raise ValueError(f"experts must be a whole number from 0 to {MOST_EXPERTS}; it is {self.experts!r}")
-        build_heads(self.heads, 1, {}, 0, self.experts)  # says whether they fit together
+        check_heads(self.heads, self.experts)
         if not _number(self.dropout) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
         for key, kind in (("num_classes", int), ("temperatures", float)):

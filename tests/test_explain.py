@@ -18,7 +18,7 @@ EXAMPLE = ROOT / "fashion_model" / "examples" / "2650.jpg"
 
 
 def definition(method, activations, gradients):
-    """Activations and gradients (B, C, h, w) → maps (B, h, w), as the papers write them."""
+    """Activations and gradients (B, C, h, w) → maps (B, h, w), as in the papers; Grad-CAM++ as in the package."""
     if method == "gradcam":
         return (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1)
     if method == "gradcam++":
@@ -94,34 +94,36 @@ def test_unknown_methods_and_layers_are_refused(tiny_model):
     features = tiny_model.requires_grad_(False).features(torch.randn(1, 3, 64, 64))
     with pytest.raises(ValueError, match=r"unknown method 'lime'; there are gradcam"):
         activation_maps(tiny_model, features, [("color", 0)], method="lime")
-    for layers in ((), (99,), (-10,), (1.5,), ("last",)):
+    for layers in ((), (99,), (-10,), (1.5,), ("last",), -1, (True,), np.array([1])):
         with pytest.raises(ValueError, match="layers must be whole numbers from -9 to 8"):
             activation_maps(tiny_model, features, [("color", 0)], layers=layers)
     assert resolve_layers(tiny_model, [-1, 5, 8]) == [5, 8]
 
 
-def test_the_backbone_runs_once_and_no_hook_stays(tiny_model):
-    calls = []
-    handle = tiny_model.backbone.register_forward_hook(lambda *_: calls.append(1))
-    with torch.no_grad():
-        features = tiny_model.features(torch.randn(1, 3, 64, 64))
-    activation_maps(tiny_model.requires_grad_(False), features.expand(4, -1, -1, -1), [(name, 0) for name in NAMES])
-    handle.remove()
-    assert len(calls) == 1
+def test_no_hook_and_no_gradient_stays(tiny_model):
+    tiny_model.requires_grad_(False)
+    trunk = tiny_model.backbone[:6](torch.randn(1, 3, 64, 64))
+    activation_maps(tiny_model, trunk.expand(4, -1, -1, -1), [(name, 0) for name in NAMES], layers=[5, -1])
     assert all(not m._forward_hooks and not m._backward_hooks for m in tiny_model.modules())
     assert all(parameter.grad is None for parameter in tiny_model.parameters())
 
 
-def test_threads_do_not_mix_up_their_maps(tiny_model):
+@pytest.mark.parametrize("layers", [(-1,), (5, -1)])
+def test_threads_do_not_mix_up_their_maps(tiny_model, layers):
     tiny_model.requires_grad_(False)
-    with torch.no_grad():
-        maps = [tiny_model.features(torch.randn(1, 3, 96, 96)) for _ in range(4)]
-    expected = [activation_maps(tiny_model, features, [("color", 0)]) for features in maps]
+    first = resolve_layers(tiny_model, layers)[0]
+    trunks = [tiny_model.backbone[: first + 1](torch.randn(1, 3, 96, 96)) for _ in range(4)]
+    predicted = [int(tiny_model.classify(tiny_model.backbone[first + 1 :](t))["color"].argmax()) for t in trunks]
+
+    def map_of(i):
+        return activation_maps(tiny_model, trunks[i], [("color", predicted[i])], layers=layers)
+
+    expected = [map_of(i) for i in range(4)]
     wrong = []
 
     def work(i):
         for _ in range(20):
-            if not np.array_equal(activation_maps(tiny_model, maps[i], [("color", 0)]), expected[i]):
+            if not np.array_equal(map_of(i), expected[i]):
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]

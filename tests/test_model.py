@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision.models import vit_b_16
 
 from fashion_model.attributes import NAMES
@@ -106,6 +107,19 @@ def test_a_config_of_the_version_before_is_read_as_it_was_meant(tiny_model):
     document = tiny_model.config.to_dict()
     del document["experts"]
     assert ModelConfig.from_dict(document | {"format_version": 2}) == tiny_model.config
+    with pytest.raises(ValueError, match="format version 2"):
+        ModelConfig.from_dict(document | {"format_version": 2, "experts": 0})
+
+
+def test_the_heads_do_not_change_the_backbones_random_weights(tiny_encoders):
+    weights = []
+    for heads, experts in (("linear", 0), ("moe", 2)):
+        torch.manual_seed(0)
+        config = ModelConfig.for_backbone(
+            "vit_ti_8", tiny_encoders.num_classes, image_size=(32, 24), heads=heads, experts=experts
+        )
+        weights.append(MultiTaskClassifier(config).backbone.state_dict())
+    assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
 
 
 def test_a_config_survives_the_round_trip(tiny_model):
@@ -157,10 +171,23 @@ def test_pretrained_weights_load_from_a_file_whatever_their_names(tmp_path):
     )
 
 
+def test_safetensors_load_by_their_names_alone(tmp_path):
+    source, target = (backbone_named("efficientnet_lite0").build((32, 24)) for _ in range(2))
+    state = {key: t for key, t in source.state_dict().items() if not key.endswith("num_batches_tracked")}
+    save_file(state, tmp_path / "weights.safetensors")
+    load_pretrained(target, "efficientnet_lite0", str(tmp_path / "weights.safetensors"))
+    assert all(torch.equal(target.state_dict()[key], tensor) for key, tensor in state.items())
+    save_file({f"model.{key}": tensor for key, tensor in state.items()}, tmp_path / "weights.safetensors")
+    with pytest.raises(WeightsError, match="names its tensors otherwise"):
+        load_pretrained(target, "efficientnet_lite0", str(tmp_path / "weights.safetensors"))
+
+
 def test_weights_that_do_not_fit_or_do_not_exist_are_an_error(tmp_path):
     network = backbone_named("efficientnet_lite0").build((32, 24))
     with pytest.raises(WeightsError, match="no such weights file"):
         load_pretrained(network, "efficientnet_lite0", str(tmp_path / "nothing.pth"))
-    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match="does not hold"):
-        load_pretrained(network, "efficientnet_lite0", str(tmp_path / "other.pth"))
+    count = len(network.state_dict())
+    for other in ({"a": torch.zeros(3)}, dict.fromkeys(map(str, range(count)), torch.zeros(3)), {"epoch": 3}):
+        torch.save(other, tmp_path / "other.pth")
+        with pytest.raises(WeightsError, match="does not hold"):
+            load_pretrained(network, "efficientnet_lite0", str(tmp_path / "other.pth"))

@@ -2,9 +2,9 @@
 
     python -m train compare --base runs/linear-0 runs/linear-1 runs/linear-2 --other runs/moe-0 runs/moe-1 runs/moe-2
 
-The first of one is compared with the first of the other, and so on: runs of the same seed, evaluated on the same rows,
-whose figures are read from metrics.json. Prints the means, their difference, and its 95 % interval by Student's t over
-the pairs: what one may expect of another seed. Seconds.
+The first of one is compared with the first of the other, and so on: runs that should have the seed in common, evaluated
+on the same split, whose figures are read from metrics.json. Prints the means, the mean difference, and its 95 %
+interval by Student's t over the pairs. Of so many intervals one in twenty leaves out 0 by chance. Seconds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[dict[s
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{directory / METRICS} cannot be read: {error}; run train evaluate") from error
         measured_on, first = ([m.get(key) for key in SAME] for m in (read[directory], read[base[0]]))
-        if measured_on != first:
+        if None in measured_on or measured_on != first:
             raise CheckpointError(f"{directory} was measured on {measured_on}, {base[0]} on {first}")
     return [(read[b], read[o]) for b, o in zip(base, other, strict=True)]
 

@@ -184,7 +184,7 @@ class Training:
     ) -> float:
         """images (B, 3, H, W), targets (B, 4), lessons: attribute → the teachers' probabilities (B, classes), or {}.
 
-        The loss: the four cross-entropies added up, averaged over the batch.
+        The loss: the four cross-entropies added up, averaged over the batch, and the weighted uneven use of experts.
         """
         images = images.to(self.device, memory_format=torch.channels_last)
         targets = targets.to(self.device)
@@ -192,10 +192,7 @@ class Training:
         with autocast(self.device, self.config.backbone):
             pooled = self.model.pool(self.model.features(images))
             logits = self.model.heads(pooled)
-            shares = self.model.heads.gate_shares(pooled)
-        loss = self.config.balance * sum(
-            (uneven_use(s.float()) for s in shares.values()), torch.zeros((), device=self.device)
-        )
+            loss = self._uneven_use(pooled)
         for i, name in enumerate(NAMES):
             own = nn.functional.cross_entropy(logits[name].float(), targets[:, i], label_smoothing=smoothing)
             if lessons:
@@ -208,6 +205,13 @@ class Training:
         self.scheduler.step()
         self.average.update_parameters(self.model)
         return loss.item()
+
+    def _uneven_use(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Of the experts by all attributes together: one that serves a single attribute is of use."""
+        shares = self.model.heads.gate_shares(pooled) if self.config.balance else {}
+        if not shares:
+            return torch.zeros((), device=self.device)
+        return self.config.balance * uneven_use(torch.cat([s.float() for s in shares.values()]))
 
     def validate(self) -> dict[str, Any]:
         """The figures of the averaged weights on the thumbnails of the validation split."""
@@ -236,7 +240,8 @@ class Training:
     def load_state(self, path: Path) -> None:
         """DataError if the run was started with other settings, which could not lead to the same result."""
         state = torch.load(path, map_location=self.device, weights_only=True)
-        differing = {k: (v, state["fitting"].get(k)) for k, v in self.identity.items() if state["fitting"].get(k) != v}
+        before = FitConfig("", "").settings() | state["fitting"]  # an older state lacks what did not exist then
+        differing = {k: (v, before[k]) for k, v in self.identity.items() if before[k] != v}
         if differing:
             raise DataError(f"{path} belongs to a run with other settings or data (now, then): {differing}")
         for part in PARTS:
