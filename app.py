@@ -9,6 +9,7 @@ then, or if what it has cannot be used, the embedded default serves, and page an
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,13 @@ DEFAULT_ATTRIBUTE = "product_type"
 TOP_CLASSES = 5
 NOT_FASHION = "**This does not look like a photograph of a fashion product.** The answers below may mean nothing."
 MAX_QUEUE = 64
+MAX_REPORT = 8_000_000  # bytes
+# A report may come from whoever made the checkpoint. The empty sandbox takes scripts, forms, windows and this page from
+# it, the policy everything that is not in the report itself; <base> keeps its links to its own parts inside.
+REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+REPORT_HEAD = (
+    f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}"><base href="about:srcdoc">'
+)
 LAUNCH = {"max_file_size": "10mb", "theme": gr.themes.Soft(), "ssr_mode": False}
 
 Label = dict[str, float]
@@ -78,6 +86,22 @@ def hub_timeout() -> float:
         return float(text)
     except ValueError as error:
         raise CheckpointError(f"FASHION_MODEL_TIMEOUT has to be a number of seconds; it is {text!r}") from error
+
+
+def report_frame(report: Path) -> str:
+    """The report of a checkpoint as HTML for this page."""
+    if report.stat().st_size > MAX_REPORT:
+        return f"The report is larger than {MAX_REPORT:,} bytes; open {html.escape(report.name)} in a browser."
+    page = REPORT_HEAD + report.read_text(encoding="utf-8", errors="replace")
+    style = "width: 100%; height: 80vh; border: 0; background: white"
+    return f'<iframe title="Report" sandbox="" srcdoc="{html.escape(page)}" style="{style}"></iframe>'
+
+
+def add_report(report: Path) -> None:
+    """The place for the report. It is read and sent once someone opens it: a page of megabytes."""
+    with gr.Accordion("Report: where this checkpoint fails", open=False, elem_id="report") as place:
+        frame = gr.HTML()
+    place.expand(fn=lambda: report_frame(report), inputs=None, outputs=frame, api_visibility="private")
 
 
 def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
@@ -142,6 +166,8 @@ def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
             f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})",
             elem_id="checkpoint",
         )
+        if classifier.report:
+            add_report(classifier.report)
 
         outputs = [*labels[:4], overlay, *labels[4:], notice]
         # preprocess=False: gradio would open the file itself, and fail before our messages.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 from train import calibrate, evaluate, fit, import_original, novelty, push_space, push_to_hub
+from train.report import command as report
 
 COMMANDS = {
     "fit": fit.main,
     "novelty": novelty.main,
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
+    "report": report.main,
     "push_to_hub": push_to_hub.main,
     "push_space": push_space.main,
     "import_original": import_original.main,
