@@ -69,7 +69,8 @@ class Measured:
     def document(self) -> Report:
         place = {index: i for i, index in enumerate(self.evaluation.rows.index)}
         temperatures = self.evaluation.model.config.temperatures
-        sections = [at_a_glance(self.metrics, self.slices, self.findings), by_slice(self.slices)]
+        known = self.evaluation.knows_trained_on
+        sections = [at_a_glance(self.metrics, self.slices, self.findings, known), by_slice(self.slices)]
         for found in self.findings:
             name, title = found.attribute.name, found.attribute.title
             diagram = png(reliability_diagram(title, self.samples[name], temperatures[name]))

@@ -27,8 +27,7 @@ def likely_label_errors(answers: AttributeAnswers, table: pd.DataFrame) -> pd.Da
 
 def _labels_of_same_picture(rows: pd.DataFrame, table: pd.DataFrame, column: str) -> np.ndarray:
     """(N,) text: the distinct labels of the other rows of the same group."""
-    of_group = table[table["group"].isin(rows["group"])].groupby("group")
-    groups = {group: part for group, part in of_group}
+    groups = dict(tuple(table[table["group"].isin(rows["group"])].groupby("group")))
     return np.array(
         [
             ", ".join(sorted(set(groups[group].loc[groups[group]["id"] != product, column])))

@@ -20,6 +20,12 @@ from train.tables import FIGURES, figures_note, figures_rows
 
 FREQUENT, EXAMPLES = 20, 6  # confusions shown, photographs of each
 SHEET_LINES, SHEET_PLACES = 6, 10  # of likely label errors
+GLANCE = (
+    "",
+    "most frequent confusion",
+    f"weakest slice of {ENOUGH} photographs or more, accuracy %",
+    "likely label errors",
+)
 SLICES = (
     "Accuracy in %, in brackets its 95 % interval (Wilson): wide where a slice has few photographs. ▼ and ▲: the "
     "interval lies below or above the accuracy on all photographs; of many slices, one in twenty does by chance."
@@ -43,25 +49,23 @@ SUSPICIONS = (
 Photographer = Callable[[int], Image.Image]  # a row's index in the table → its photograph
 
 
-def at_a_glance(metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequence[Findings]) -> Section:
-    left_out = metrics["rows_left_out_as_trained_on"]
-    photographs = f"{metrics['rows']:,} photographs of the {metrics['split']} split that were not trained on"
+def at_a_glance(
+    metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequence[Findings], knows_trained_on: bool
+) -> Section:
+    """`knows_trained_on`: whether the checkpoint says which pictures it was trained on."""
+    photographs = f"{metrics['rows']:,} photographs of the {metrics['split']} split"
+    if knows_trained_on:
+        left_out = metrics["rows_left_out_as_trained_on"]
+        text = f"{photographs}, none of them trained on; left out, as their pictures were: {left_out:,} rows."
+    else:
+        text = f"{photographs}. Whether the checkpoint was trained on some of them is not known."
     return Section(
         "At a glance",
         [
-            Text(f"{photographs}; left out, as their pictures were trained on: {left_out:,} rows."),
+            Text(text),
             Table(("", *FIGURES.values()), figures_rows(metrics)),
             Text(figures_note(metrics, f"{metrics['split']} split, the catalogue's thumbnails")),
-            Table(
-                (
-                    "",
-                    "most frequent confusion",
-                    f"weakest slice of {ENOUGH} or more: accuracy %",
-                    "likely label errors",
-                ),
-                [_glance(found, slices) for found in findings],
-                words=3,
-            ),
+            Table(GLANCE, [_glance(found, slices) for found in findings], words=3),
         ],
     )
 
@@ -69,10 +73,8 @@ def at_a_glance(metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequ
 def _glance(found: Findings, slices: pd.DataFrame) -> tuple[str, ...]:
     name, weak = found.attribute.name, weakest(slices, found.attribute.name)
     confused = next((f"{c.label} → {c.answer}: {c.count}" for c in _frequent(found)), "none")
-    weak_text = (
-        f"{weak['slice']} ({weak['kind']}): {_share(weak, name)} of {weak['rows']:,}" if weak is not None else ""
-    )
-    return found.attribute.title, confused, weak_text, f"{len(found.label_errors):,}"
+    described = "" if weak is None else f"{weak['slice']} ({weak['kind']}): {_share(weak, name)} of {weak['rows']:,}"
+    return found.attribute.title, confused, described, f"{len(found.label_errors):,}"
 
 
 def by_slice(slices: pd.DataFrame) -> Section:
@@ -147,11 +149,8 @@ def _confusions(found: Findings, photographer: Photographer) -> list[Block]:
         rows.append((c.label, c.answer, f"{c.count:,}", f"{100 * c.share:.1f}"))
         lines.append([_example(example, photographer) for example in examples(found.answers.rows, c.label, c.answer)])
     text = f"The share is of all photographs with the label. Up to {EXAMPLES} of each, from sure to unsure answers."
-    sheet = Sheet.of(
-        f"figures/confusions_{name}.png",
-        f"{found.attribute.title}: examples of these confusions, in their order",
-        lines,
-    )
+    alt = f"{found.attribute.title}: examples of these confusions, in their order"
+    sheet = Sheet.of(f"figures/confusions_{name}.png", alt, lines)
     return [Text(text), Table(("label", "answer", "photographs", "share %"), rows, words=2, sheet=sheet)]
 
 

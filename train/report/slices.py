@@ -1,4 +1,4 @@
-"""Accuracy on parts of the rows, each with how many rows it has and a 95 % interval, so that small ones do not mislead."""
+"""Accuracy on parts of the rows, each with its number of rows and a 95 % interval: small ones may not mislead."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ def accuracy_by_slice(answers: Mapping[str, AttributeAnswers], rows: pd.DataFram
     right = right_answers(answers)
     parts = [accuracies(ALL, "all photographs", right)]
     for kind, names in _slices(rows, table).items():
-        parts += [
-            accuracies(kind, name, right[names == name]) for name in names.cat.categories if (names == name).any()
-        ]
+        used = names.cat.remove_unused_categories().cat.categories
+        parts += [accuracies(kind, name, right[names == name]) for name in used]
     return pd.DataFrame(parts)
 
 
