@@ -31,8 +31,8 @@ TOP_CLASSES = 5
 NOT_FASHION = "**This does not look like a photograph of a fashion product.** The answers below may mean nothing."
 MAX_QUEUE = 64
 MAX_REPORT = 8_000_000  # bytes
-# A report comes from whoever made the checkpoint. The empty sandbox takes scripts, forms, windows and this page from it,
-# the policy everything that is not in the report itself; <base> keeps its links to its own parts inside.
+# A report comes from whoever made the checkpoint. The empty sandbox keeps scripts, forms, windows and this page from
+# it, the policy whatever it does not hold itself; <base> makes its links to its own parts work.
 REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 REPORT_HEAD = (
     f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}"><base href="about:srcdoc">'

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.duplicates import THUMBNAIL
 
-QUALITY = 75  # of the JPEG; about 1.5 kB
+QUALITY = 70  # of the JPEG; about 1.4 kB
 ENLARGED = 3 / 2  # on a sheet
 FONT = "DejaVu Sans"  # comes with matplotlib, and has arrows
 LINE, FONT_SIZE, WIDTH = 14, 11, 150  # pixels: of a line of text, its letters, a photograph's place on a sheet
@@ -46,8 +46,13 @@ def sheet_png(rows: Sequence[Sequence[Photo]]) -> bytes:
             for k, line in enumerate(photo.lines):
                 text = _shortened(line, font)
                 draw.text((WIDTH * j + 4, place * i + height + 6 + LINE * k), text, "black", font)
+    return palette_png(canvas)
+
+
+def palette_png(picture: Image.Image, method: Image.Quantize = Image.Quantize.MEDIANCUT) -> bytes:
+    """A PNG of 256 colors, a third of the size that all would take."""
     buffer = io.BytesIO()
-    canvas.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
+    picture.quantize(256, method).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
