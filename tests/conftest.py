@@ -154,10 +154,13 @@ def contents(folder):
 
 @pytest.fixture
 def evaluated(saved):
-    """The same with figures. They are the embedded default's, which a card takes as they are."""
+    """The same with figures and a report. The figures are the embedded default's, which a card takes as they are."""
     (saved / "metrics.json").write_text((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
     (saved / "figures").mkdir()
     (saved / "figures" / "reliability.png").write_bytes(b"picture")
+    for file in ("report.html", "report.md", "slices.csv", "figures/confusion_color.png"):
+        (saved / "report" / file).parent.mkdir(parents=True, exist_ok=True)
+        (saved / "report" / file).write_bytes(file.encode())
     return saved
 
 

@@ -9,6 +9,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
+from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
 from fashion_model.images import open_image
 from tests.conftest import ROOT, contents
@@ -124,6 +125,21 @@ def test_a_timeout_that_is_no_number_is_an_error(monkeypatch):
     monkeypatch.setenv("FASHION_MODEL_TIMEOUT", "soon")
     with pytest.raises(SystemExit, match="FASHION_MODEL_TIMEOUT has to be a number"):
         app.main()
+
+
+def test_a_report_beyond_the_limit_is_named_and_not_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "MAX_REPORT", 3)
+    report = tmp_path / "<b>report.html"
+    report.write_text("long")
+    frame = app.report_frame(report)
+    assert "larger than 3 bytes" in frame
+    assert "<b>" not in frame
+    assert "iframe" not in frame
+
+
+def test_without_a_report_there_is_no_place_for_one(trained):
+    demo = app.build_demo(FashionClassifier.from_pretrained(trained))
+    assert not [c for c in demo.blocks.values() if c.elem_id == "report"]
 
 
 def test_a_path_on_the_server_is_not_opened(client, tmp_path):

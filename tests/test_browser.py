@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 import app
+from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
+from fashion_model.checkpoint import load_checkpoint
 
 FLAGS = (
     "--headless",
@@ -140,3 +143,64 @@ def test_what_is_no_photograph_is_said_on_the_page(page, tmp_path):
 def test_the_button_without_a_photograph_asks_for_one(page):
     page.find_element(By.ID, "classify").click()
     wait_for(page, lambda: "choose a photograph" in messages(page))
+
+
+LOADED = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+
+
+def open_report(browser):
+    """The frame with the report, once it is there."""
+    browser.find_element(By.CSS_SELECTOR, "#report button").click()
+    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report iframe"))
+    return browser.find_element(By.CSS_SELECTOR, "#report iframe")
+
+
+def test_the_report_shows_all_its_pictures(browser, reported):
+    browser.get((reported / "report.html").as_uri())
+    loaded = browser.execute_script(LOADED)
+    assert len(loaded) > 40
+    assert all(loaded)
+    assert browser.execute_script("return document.compatMode") == "CSS1Compat"
+    (details, *_) = browser.find_elements(By.TAG_NAME, "details")
+    assert not details.find_element(By.TAG_NAME, "table").is_displayed()
+    details.find_element(By.TAG_NAME, "summary").click()
+    assert details.find_element(By.TAG_NAME, "table").is_displayed()
+
+
+def test_the_page_sends_the_report_of_its_checkpoint_once_it_is_opened(page):
+    assert not page.find_elements(By.CSS_SELECTOR, "#report iframe")
+    page.switch_to.frame(open_report(page))
+    wait_for(page, lambda: all(page.execute_script(LOADED)))
+    assert len(page.execute_script(LOADED)) > 100
+    page.find_elements(By.CSS_SELECTOR, "nav a")[2].click()  # within the frame, not away from it
+    wait_for(page, lambda: page.execute_script("return window.scrollY") > 500)
+    assert "Evaluation report" in page.find_element(By.TAG_NAME, "h1").text
+
+
+def test_a_report_that_means_ill_can_neither_act_nor_call_home(browser, saved, tmp_path, served):
+    """It comes with a checkpoint from anyone. What it would call stands ready: the app that these tests serve."""
+    picture = f"{served}/favicon.ico"
+    report = tmp_path / "report.html"
+    report.write_text(
+        '<!doctype html><html><head><title>x</title></head><body><p id=text>{{value}} ${1+1} </iframe> "&amp;</p>'
+        f"<img id=outside src='{picture}'><script>parent.document.title = document.title = 'taken'</script>"
+        "<img src=x onerror=\"document.title = 'taken'\"><form action=/><button id=send>send</button></form>"
+    )
+    checkpoint = replace(load_checkpoint(saved), report=report)
+    demo = app.build_demo(FashionClassifier(checkpoint))
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+    browser.get(address)
+    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report button"))
+    browser.switch_to.frame(open_report(browser))
+    assert browser.find_element(By.ID, "text").text == '{{value}} ${1+1} "&'
+    browser.find_element(By.ID, "send").click()
+    assert browser.execute_script("return document.URL") == "about:srcdoc"
+    wait_for(browser, lambda: browser.execute_script("return document.getElementById('outside').complete"))
+    assert browser.execute_script("return document.getElementById('outside').naturalWidth") == 0
+    assert browser.execute_script("return document.title") == "x"
+    browser.switch_to.default_content()
+    assert browser.title == app.TITLE
+    demo.close(verbose=False)
+    browser.get(served)  # the picture is there for whoever may have it
+    script = "const done = arguments[0], i = new Image(); i.onload = i.onerror = () => done(i.naturalWidth); i.src = "
+    assert browser.execute_async_script(f"{script} '{picture}'") > 0

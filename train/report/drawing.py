@@ -42,7 +42,7 @@ def overview(title: str, confusion: Confusion) -> Figure:
     axes.tick_params(right=True, labelright=True, bottom=True, labelbottom=True)
     for letter, block in zip(LETTERS, confusion.blocks, strict=False):
         _frame(axes, letter, block)
-    axes.set_title(f"{title}: share of the label's photographs, the label at the left, the answer above")
+    axes.set_title(f"{title}: share of the label's photographs, the label at the left, the answer above", loc="left")
     figure.colorbar(shown, ax=axes, label="confused", shrink=0.4, aspect=40, ticks=[0, 0.02, 0.1, 0.25, 0.5, 1])
     return figure
 
@@ -109,4 +109,6 @@ def _short(name: str) -> str:
 def _frame(axes: Axes, letter: str, block: slice) -> None:
     start, size = block.start - 0.5, block.stop - block.start
     axes.add_patch(Rectangle((start, start), size, size, fill=False, edgecolor="black", linewidth=1))
-    axes.text(start + size + 0.3, start + 0.2, letter, fontsize=10, fontweight="bold", va="top")
+    at_the_end = block.stop > axes.get_xlim()[1] - 1  # where the names of the rows stand
+    place, side = (start - 0.3, "right") if at_the_end else (start + size + 0.3, "left")
+    axes.text(place, start + 0.2, letter, fontsize=10, fontweight="bold", va="top", ha=side)

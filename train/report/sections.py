@@ -41,9 +41,10 @@ RELIABILITY = (
     "with the checkpoint's temperature."
 )
 SUSPICIONS = (
-    "Candidates for a second look, not proofs: the answer differs from the label, and is at least as sure as it is on "
-    "average where the label agrees (confident learning, Northcutt, Jiang and Chuang, JAIR 2021). Where an attribute "
-    "cannot be read off a picture, they say more of the network than of the labels."
+    "Candidates for a second look, not proofs: the answer differs from the label, and its probability reaches the mean "
+    "of that class on photographs labelled so (confident learning, Northcutt, Jiang and Chuang, JAIR 2021). Where an "
+    "attribute cannot be read off a picture, they say more of the network than of the labels. The CSV files named here "
+    "are those that train report writes beside its page."
 )
 
 Photographer = Callable[[int], Image.Image]  # a row's index in the table → its photograph
