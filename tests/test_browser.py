@@ -3,6 +3,8 @@
 import os
 import shutil
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -177,30 +179,49 @@ def test_the_page_sends_the_report_of_its_checkpoint_once_it_is_opened(page):
     assert "Evaluation report" in page.find_element(By.TAG_NAME, "h1").text
 
 
-def test_a_report_that_means_ill_can_neither_act_nor_call_home(browser, saved, tmp_path, served):
-    """It comes with a checkpoint from anyone. What it would call stands ready: the app that these tests serve."""
-    picture = f"{served}/favicon.ico"
+@pytest.fixture
+def home():
+    """The address of a server, and the paths that it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_a_report_that_means_ill_can_neither_act_nor_call_home(browser, saved, tmp_path, home):
+    """It comes with a checkpoint from anyone."""
+    address, asked = home
     report = tmp_path / "report.html"
     report.write_text(
-        '<!doctype html><html><head><title>x</title></head><body><p id=text>{{value}} ${1+1} </iframe> "&amp;</p>'
-        f"<img id=outside src='{picture}'><script>parent.document.title = document.title = 'taken'</script>"
-        "<img src=x onerror=\"document.title = 'taken'\"><form action=/><button id=send>send</button></form>"
+        f"<!doctype html><html><head><title>x</title><link rel=stylesheet href={address}/style><style>"
+        f"@import '{address}/import'; body {{ background: url({address}/background) }}</style></head><body>"
+        f'<p id=text>{{{{value}}}} ${{1+1}} </iframe> "&amp;</p><img id=outside src={address}/picture>'
+        f"<script>parent.document.title = document.title = 'taken'; fetch('{address}/fetch')</script>"
+        f"<img src=x onerror=\"document.title = 'taken'\"><iframe src={address}/frame></iframe>"
+        f"<form action={address}/form><button id=send>send</button></form>"
     )
-    checkpoint = replace(load_checkpoint(saved), report=report)
-    demo = app.build_demo(FashionClassifier(checkpoint))
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
-    browser.get(address)
+    demo = app.build_demo(FashionClassifier(replace(load_checkpoint(saved), report=report)))
+    _, page, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+    browser.get(page)
     wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report button"))
     browser.switch_to.frame(open_report(browser))
     assert browser.find_element(By.ID, "text").text == '{{value}} ${1+1} "&'
     browser.find_element(By.ID, "send").click()
-    assert browser.execute_script("return document.URL") == "about:srcdoc"
     wait_for(browser, lambda: browser.execute_script("return document.getElementById('outside').complete"))
-    assert browser.execute_script("return document.getElementById('outside').naturalWidth") == 0
-    assert browser.execute_script("return document.title") == "x"
+    assert browser.execute_script("return [document.URL, document.title]") == ["about:srcdoc", "x"]
     browser.switch_to.default_content()
     assert browser.title == app.TITLE
+    assert not asked
     demo.close(verbose=False)
-    browser.get(served)  # the picture is there for whoever may have it
-    script = "const done = arguments[0], i = new Image(); i.onload = i.onerror = () => done(i.naturalWidth); i.src = "
-    assert browser.execute_async_script(f"{script} '{picture}'") > 0
+    browser.get(report.as_uri())  # outside of the app's frame it acts and calls
+    wait_for(browser, lambda: browser.title == "taken" and {"/picture", "/style", "/fetch"} <= set(asked))
