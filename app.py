@@ -1,4 +1,4 @@
-"""The Space: a photograph of a fashion product in, four labels and a Grad-CAM overlay out.
+"""The Space: photographs of fashion products in, four labels each and a Grad-CAM overlay out.
 
     python app.py
 
@@ -9,13 +9,14 @@ then, or if what it has cannot be used, the embedded default serves, and page an
 
 from __future__ import annotations
 
-import html
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
@@ -23,6 +24,9 @@ from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError
 from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
 from fashion_model.classifier import batches
 from fashion_model.hub import DEFAULT_TIMEOUT
+from fashion_model.report import framed
+from fashion_model.rows import FIELDS, Row, csv_of, row_of
+from fashion_model.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, UploadError, caption, label, photographs, refuse_large
 
 TITLE = "Fashion Product Classifier"
 EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
@@ -30,14 +34,17 @@ DEFAULT_ATTRIBUTE = "product_type"
 TOP_CLASSES = 5
 NOT_FASHION = "**This does not look like a photograph of a fashion product.** The answers below may mean nothing."
 MAX_QUEUE = 64
-MAX_REPORT = 8_000_000  # bytes
-# A report comes from whoever made the checkpoint. The empty sandbox keeps scripts, forms, windows and this page from
-# it, the policy whatever it does not hold itself; <base> makes its links to its own parts work.
-REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-REPORT_HEAD = (
-    f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}"><base href="about:srcdoc">'
-)
-LAUNCH = {"max_file_size": "10mb", "theme": gr.themes.Soft(), "ssr_mode": False}
+COLUMN_WIDTHS = ["165px", *["105px", "95px", "125px", "95px", "80px", "95px", "80px", "95px"], "170px", "80px"]
+MAX_ZIP = 100  # MB
+CSS = """
+#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); }
+#gallery .thumbnail-lg { aspect-ratio: 3 / 4; background: white; padding-bottom: 4.6em; font-size: 12px; }
+#gallery .thumbnail-lg > img { object-fit: contain; }
+#gallery .caption-label { inset: auto 0 0; max-width: none; height: 4.6em; font-size: inherit; line-height: 1.3; }
+#gallery .caption-label { white-space: normal; text-align: center; }
+#table th { font-size: var(--text-sm); }
+"""
+LAUNCH = {"max_file_size": f"{MAX_ZIP}mb", "theme": gr.themes.Soft(), "css": CSS, "ssr_mode": False}
 
 Label = dict[str, float]
 
@@ -52,6 +59,14 @@ def received_file(photo: dict[str, Any] | None) -> Path:
     return Path(path)
 
 
+def received_files(files: list[dict[str, Any]] | None) -> list[tuple[str, Path]]:
+    """The uploaded files under the names that they had."""
+    if not files:
+        raise gr.Error("Please choose photographs or a zip first.", print_exception=False)
+    paths = [received_file(file) for file in files]
+    return [(file.get("orig_name") or path.name, path) for file, path in zip(files, paths, strict=True)]
+
+
 def analyse(
     classifier: FashionClassifier, photo: dict[str, Any] | None, attribute: str
 ) -> tuple[Prediction, Image.Image]:
@@ -59,6 +74,7 @@ def analyse(
     path = received_file(photo)
     try:
         attribute = attribute_named(attribute).name
+        refuse_large(path)
         prediction, overlays = classifier.predict_and_explain(path, [attribute])
     except ImageError as error:
         raise gr.Error(str(error), print_exception=False) from error
@@ -82,30 +98,59 @@ def load_classifier() -> tuple[FashionClassifier, str]:
 def hub_timeout() -> float:
     """Seconds."""
     text = os.environ.get("FASHION_MODEL_TIMEOUT") or str(DEFAULT_TIMEOUT)
+    wrong = CheckpointError(f"FASHION_MODEL_TIMEOUT has to be a number of seconds; it is {text!r}")
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError as error:
-        raise CheckpointError(f"FASHION_MODEL_TIMEOUT has to be a number of seconds; it is {text!r}") from error
+        raise wrong from error
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise wrong
+    return seconds
 
 
-def report_frame(report: Path) -> str:
-    """The report of a checkpoint as HTML for this page."""
-    if report.stat().st_size > MAX_REPORT:
-        return f"The report is larger than {MAX_REPORT:,} bytes; open {html.escape(report.name)} in a browser."
-    page = REPORT_HEAD + report.read_text(encoding="utf-8", errors="replace")
-    style = "width: 100%; height: 80vh; border: 0; background: white"
-    return f'<iframe title="Report" sandbox="" srcdoc="{html.escape(page)}" style="{style}"></iframe>'
-
-
-def add_report(report: Path) -> None:
-    """The place for the report. It is read and sent once someone opens it: a page of megabytes."""
-    with gr.Accordion("Report: where this checkpoint fails", open=False, elem_id="report") as place:
-        frame = gr.HTML()
-    place.expand(fn=lambda: report_frame(report), inputs=None, outputs=frame, api_visibility="private")
+def analyse_all(
+    classifier: FashionClassifier, files: list[dict[str, Any]] | None, progress: gr.Progress
+) -> tuple[list[Row], list[tuple[Image.Image, str]]]:
+    """A row for each photograph, and a thumbnail with its caption for each that could be read."""
+    rows, shown = [], []
+    try:
+        with photographs(received_files(files)) as uploads:
+            for upload, result, thumbnail in label(
+                classifier, uploads, lambda read: progress((read, len(uploads)), unit="photographs")
+            ):
+                rows.append(row_of(upload.name, result))
+                if thumbnail:
+                    shown.append((thumbnail, caption(result)))
+    except UploadError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    return rows, shown
 
 
 def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
     """The page around `classifier`, ready to launch; `warning` stands above everything else."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+        gr.Markdown(
+            f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
+            "and where the network looked."
+        )
+        gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
+        with gr.Tab("One photograph", elem_id="one"):
+            one_photograph(classifier)
+        with gr.Tab("Many photographs", elem_id="many"):
+            many_photographs(classifier)
+        if classifier.report:
+            with gr.Tab("Report", elem_id="report") as tab:
+                report_of(classifier.report, tab)
+        gr.Markdown(
+            f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
+            f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})",
+            elem_id="checkpoint",
+        )
+    return demo.queue(max_size=MAX_QUEUE)
+
+
+def one_photograph(classifier: FashionClassifier) -> None:
+    """The first tab: layout, then wiring."""
 
     def predict(photo: dict[str, Any] | None, attribute: str) -> tuple[Label, Label, Label, Label, Image.Image, str]:
         """Color, product type, season of use and target gender of the product, where the network looked, and a notice.
@@ -121,64 +166,112 @@ def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
         """Another attribute was chosen; without a photograph there is nothing to show yet."""
         return analyse(classifier, photo, attribute)[1] if photo else gr.skip()
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
-        gr.Markdown(
-            f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
-            "and where the network looked."
-        )
-        gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
-        with gr.Row():
-            with gr.Column(scale=3):
-                photo = gr.Image(
-                    label="Photograph",
-                    type="filepath",
-                    image_mode=None,
-                    height=420,
-                    elem_id="photo",
-                    sources=["upload", "clipboard"],
-                )
-                button = gr.Button("Classify", variant="primary", elem_id="classify")
-                examples = gr.Examples(
-                    [str(path) for path in EXAMPLES],
-                    photo,
-                    cache_examples=False,
-                    api_visibility="private",
-                    elem_id="examples",
-                )
-            with gr.Column(scale=4):
-                notice = gr.Markdown("", elem_id="notice")
-                labels = []
-                for pair in batches(ATTRIBUTES, 2):
-                    with gr.Row():
-                        labels += [gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in pair]
-            with gr.Column(scale=3):
-                attribute = gr.Radio(
-                    [(a.title, a.name) for a in ATTRIBUTES],
-                    value=DEFAULT_ATTRIBUTE,
-                    label="Show where the network looked for",
-                    elem_id="attribute",
-                )
-                overlay = gr.Image(
-                    label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False, elem_id="overlay"
-                )
-        gr.Markdown(
-            f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
-            f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})",
-            elem_id="checkpoint",
-        )
-        if classifier.report:
-            add_report(classifier.report)
+    with gr.Row():
+        with gr.Column(scale=3):
+            photo = gr.Image(
+                label="Photograph",
+                type="filepath",
+                image_mode=None,
+                height=420,
+                elem_id="photo",
+                sources=["upload", "clipboard"],
+            )
+            button = gr.Button("Classify", variant="primary", elem_id="classify")
+            examples = gr.Examples(
+                [str(path) for path in EXAMPLES],
+                photo,
+                cache_examples=False,
+                api_visibility="private",
+                elem_id="examples",
+            )
+        with gr.Column(scale=4):
+            notice = gr.Markdown("", elem_id="notice")
+            labels = []
+            for pair in batches(ATTRIBUTES, 2):
+                with gr.Row():
+                    labels += [gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name) for a in pair]
+        with gr.Column(scale=3):
+            attribute = gr.Radio(
+                [(a.title, a.name) for a in ATTRIBUTES],
+                value=DEFAULT_ATTRIBUTE,
+                label="Show where the network looked for",
+                elem_id="attribute",
+            )
+            overlay = gr.Image(
+                label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False, elem_id="overlay"
+            )
 
-        outputs = [*labels[:4], overlay, *labels[4:], notice]
-        # preprocess=False: gradio would open the file itself, and fail before our messages.
-        asked = {"inputs": [photo, attribute], "preprocess": False}
-        quietly = {**asked, "api_visibility": "private", "show_progress": "minimal"}
-        button.click(fn=predict, outputs=outputs, api_name="predict", **asked)
-        photo.upload(fn=predict, outputs=outputs, **quietly)
-        examples.load_input_event.then(fn=predict, outputs=outputs, **quietly)
-        attribute.input(fn=explain, outputs=overlay, **quietly)
-        photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
-    return demo.queue(max_size=MAX_QUEUE)
+    outputs = [*labels[:4], overlay, *labels[4:], notice]
+    # preprocess=False: gradio would open the file itself, and fail before our messages.
+    asked = {"inputs": [photo, attribute], "preprocess": False}
+    quietly = {**asked, "api_visibility": "private", "show_progress": "minimal"}
+    button.click(fn=predict, outputs=outputs, api_name="predict", **asked)
+    photo.upload(fn=predict, outputs=outputs, **quietly)
+    examples.load_input_event.then(fn=predict, outputs=outputs, **quietly)
+    attribute.input(fn=explain, outputs=overlay, **quietly)
+    photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
+
+
+def many_photographs(classifier: FashionClassifier) -> None:
+    """The second tab."""
+
+    def predict_batch(
+        files: list[dict[str, Any]] | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (how gradio hands it over)
+    ) -> tuple[list[list[Any]], list[tuple[Image.Image, str]], str, str]:
+        """Photographs, or zips of them, and for all of them a table, thumbnails with captions, the CSV file, a summary.
+
+        A file that is no photograph is a row with its error, and has no thumbnail.
+        """
+        rows, shown = analyse_all(classifier, files, progress)
+        file = save_bytes_to_cache(csv_of(rows).encode(), "predictions.csv", get_upload_folder())
+        summary = f"{len(shown)} of {len(rows)} files could be read."
+        return [list(row.values()) for row in rows], shown, file, summary
+
+    with gr.Row():
+        with gr.Column(scale=3):
+            files = gr.File(
+                label="Photographs or zips",
+                file_count="multiple",
+                file_types=["image", ".zip"],
+                height=300,
+                elem_id="files",
+            )
+            gr.Markdown(
+                f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
+            )
+            button = gr.Button("Classify all", variant="primary", elem_id="classify-all")
+            summary = gr.Markdown("", elem_id="summary")
+            download = gr.DownloadButton("Download CSV", interactive=False, elem_id="download")
+        with gr.Column(scale=7):
+            gallery = gr.Gallery(show_label=False, format="jpeg", height=480, interactive=False, elem_id="gallery")
+    table = gr.Dataframe(
+        headers=[field.replace("_", " ") for field in FIELDS],
+        column_widths=COLUMN_WIDTHS,
+        wrap=True,
+        max_height=480,
+        interactive=False,
+        elem_id="table",
+    )
+
+    outputs = [table, gallery, download, summary]
+    asked = button.click(
+        fn=predict_batch,
+        inputs=files,
+        outputs=outputs,
+        preprocess=False,
+        api_name="predict_batch",
+        show_progress_on=gallery,
+    )
+    asked.success(fn=lambda: gr.update(interactive=True), outputs=download, api_visibility="private")
+    empty = (None, None, gr.update(value=None, interactive=False), "")
+    files.clear(fn=lambda: empty, outputs=outputs, api_visibility="private")
+
+
+def report_of(report: Path, tab: gr.Tab) -> None:
+    """The third tab: what fails, and how often. Read and sent once someone opens it, as it has megabytes."""
+    frame = gr.HTML()
+    tab.select(fn=lambda: framed(report), inputs=None, outputs=frame, api_visibility="private")
 
 
 def main() -> None:

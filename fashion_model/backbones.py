@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from torch import nn
-from torchvision.models import EfficientNet_V2_S_Weights, efficientnet_v2_s
+from torchvision.models import EfficientNet_V2_S_Weights, ViT_B_16_Weights, WeightsEnum, efficientnet_v2_s
 
 from fashion_model.efficientnet_lite import FEATURE_CHANNELS, efficientnet_lite0
+from fashion_model.vision_transformer import Positions, resized_positions, vit_b_16, vit_ti_8
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLASSIFIERS = ("_fc.", "classifier.", "heads.")  # what whole ImageNet classifiers call their last layer
 
 
 class WeightsError(ValueError):
@@ -23,12 +28,13 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Backbone:
-    build: Callable[[], nn.Module]  # (B, 3, H, W) → feature map (B, channels, H/32, W/32), random weights
+    build: Callable[[tuple[int, int]], nn.Sequential]  # (B, 3, H, W) → feature map (B, channels, h, w); random weights
     channels: int
     mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
     std: tuple[float, float, float]
     fetch_imagenet: Callable[[], Mapping[str, torch.Tensor]]
     bf16_pays_on_cpu: bool  # dense convolutions gain, depthwise ones lose
+    patch: int = 1  # pixels; the sides of the input have to be multiples of it
 
 
 def _lite0_imagenet() -> Mapping[str, torch.Tensor]:
@@ -42,18 +48,22 @@ def _lite0_imagenet() -> Mapping[str, torch.Tensor]:
     return _read_weights(Path(module.EfficientnetLite0ModelFile.get_model_file_path()))
 
 
-def _v2_s_imagenet() -> Mapping[str, torch.Tensor]:
+def _torchvision_imagenet(weights: WeightsEnum) -> Mapping[str, torch.Tensor]:
     try:
-        return EfficientNet_V2_S_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        return weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
-            f"ImageNet weights of efficientnet_v2_s cannot be downloaded ({error}); name a local file or use none"
+            f"the ImageNet weights {weights} cannot be downloaded ({error}); name a local file or use none"
         ) from error
+
+
+def _no_imagenet() -> Mapping[str, torch.Tensor]:
+    raise WeightsError("nobody has published ImageNet weights of this backbone; name a local file or use none")
 
 
 BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite0": Backbone(
-        build=efficientnet_lite0,
+        build=lambda image_size: efficientnet_lite0(),
         channels=FEATURE_CHANNELS,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
@@ -61,12 +71,30 @@ BACKBONES: dict[str, Backbone] = {
         bf16_pays_on_cpu=False,
     ),
     "efficientnet_v2_s": Backbone(
-        build=lambda: efficientnet_v2_s(weights=None).features,
+        build=lambda image_size: efficientnet_v2_s(weights=None).features,
         channels=1280,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-        fetch_imagenet=_v2_s_imagenet,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fetch_imagenet=partial(_torchvision_imagenet, EfficientNet_V2_S_Weights.IMAGENET1K_V1),
         bf16_pays_on_cpu=True,
+    ),
+    "vit_b_16": Backbone(
+        build=vit_b_16,
+        channels=768,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fetch_imagenet=partial(_torchvision_imagenet, ViT_B_16_Weights.IMAGENET1K_V1),
+        bf16_pays_on_cpu=True,
+        patch=16,
+    ),
+    "vit_ti_8": Backbone(
+        build=vit_ti_8,
+        channels=192,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        fetch_imagenet=_no_imagenet,
+        bf16_pays_on_cpu=True,
+        patch=8,
     ),
 }
 
@@ -82,21 +110,46 @@ def load_pretrained(network: nn.Module, name: str, weights: str) -> None:
     """Fill `network`, built by backbone `name`, in place from `weights`: imagenet, none, or a local file.
 
     A file holds a state dict (PyTorch, opened without unpickling code, or safetensors) of the bare backbone or of a
-    whole ImageNet classifier. WeightsError if it cannot be had or does not fit.
+    whole ImageNet classifier for square pictures. WeightsError if it cannot be had or does not fit.
     """
     if weights == NO_WEIGHTS:
         return
     found = backbone_named(name).fetch_imagenet() if weights == IMAGENET else _read_weights(Path(weights))
-    tensors = [t for key, t in found.items() if not key.startswith(("_fc.", "classifier."))]
+    tensors = [t for key, t in found.items() if not key.startswith(CLASSIFIERS)]
     # Names differ between libraries, the order of the layers does not; shapes guard against a mix-up.
     own = network.state_dict()
     counters = [key for key in own if key.endswith("num_batches_tracked")]
     if len(tensors) == len(own) - len(counters):
         own = {key: tensor for key, tensor in own.items() if key not in counters}
-    fitting = len(tensors) == len(own) and all(t.shape == o.shape for t, o in zip(tensors, own.values(), strict=True))
+    state = _for_grid_of(network, dict(zip(own, tensors, strict=False)))
+    fitting = len(tensors) == len(own) and all(state[key].shape == tensor.shape for key, tensor in own.items())
     if not fitting:
         raise WeightsError(f"{weights} does not hold the {len(own)} tensors of {name} in their shapes and order")
-    network.load_state_dict(network.state_dict() | dict(zip(own, tensors, strict=True)))
+    network.load_state_dict(network.state_dict() | state)
+
+
+def take_over(network: nn.Module, other: nn.Module) -> None:
+    """Fill `network` in place with the weights of `other`, the same backbone, maybe built for another input size."""
+    grids = [module.grid for module in other.modules() if isinstance(module, Positions)]
+    network.load_state_dict(_for_grid_of(network, other.state_dict(), *grids))
+
+
+def _for_grid_of(
+    network: nn.Module, state: Mapping[str, torch.Tensor], grid: tuple[int, int] | None = None
+) -> dict[str, torch.Tensor]:
+    """`state` with the positions of a transformer, learnt on `grid` or on a square, interpolated to that of `network`.
+
+    What cannot be those positions stays as it is.
+    """
+    fitted = dict(state)
+    for name, module in network.named_modules():
+        key = f"{name}.embedding"
+        if isinstance(module, Positions) and key in state and state[key].ndim == 3:
+            side = math.isqrt(max(state[key].shape[1] - 1, 0))
+            learnt_on = grid or (side, side)
+            if learnt_on[0] * learnt_on[1] + 1 == state[key].shape[1] > 1 and learnt_on != module.grid:
+                fitted[key] = resized_positions(state[key], learnt_on, module.grid)
+    return fitted
 
 
 def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:

@@ -34,8 +34,11 @@ class HubCheckpointError(CheckpointError):
     """A checkpoint on the Hub cannot be had or used."""
 
     def __init__(self, repository: str, revision: str | None, reason: str):
-        super().__init__(f"{repository}@{revision or 'main'} cannot be loaded from the Hub: {reason}")
+        super().__init__(repository, revision, reason)  # all of them, so that other processes can be told of it
         self.repository, self.revision, self.reason = repository, revision, reason
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.revision or 'main'} cannot be loaded from the Hub: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     try:
         load_torch_model(model, weights, strict=True, safe=True)
     except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
+        what = str(error).replace(f"{directory}{os.sep}", "").splitlines()
+        more = f" and {len(what) - 2} more" if len(what) > 2 else ""  # the first line is a heading, then one a tensor
+        raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
     report = directory / REPORT
@@ -130,7 +135,7 @@ def _read(directory: Path, file: str, name: str, reader: Any) -> Any:
     except FileNotFoundError as error:
         raise CheckpointError(f"{name}: {file} is missing") from error
     except (ValueError, TypeError, OSError) as error:  # json and unicode errors are ValueErrors
-        raise CheckpointError(f"{name}: {file} {error}") from error
+        raise CheckpointError(f"{name}: {file} {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from PIL import Image
 
 from fashion_model.attributes import NAMES, attribute_named
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
-from fashion_model.explain import grad_cam, heat_image, overlay
+from fashion_model.explain import LAYERS, METHOD, OPACITY, activation_maps, heat_image, overlay, resolve_layers
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, open_image
 from fashion_model.transforms import eval_transform
 
 Photograph = str | os.PathLike[str] | bytes | Image.Image
+Item = TypeVar("Item")
 BATCH_SIZE = 32
 
 
@@ -112,64 +114,93 @@ class FashionClassifier:
         return predictions
 
     def stream(
-        self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE
-    ) -> Iterator[tuple[Photograph, Prediction | ImageError]]:
+        self,
+        images: Iterable[Item],
+        batch_size: int = BATCH_SIZE,
+        read: Callable[[Item], Image.Image] = open_image,
+    ) -> Iterator[tuple[Item, Prediction | ImageError]]:
         """Each image with its prediction, or with what is wrong with it, in order and in batches.
 
-        One decoded photograph is held at a time, however many there are.
+        One decoded photograph is held at a time, however many there are. Images that are no `Photograph` need their own
+        `read`: the upright RGB photograph of one of them, or an ImageError.
         """
         if isinstance(images, str | os.PathLike | bytes | Image.Image):
             raise TypeError("a list of images is expected, not a single one")
         for batch in batches(images, batch_size):
-            inputs = [self._input(image) for image in batch]
+            inputs = [self._input(image, read) for image in batch]
             good = [x for x in inputs if isinstance(x, torch.Tensor)]
-            predictions = iter(self._predictions(self._feature_map(good)) if good else [])
+            predictions = iter(self._predictions(self._model.features(self._batch(good))) if good else [])
             yield from zip(batch, [x if isinstance(x, ImageError) else next(predictions) for x in inputs], strict=True)
 
-    def explain(self, image: Photograph, attribute: str, label: str | None = None) -> Image.Image:
-        """The photograph with the Grad-CAM map for `label` of `attribute` laid over it, in the photograph's size.
+    def explain(
+        self,
+        image: Photograph,
+        attribute: str,
+        label: str | None = None,
+        *,
+        method: str = METHOD,
+        layers: Sequence[int] = LAYERS,
+        opacity: float = OPACITY,
+    ) -> Image.Image:
+        """The photograph with the map of where the evidence for `label` of `attribute` lies, in the photograph's size.
 
-        Without `label`, the predicted one. ValueError for an unknown attribute or label, ImageError as in `predict`.
+        Without `label`, the predicted one; `predict_and_explain` says what the others do. ValueError for an unknown
+        attribute, label or method, or layers or an opacity that cannot be; ImageError as in `predict`.
         """
         labels = {attribute: label} if label is not None else {}
-        _, overlays = self.predict_and_explain(image, [attribute], labels)
+        _, overlays = self.predict_and_explain(
+            image, [attribute], labels, method=method, layers=layers, opacity=opacity
+        )
         return overlays[attribute]
 
     def predict_and_explain(
-        self, image: Photograph, attributes: Sequence[str] = NAMES, labels: dict[str, str] | None = None
+        self,
+        image: Photograph,
+        attributes: Sequence[str] = NAMES,
+        labels: dict[str, str] | None = None,
+        *,
+        method: str = METHOD,
+        layers: Sequence[int] = LAYERS,
+        opacity: float = OPACITY,
     ) -> tuple[Prediction, dict[str, Image.Image]]:
-        """The prediction and, for each of `attributes`, the overlay; the backbone runs once for all of them.
+        """The prediction and, for each of `attributes`, the overlay; the shared part runs once for all of them.
 
-        `labels` names the class to explain where it is not the predicted one.
+        `labels` names the class to explain where it is not the predicted one. `method` is one of `explain.METHODS`;
+        `layers` are stages of the backbone, counted as Python does, whose maps are averaged; `opacity` is that of the
+        hottest place, in [0, 1].
         """
         unused = set(labels or {}) - set(attributes)
         if unused:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [(name, self._index_of(name, (labels or {}).get(name))) for name in attributes]
+        first = resolve_layers(self._model, layers)[0] + 1
         photograph = open_image(image)
-        feature_map = self._feature_map([self._transform(photograph)])
-        prediction = self._predictions(feature_map)[0]
+        with torch.no_grad():
+            trunk = self._model.backbone[:first](self._batch([self._transform(photograph)]))
+            prediction = self._predictions(self._model.backbone[first:](trunk))[0]
         if not targets:
             return prediction, {}
         chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
-        heats = grad_cam(self._model, feature_map.expand(len(chosen), -1, -1, -1), chosen)
+        heats = activation_maps(
+            self._model, trunk.expand(len(chosen), *trunk.shape[1:]), chosen, method=method, layers=layers
+        )
         frame = self.config.thumbnail_size
         return prediction, {
-            name: overlay(photograph, heat_image(heat, photograph.size, frame))
+            name: overlay(photograph, heat_image(heat, photograph.size, frame), opacity)
             for (name, _), heat in zip(chosen, heats, strict=True)
         }
 
-    def _input(self, image: Photograph) -> torch.Tensor | ImageError:
+    def _input(self, image: Item, read: Callable[[Item], Image.Image]) -> torch.Tensor | ImageError:
         """(3, H, W)."""
         try:
-            return self._transform(open_image(image))
+            return self._transform(read(image))
         except ImageError as error:
             return error
 
     @torch.no_grad()
-    def _feature_map(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-        images = torch.stack(inputs)  # (B, 3, H, W)
-        return self._model.features(images.to(self._device, memory_format=torch.channels_last))
+    def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+        """(B, 3, H, W)."""
+        return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def _predictions(self, feature_map: torch.Tensor) -> list[Prediction]:

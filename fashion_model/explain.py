@@ -1,56 +1,93 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017) on the last feature map, and the overlay that shows it."""
+"""Class activation maps on one stage of the backbone or several, and the overlay that shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
-from pytorch_grad_cam import GradCAM
+from PIL import Image, ImageOps
+from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import letterbox_box
 
-OPACITY = 0.7  # of the hottest place; the coldest stays as photographed
+# Selvaraju et al., ICCV 2017; Chattopadhay et al., WACV 2018; Jiang et al., TIP 2021; Draelos and Carin, 2020
+# (arXiv:2011.08891).
+METHODS: dict[str, Callable[..., BaseCAM]] = {
+    "gradcam": GradCAM,
+    "gradcam++": GradCAMPlusPlus,
+    "layercam": LayerCAM,
+    "hirescam": HiResCAM,
+}
+METHOD = "gradcam"
+LAYERS = (-1,)  # stages of the backbone, as Python counts: its last feature map
+OPACITY = 0.7  # of the hottest place; the coldest stays gray
+GRAYS = (90, 225)  # what black and white of the photograph become beneath the heat
 PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1].tobytes()  # RGB
 
 
-class _AfterTheBackbone(nn.Module):
-    """Feature map → logits of all attributes side by side, (B, sum of classes).
+def resolve_layers(model: MultiTaskClassifier, layers: Sequence[int]) -> list[int]:
+    """Stages from the front, each once, in order. ValueError if there is none, or one that the backbone lacks."""
+    stages = len(model.backbone)
+    if not layers or not all(isinstance(layer, int) and -stages <= layer < stages for layer in layers):
+        raise ValueError(f"layers must be whole numbers from {-stages} to {stages - 1}, at least one, not {layers!r}")
+    return sorted({layer % stages for layer in layers})
 
-    Grad-CAM hooks `feature_map`, which is new in every call: threads share the heads but no hook.
+
+class _AfterTheTrunk(nn.Module):
+    """What the first of `layers` gives → logits of all attributes side by side, (B, sum of classes).
+
+    Maps are taken at `probes`, one a layer, which are new in every call: threads share the stages but no hook.
     """
 
-    def __init__(self, model: MultiTaskClassifier):
+    def __init__(self, model: MultiTaskClassifier, layers: Sequence[int]):
         super().__init__()
-        self.feature_map = nn.Identity()
+        self.probes = nn.ModuleList(nn.Identity() for _ in layers)
+        self.stages = model.backbone[layers[0] + 1 :]
+        self.probe_before = {layer - layers[0]: probe for layer, probe in zip(layers, self.probes, strict=True)}
         self.heads = model.heads
         self.classify = model.classify
 
-    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
-        return torch.cat(list(self.classify(self.feature_map(feature_map)).values()), dim=1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for position in range(len(self.stages) + 1):
+            x = self.probe_before.get(position, nn.Identity())(x)
+            if position < len(self.stages):
+                x = self.stages[position](x)
+        return torch.cat(list(self.classify(x).values()), dim=1)
 
 
-def grad_cam(model: MultiTaskClassifier, feature_map: torch.Tensor, targets: Sequence[tuple[str, int]]) -> np.ndarray:
-    """Where in the feature map the evidence for each target lies.
+def activation_maps(
+    model: MultiTaskClassifier,
+    trunk: torch.Tensor,
+    targets: Sequence[tuple[str, int]],
+    method: str = METHOD,
+    layers: Sequence[int] = LAYERS,
+) -> np.ndarray:
+    """Where in the photograph the evidence for each target lies.
 
-    feature_map (B, C, h, w), one row a target, which is an attribute and a class index; repeat the row of a photograph
-    to ask for several. The backbone is not run again. Returns (B, h, w) float32 in [0, 1]. The parameters of `model`
-    must not require gradients, or threads would share them.
+    trunk: what the first of `layers` gives, (B, C, h, w) or the tokens of a transformer, one row a target, which is an
+    attribute and a class index; repeat the row of a photograph to ask for several. What comes before is not run again.
+    Several layers are averaged, each scaled to [0, 1]. Returns (B, h, w) float32 in [0, 1], of the first layer's size.
+    The parameters of `model` must not require gradients, or threads would share them. ValueError for an unknown method.
     """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     offsets, offset = {}, 0
     for name, classes in model.config.num_classes.items():
         offsets[name], offset = offset, offset + classes
     outputs = [ClassifierOutputTarget(offsets[name] + index) for name, index in targets]
-    tail = _AfterTheBackbone(model)
-    cam = GradCAM(tail, [tail.feature_map])
+    tail = _AfterTheTrunk(model, resolve_layers(model, layers))
+    cam = METHODS[method](tail, list(tail.probes), reshape_transform=model.as_map)
+    height, width = model.as_map(trunk).shape[-2:]
+    cam.get_target_width_height = lambda _: (width, height)  # it would take them from tokens, which have none
     try:
         with torch.enable_grad():
-            return cam(feature_map.detach().clone().requires_grad_(True), outputs)
+            return cam(trunk.detach().clone().requires_grad_(True), outputs)
     finally:
         cam.activations_and_grads.release()
 
@@ -67,8 +104,17 @@ def heat_image(heat: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) 
     return gray.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
-def overlay(photograph: Image.Image, heat: Image.Image) -> Image.Image:
-    """Lay `heat` (gray, the size of the photograph) over it in colours, the more opaque the hotter."""
+def overlay(photograph: Image.Image, heat: Image.Image, opacity: float = OPACITY) -> Image.Image:
+    """Lay `heat` (gray, the size of the photograph) over it in colors, the more opaque the hotter, up to `opacity`.
+
+    Beneath it the photograph is gray and neither black nor white: all color is heat, on any product. ValueError for
+    an opacity outside [0, 1].
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"the opacity must be from 0 to 1; it is {opacity!r}")
     colors = heat.copy()
     colors.putpalette(PALETTE)
-    return Image.composite(colors.convert("RGB"), photograph, heat.point([round(v * OPACITY) for v in range(256)]))
+    gray = ImageOps.grayscale(photograph).point([GRAYS[0] + v * (GRAYS[1] - GRAYS[0]) // 255 for v in range(256)])
+    return Image.composite(
+        colors.convert("RGB"), gray.convert("RGB"), heat.point([round(v * opacity) for v in range(256)])
+    )

@@ -6,15 +6,15 @@ https://huggingface.co/docs/huggingface_hub/guides/manage-cache describes the ca
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, get_cached_repo_tree, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, get_cached_repo_tree, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     EntryNotFoundError,
@@ -26,15 +26,17 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
-    RevisionResolutionError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 from huggingface_hub.utils import tqdm as hub_tqdm
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
 DEFAULT_TIMEOUT = 30.0  # seconds
-NO_HUB = (ValueError, KeyError, TypeError, AttributeError, AssertionError)  # from the client, if the answer is garbage
+CHUNK = 64 * 1024  # bytes; of by itself 10 MiB the client tells only when they are whole, which can take minutes
+GARBAGE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)  # from the client, if a Hub answers so
+FAULTS = (OSError, RuntimeError, httpx2.HTTPError, *GARBAGE)  # RuntimeError: from Xet, and from uploads with a cause
 
 
 class HubError(Exception):
@@ -58,8 +60,8 @@ def fetch(
     without a single request, so a branch is followed only with `refresh`. Each file is compared with the checksum that
     the Hub announced for it, and fetched once more where they differ.
 
-    HubError if there is nothing, if it is damaged twice, or after `timeout` seconds in which no part of a file came.
-    ValueError if `repository` cannot be the name of one.
+    HubError if there is nothing, if it is damaged twice, or after `timeout` seconds in which no part of a file came; a
+    Hub that goes on sending is not cut off. ValueError if `repository` cannot be the name of one.
     """
     place: dict[str, Any] = {"repo_id": repository, "repo_type": repo_type, "cache_dir": cache_dir}
     try:
@@ -67,7 +69,7 @@ def fetch(
         return folder or _within(timeout, lambda watch: _download(place, revision, patterns, token, watch))
     except HFValidationError as error:
         raise ValueError(f"{repository!r} cannot be the name of a Hub repository") from error
-    except (OSError, httpx2.HTTPError, RevisionResolutionError, *NO_HUB) as error:
+    except FAULTS as error:
         raise HubError(reason(error)) from error
 
 
@@ -78,7 +80,8 @@ def _cached(place: dict[str, Any], revision: str | None, patterns: Sequence[str]
         found = snapshot_download(**place, revision=revision, allow_patterns=list(patterns), local_files_only=True)
     except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
         return None
-    links = [path for path in Path(found).rglob("*") if path.is_symlink()]
+    files = [path.relative_to(found).as_posix() for path in Path(found).rglob("*") if path.is_symlink()]
+    links = [Path(found, file) for file in filter_repo_objects(files, allow_patterns=list(patterns))]
     return Path(found) if all(is_intact(link, link.readlink().name) for link in links) else None
 
 
@@ -86,22 +89,42 @@ def _download(
     place: dict[str, Any], revision: str | None, patterns: Sequence[str], token: str | bool | None, watch: Watch
 ) -> Path:
     # One file after the other: snapshot_download's threads would keep the interpreter from ending while a Hub hangs.
+    constants.DOWNLOAD_CHUNK_SIZE = min(CHUNK, constants.DOWNLOAD_CHUNK_SIZE)
     api = HfApi(token=token)
-    commit = api.resolve_revision(**place, revision=revision)
     repository = {"repo_id": place["repo_id"], "repo_type": place["repo_type"]}
-    tree = api.list_repo_tree(**repository, revision=commit.resolved, recursive=True)
+    commit = api.repo_info(**repository, revision=revision).sha
+    tree = api.list_repo_tree(**repository, revision=commit, recursive=True)
     files = [entry for entry in tree if isinstance(entry, RepoFile)]
     for file in filter_repo_objects(files, allow_patterns=list(patterns), key=lambda file: file.path):
         _download_intact(file, {**place, "revision": commit, "token": token, "tqdm_class": watch.bar})
     # Nothing is left to download, but this also notes in the cache which files there are.
-    return Path(snapshot_download(**place, revision=commit, token=token, allow_patterns=list(patterns)))
+    folder = Path(snapshot_download(**place, revision=commit, token=token, allow_patterns=list(patterns)))
+    if revision != commit:
+        _note(folder, place, revision or constants.DEFAULT_REVISION)
+    return folder
+
+
+def _note(folder: Path, place: dict[str, Any], revision: str) -> None:
+    """From now on `revision` stands in the cache for the commit in `folder`; until it is whole, for the one before."""
+    ref = (
+        Path(place["cache_dir"] or constants.HF_HUB_CACHE)
+        .expanduser()
+        .joinpath(repo_folder_name(repo_id=place["repo_id"], repo_type=place["repo_type"]), "refs", revision)
+    )
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    ref.write_text(folder.name)
 
 
 def _download_intact(file: RepoFile, place: dict[str, Any]) -> None:
     """Download `file` unless it is there. HubError, and nothing in the cache, if it is damaged twice."""
     announced = file.lfs.sha256 if file.lfs else file.blob_id
     for again in (False, True):
-        path = Path(hf_hub_download(**place, filename=file.path, force_download=again))
+        try:
+            path = Path(hf_hub_download(**place, filename=file.path, force_download=again))
+        except OSError as error:
+            if again or not str(error).startswith("Consistency check failed"):  # it came in another size
+                raise
+            continue
         if is_intact(path, announced):
             return
     path.resolve().unlink()
@@ -157,7 +180,7 @@ def _within(timeout: float, work: Callable[[Watch], Path]) -> Path:
         except BaseException as error:  # for whoever waits
             future.set_exception(error)
 
-    Thread(target=run, name="hub", daemon=True).start()
+    threading.Thread(target=run, name="hub", daemon=True).start()
     while (left := timeout - watch.idle()) > 0:
         wait([future], left)
         if future.done():
@@ -184,11 +207,12 @@ def reason(error: BaseException) -> str:
         (httpx2.HTTPError, "the connection to the Hub broke off"),
         (FileMetadataError, "what answers is not a Hub"),
         (EntryNotFoundError, "a file is missing"),
-        (OSError, str(error).split("\n")[0]),
+        (OSError, getattr(error, "strerror", None) or str(error).split("\n")[0]),  # strerror: without the path
+        (GARBAGE, "what answers is not a Hub"),
     ):
         if any(isinstance(e, kind) for e in _chain(error)):
             return text
-    return f"what answers is not a Hub ({type(error).__name__}: {error})"
+    return f"the transfer failed ({(str(error).splitlines() or [type(error).__name__])[0][:200]})"
 
 
 def _meaning(error: HfHubHTTPError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +64,45 @@ def open_image(source: str | os.PathLike[str] | bytes | Image.Image) -> Image.Im
     return _guarded(lambda: _to_upright_rgb(Image.open(io.BytesIO(data), formats=FORMATS)))
 
 
-def find_images(paths: list[str | os.PathLike[str]]) -> Iterator[Path]:
-    """Every file of `paths` as it is, and every image below its folders, sorted by path."""
+def find_images(
+    paths: Iterable[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+) -> Iterator[Path]:
+    """Every file of `paths` as it is, and every image below its folders, sorted by path.
+
+    A folder is listed when its turn comes, and only the names in it and in those above it are held. Links to folders
+    are not followed, the folder `leave_out` is not read. A folder that cannot be listed is yielded in its place.
+    """
+    unread = Path(leave_out).resolve() if leave_out is not None else None
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            yield from _images_below(path, unread)
         else:
             yield path
+
+
+def _images_below(folder: Path, unread: Path | None) -> Iterator[Path]:
+    if folder.resolve() == unread:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            # Names, not entries: these are all that a large folder takes in memory.
+            found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if _may_hold_images(e))
+    except OSError:
+        yield folder  # reading it as a file fails, so that it is told of
+        return
+    for name, is_folder in found:
+        if is_folder:
+            yield from _images_below(folder / name, unread)
+        else:
+            yield folder / name
+
+
+def _may_hold_images(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (has_image_suffix(entry.name) and entry.is_file())
+
+
+def has_image_suffix(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
@@ -105,7 +137,10 @@ def _to_upright_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(f"The image is more than {MAX_SIDE:,} pixels wide or high.")
     upright = _to_rgb(image)
     orientation = _orientation(image)
-    return upright.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else upright
+    if orientation in UPRIGHT:
+        upright = upright.transpose(UPRIGHT[orientation])
+    upright.info = {}  # it would be turned again by whoever reads the orientation from there
+    return upright
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -14,10 +14,13 @@ from torch import nn
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import backbone_named
 from fashion_model.familiarity import Familiarity
-from fashion_model.heads import HEADS
+from fashion_model.heads import LINEAR, build_heads
+from fashion_model.vision_transformer import as_map
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+ADDED_SINCE_2 = {"experts": 0}  # key → value in checkpoints of format version 2, which had none
 LARGEST_SIDE = 2048  # pixels
+MOST_EXPERTS = 64
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class ModelConfig:
     backbone: str
     mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
     std: tuple[float, float, float]
-    heads: str = "linear"
+    heads: str = LINEAR  # or moe: a mixture of
+    experts: int = 0  # shared by the attributes
     thumbnail_size: tuple[int, int] = (80, 60)  # height, width: what every photograph is first reduced to,
     jpeg_quality: int = 75  # and how it is then compressed, as the photographs trained on were
     image_size: tuple[int, int] = (128, 96)  # height, width of the network's input; 3:4 like the thumbnails
@@ -50,8 +54,10 @@ class ModelConfig:
     def from_dict(cls, document: Mapping[str, Any]) -> ModelConfig:
         """ValueError for an unknown version or key, a missing key, or a value that cannot be right."""
         version = document.get("format_version")
+        if version == 2:
+            document, version = {**ADDED_SINCE_2, **document, "format_version": FORMAT_VERSION}, FORMAT_VERSION
         if version != FORMAT_VERSION:
-            raise ValueError(f"has format version {version!r}; this code reads {FORMAT_VERSION}")
+            raise ValueError(f"has format version {version!r}; this code reads 2 and {FORMAT_VERSION}")
         keys = {f.name for f in dataclasses.fields(cls)}
         if set(document) != keys:
             raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
@@ -59,9 +65,10 @@ class ModelConfig:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        backbone_named(self.backbone)
-        if self.heads not in HEADS:
-            raise ValueError(f"names unknown heads {self.heads!r}; there are {', '.join(HEADS)}")
+        patch = backbone_named(self.backbone).patch
+        if not _number(self.experts, int) or not 0 <= self.experts <= MOST_EXPERTS:
+            raise ValueError(f"experts must be a whole number from 0 to {MOST_EXPERTS}; it is {self.experts!r}")
+        build_heads(self.heads, 1, {}, 0, self.experts)  # says whether they fit together
         if not _number(self.dropout) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
         for key, kind in (("num_classes", int), ("temperatures", float)):
@@ -87,6 +94,8 @@ class ModelConfig:
             raise ValueError(
                 f"image_size {self.image_size!r} must have the proportions of thumbnail_size {self.thumbnail_size!r}"
             )
+        if any(side % patch for side in self.image_size):
+            raise ValueError(f"image_size {self.image_size!r} must be multiples of {patch} for {self.backbone}")
 
 
 def _number(value: object, kind: type = float) -> bool:
@@ -103,13 +112,20 @@ class MultiTaskClassifier(nn.Module):
         super().__init__()
         self.config = config
         backbone = backbone_named(config.backbone)
-        self.backbone = backbone.build()
-        self.heads = HEADS[config.heads](backbone.channels, config.num_classes, config.dropout)
+        self.backbone = backbone.build(config.image_size)
+        self.heads = build_heads(config.heads, backbone.channels, config.num_classes, config.dropout, config.experts)
         self.familiarity = Familiarity(backbone.channels)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) → feature map (B, C, H/32, W/32): the part all attributes share."""
+        """(B, 3, H, W) → feature map (B, C, h, w): the part all attributes share."""
         return self.backbone(images)
+
+    def as_map(self, activations: torch.Tensor) -> torch.Tensor:
+        """What a stage of the backbone gives → (B, C, h, w); tokens (B, 1 + h·w, C) are put in their places."""
+        if activations.ndim == 4:
+            return activations
+        patch = backbone_named(self.config.backbone).patch
+        return as_map(activations, (self.config.image_size[0] // patch, self.config.image_size[1] // patch))
 
     def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) → (B, C)."""

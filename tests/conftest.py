@@ -8,6 +8,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 from tests.hub import TOKEN, USER, Hub, listener
@@ -29,6 +30,7 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from huggingface_hub import set_client_factory  # noqa: E402
+from huggingface_hub.utils import _http as hub_requests  # noqa: E402
 from huggingface_hub.utils._http import default_client_factory  # noqa: E402
 
 from data_prep import clean_data  # noqa: E402
@@ -165,8 +167,13 @@ def evaluated(saved):
 
 
 @pytest.fixture
-def pushing(token):
-    """Pushing sets timeouts for its process; here the process is that of all tests. The user's name."""
+def pushing(token, monkeypatch):
+    """Pushing sets timeouts for its process; here the process is that of all tests. The user's name.
+
+    Between two tries of a request the client waits a fiftieth of what it else does.
+    """
+    short = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / 50)})
+    monkeypatch.setattr(hub_requests, "time", short)
     yield token
     set_client_factory(default_client_factory)
 

@@ -43,6 +43,7 @@ class Repository:
     private: bool = False
     gated: bool = False
     sdk: str | None = None
+    xet: bool = False  # large files are announced as Xet's, whose storage here knows none
     variables: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # sha → path → content
     branches: dict[str, str] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Fault:
     """What happens to the requests whose `METHOD path` matches; `times` of them, or all."""
 
     where: str  # regular expression
-    kind: str  # hang, drop, page, truncate, flip, size, or a status like 503 or "403 GatedRepo"
+    kind: str  # hang, drop, lose, page, truncate, flip, size, drip, or a status like 503 or "403 GatedRepo"
     times: int | None = None
 
     def applies(self, request):
@@ -154,11 +155,13 @@ def _application(hub):
         kind = hub.take_fault(request)
         if kind == "hang":
             await hub.hang()
-        if kind in ("hang", "drop"):
+        if kind == "lose":  # it is done, but the answer gets lost
+            answer(hub, request, body)
+        if kind in ("hang", "drop", "lose"):
             return Dropped()
         if kind == "page":
             return Response("<html><body>Welcome to the hotel's network</body></html>", media_type="text/html")
-        if kind in ("truncate", "flip", "size"):
+        if kind in ("truncate", "flip", "size", "drip"):
             return damaged(answer(hub, request, body), kind)
         if kind is not None:
             status, _, code = kind.partition(" ")
@@ -184,9 +187,23 @@ class Truncated(Response):
         receive.__self__.transport.close()
 
 
+class Dripping(Response):
+    """The body comes in twelve pieces, within two seconds."""
+
+    async def __call__(self, scope, receive, send):
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        size = -(-len(self.body) // 12)
+        for start in range(0, len(self.body), size):
+            await asyncio.sleep(2 / 12)
+            await send({"type": "http.response.body", "body": self.body[start : start + size], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
 def damaged(response, kind):
     content = response.body
     headers = {key: value for key, value in response.headers.items() if key != "content-length"}
+    if kind == "drip":
+        return Dripping(content, response.status_code, headers)
     if kind == "truncate":
         return Truncated(content, response.status_code, headers)
     if kind == "size":
@@ -251,7 +268,9 @@ def create(hub, wanted, known):
     address = {"url": f"{hub.address}/{prefix}{name}", "name": name}
     if (kind, name) in hub.repositories:
         return JSONResponse({"error": "You already created this repo", **address}, 409)
-    hub.add(kind, name, private=wanted.get("visibility") == "private", sdk=wanted.get("sdk"))
+    variables = {variable["key"]: variable["value"] for variable in wanted.get("variables", [])}
+    private = wanted.get("visibility") == "private"
+    hub.add(kind, name, private=private, sdk=wanted.get("sdk"), variables=variables)
     return JSONResponse(address)
 
 
@@ -338,7 +357,10 @@ def read(hub, repository, step, argument, request):
     if step == "tree":
         return JSONResponse([entry(path, content) for path, content in sorted(files.items())])
     if step == "resolve":
-        return content_of(files, file, sha, request) if file in files else error(404, "EntryNotFound")
+        return content_of(hub, repository, file, sha, request) if file in files else error(404, "EntryNotFound")
+    if step == "xet-read-token":
+        token = {"X-Xet-Access-Token": "x", "X-Xet-Token-Expiration": "9999999999"}
+        return JSONResponse({}, headers=token | {"X-Xet-Cas-Url": f"{hub.address}/xet"})
     return error(404)
 
 
@@ -369,12 +391,15 @@ def entry(path, content):
     return found
 
 
-def content_of(files, path, sha, request):
-    content = files[path]
+def content_of(hub, repository, path, sha, request):
+    content = repository.commits[sha][path]
     tag = sha256(content) if is_large(path, content) else git_blob(content)
     headers = {"X-Repo-Commit": sha, "ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
     if is_large(path, content):
         headers |= {"X-Linked-Etag": f'"{tag}"', "X-Linked-Size": str(len(content))}
+        if repository.xet:
+            route = f"{hub.address}/api/{repository.kind}s/{repository.name}/xet-read-token/{sha}"
+            headers |= {"X-Xet-Hash": tag, "X-Xet-Refresh-Route": route}
     start = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
     if start and request.method == "GET":
         first = int(start[1])

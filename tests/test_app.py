@@ -1,9 +1,14 @@
+import csv
 import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import gradio as gr
+import httpx2
 import numpy as np
 import pytest
+from gradio.utils import get_upload_folder, is_in_or_equal
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -12,6 +17,7 @@ import app
 from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
 from fashion_model.images import open_image
+from fashion_model.rows import FIELDS
 from tests.conftest import ROOT, contents
 
 EXAMPLE = app.EXAMPLES[0]
@@ -57,8 +63,9 @@ def test_the_overlay_explains_the_attribute_asked_for(client, classifier):
 
 def test_the_endpoints_that_others_call_are_there_and_no_others(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(endpoints) == ["/predict"]
+    assert list(endpoints) == ["/predict", "/predict_batch"]
     assert [p["parameter_name"] for p in endpoints["/predict"]["parameters"]] == ["photo", "attribute"]
+    assert [p["parameter_name"] for p in endpoints["/predict_batch"]["parameters"]] == ["files"]
 
 
 @pytest.mark.parametrize(
@@ -121,25 +128,17 @@ def test_without_a_warning_there_is_none_on_the_page(classifier):
     assert not warning.visible
 
 
-def test_a_timeout_that_is_no_number_is_an_error(monkeypatch):
-    monkeypatch.setenv("FASHION_MODEL_TIMEOUT", "soon")
+@pytest.mark.parametrize("seconds", ["soon", "nan", "0", "-1", "inf"])
+def test_a_timeout_that_is_no_number_of_seconds_is_an_error(monkeypatch, seconds):
+    monkeypatch.setenv("FASHION_MODEL_TIMEOUT", seconds)
     with pytest.raises(SystemExit, match="FASHION_MODEL_TIMEOUT has to be a number"):
         app.main()
 
 
-def test_a_report_beyond_the_limit_is_named_and_not_sent(tmp_path, monkeypatch):
-    monkeypatch.setattr(app, "MAX_REPORT", 3)
-    report = tmp_path / "<b>report.html"
-    report.write_text("long")
-    frame = app.report_frame(report)
-    assert "larger than 3 bytes" in frame
-    assert "<b>" not in frame
-    assert "iframe" not in frame
-
-
 def test_without_a_report_there_is_no_place_for_one(trained):
     demo = app.build_demo(FashionClassifier.from_pretrained(trained))
-    assert not [c for c in demo.blocks.values() if c.elem_id == "report"]
+    tabs = [c.label for c in demo.blocks.values() if isinstance(c, gr.Tab)]
+    assert tabs == ["One photograph", "Many photographs"]
 
 
 def test_a_path_on_the_server_is_not_opened(client, tmp_path):
@@ -152,8 +151,87 @@ def test_a_file_beyond_the_limit_is_refused(client, tmp_path):
     path = tmp_path / "large.png"
     Image.effect_noise((3600, 3600), 100).save(path)
     assert path.stat().st_size > 10 * 2**20
-    with pytest.raises(Exception, match=r"413|[Tt]oo large|exceed"):
+    with pytest.raises(AppError, match="exceeds 10 MB"):
         client.predict(handle_file(path), api_name="/predict")
+    path = tmp_path / "larger.zip"
+    path.write_bytes(bytes(101 * 2**20))
+    with pytest.raises(Exception, match=r"413|[Tt]oo large|exceed"):
+        client.predict([handle_file(path)], api_name="/predict_batch")
+
+
+def test_a_batch_becomes_a_table_thumbnails_and_a_csv_file(client, classifier, tmp_path):
+    letter = tmp_path / "letter.jpg"
+    letter.write_text("Dear Sir")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(app.EXAMPLES[2], "bags/third.jpg")
+        archive.write(letter, "notes.txt")
+    files = [app.EXAMPLES[0], letter, app.EXAMPLES[1], tmp_path / "more.zip"]
+    table, gallery, file, summary = client.predict([handle_file(path) for path in files], api_name="/predict_batch")
+
+    names = [app.EXAMPLES[0].name, "letter.jpg", app.EXAMPLES[1].name, "more.zip/bags/third.jpg"]
+    predictions = dict(zip([0, 2, 3], classifier.predict(app.EXAMPLES[:3]), strict=True))
+    assert [header.replace(" ", "_") for header in table["headers"]] == list(FIELDS)
+    assert [row[0] for row in table["data"]] == names
+    for number, prediction in predictions.items():
+        row = dict(zip(FIELDS, table["data"][number], strict=True))
+        assert [row[name] for name in NAMES] == [prediction[name].label for name in NAMES]
+        assert row["color_confidence"] == pytest.approx(prediction.color.confidence, abs=2e-4)
+        assert (row["error"], row["is_fashion"]) == (None, prediction.is_fashion)
+    assert table["data"][1][1:] == [None] * 8 + ["The file is not an image in a format that can be read.", None]
+
+    answers = list(predictions.values())
+    assert [picture["caption"] for picture in gallery] == [
+        f"{p.product_type.label}, {p.color.label} · {p.season.label} · {p.gender.label}" for p in answers
+    ]
+    for picture in gallery:
+        with Image.open(picture["image"]) as thumbnail:
+            assert thumbnail.size == (180, 240)
+    assert file.endswith("predictions.csv")
+    rows = list(csv.DictReader(Path(file).read_text(encoding="utf-8").splitlines()))
+    assert [row["file"] for row in rows] == names
+    for row, answers_of_table in zip(rows, table["data"], strict=True):
+        assert row["product_type"] == (answers_of_table[3] or "")
+    assert summary == "3 of 4 files could be read."
+
+
+def test_a_batch_without_a_single_photograph_is_rows_with_errors(client, tmp_path):
+    broken = tmp_path / "broken.zip"
+    broken.write_text("Dear Sir")
+    table, gallery, _, summary = client.predict([handle_file(broken)], api_name="/predict_batch")
+    assert "zip file is damaged" in table["data"][0][9]
+    assert (gallery, summary) == ([], "0 of 1 files could be read.")
+
+
+def test_no_files_and_too_many_are_messages_to_the_client(client, tmp_path):
+    for nothing in (None, []):
+        with pytest.raises(AppError, match="choose photographs or a zip"):
+            client.predict(nothing, api_name="/predict_batch")
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(500):
+            archive.writestr(f"{number}.jpg", b"")
+    files = [handle_file(tmp_path / "many.zip"), handle_file(EXAMPLE)]
+    with pytest.raises(AppError, match="At most 500 photographs can be labelled at a time; these are 501"):
+        client.predict(files, api_name="/predict_batch")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_a_path_on_the_server_is_not_opened_in_a_batch_either(served, tmp_path, meta):
+    file = {"path": str(shutil.copyfile(EXAMPLE, tmp_path / "secret.jpg")), "orig_name": "secret.jpg"} | meta
+    call = f"{served}gradio_api/call/predict_batch"  # the client would upload it
+    event = httpx2.post(call, json={"data": [[file]]}).json()["event_id"]
+    answer = httpx2.get(f"{call}/{event}").text
+    assert "event: error" in answer
+    assert "secret" not in answer
+    with pytest.raises(gr.Error, match="has to be uploaded"):
+        app.received_files([file])
+
+
+def test_what_a_batch_leaves_behind_is_where_gradio_cleans_up(served):
+    _, gallery, file, _ = Client(served, verbose=False, download_files=False).predict(
+        [handle_file(EXAMPLE)], api_name="/predict_batch"
+    )
+    for left in (gallery[0]["image"], file):
+        assert is_in_or_equal(left["path"], get_upload_folder())
 
 
 def test_several_visitors_get_their_own_answers(served, classifier):

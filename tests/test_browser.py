@@ -147,12 +147,64 @@ def test_the_button_without_a_photograph_asks_for_one(page):
     wait_for(page, lambda: "choose a photograph" in messages(page))
 
 
+def test_many_photographs_become_a_table_captions_and_a_download(page, classifier, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("Dear Sir")
+    files = [app.EXAMPLES[0], broken, app.EXAMPLES[1]]
+    (tab,) = page.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Many photographs')]")
+    tab.click()
+    wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
+    assert page.find_element(By.ID, "download").get_attribute("disabled")
+    page.find_element(By.CSS_SELECTOR, "#files input[type=file]").send_keys("\n".join(map(str, files)))
+    wait_for(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#files .file")) == 3)
+    page.find_element(By.ID, "classify-all").click()
+    wait_for(page, lambda: len(captions(page)) == 2)
+
+    predictions = classifier.predict([app.EXAMPLES[0], app.EXAMPLES[1]])
+    for element, prediction in zip(captions(page), predictions, strict=True):
+        for name in NAMES:
+            assert prediction[name].label in element.text
+        assert element.get_property("scrollWidth") <= element.get_property("clientWidth")  # nothing of it is hidden
+        assert element.get_property("scrollHeight") <= element.get_property("clientHeight")
+    table = text(page, "table")
+    assert all(path.name in table for path in files)
+    assert "The file is not an image" in table
+    assert predictions[0].product_type.label in table
+    assert text(page, "summary") == "2 of 3 files could be read."
+
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "down")})
+    wait_for(page, lambda: page.find_element(By.ID, "download").is_enabled())
+    page.find_element(By.ID, "download").click()
+    wait_for(page, lambda: (tmp_path / "down" / "predictions.csv").exists())
+    assert len((tmp_path / "down" / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 4
+
+    # Without its files the page is empty again.
+    page.find_element(By.CSS_SELECTOR, "#files button[aria-label='Clear']").click()
+    wait_for(page, lambda: not captions(page) and not page.find_element(By.ID, "download").is_enabled())
+
+
+def captions(browser):
+    return browser.find_elements(By.CSS_SELECTOR, "#gallery .caption-label")
+
+
+def test_the_button_without_photographs_asks_for_some(page):
+    (tab,) = page.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Many photographs')]")
+    tab.click()
+    wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
+    page.find_element(By.ID, "classify-all").click()
+    wait_for(page, lambda: "choose photographs" in messages(page))
+
+
 LOADED = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+
+
+def report_tab(browser):
+    return browser.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Report')]")
 
 
 def open_report(browser):
     """The frame with the report, once it is there."""
-    browser.find_element(By.CSS_SELECTOR, "#report button").click()
+    report_tab(browser)[0].click()
     wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report iframe"))
     return browser.find_element(By.CSS_SELECTOR, "#report iframe")
 
@@ -213,7 +265,7 @@ def test_a_report_that_means_ill_can_neither_act_nor_call_home(browser, saved, t
     demo = app.build_demo(FashionClassifier(replace(load_checkpoint(saved), report=report)))
     _, page, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
     browser.get(page)
-    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report button"))
+    wait_for(browser, lambda: report_tab(browser))
     browser.switch_to.frame(open_report(browser))
     assert browser.find_element(By.ID, "text").text == '{{value}} ${1+1} "&'
     browser.find_element(By.ID, "send").click()

@@ -1,4 +1,5 @@
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -79,6 +80,31 @@ def test_a_stream_reads_a_batch_ahead_and_goes_on_after_a_bad_one(classifier, tm
         assert np.allclose(stacked(got, name), stacked(expected, name), atol=1e-4)
 
 
+def test_the_backbone_runs_once_a_batch(tiny_model, tiny_encoders, tmp_path):
+    save_checkpoint(tmp_path / "tiny", tiny_model, tiny_encoders)
+    tiny = FashionClassifier.from_pretrained(tmp_path / "tiny")
+    sizes = []
+    tiny._model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    assert len(tiny.predict(PATHS * 10)) == 70
+    assert sizes == [32, 32, 6]
+    sizes.clear()
+    list(tiny.stream([tmp_path / "nothing.jpg", *PATHS, tmp_path / "nothing.jpg"], batch_size=4))
+    assert sizes == [3, 4]
+
+
+def test_one_decoded_photograph_is_held_at_a_time(classifier):
+    seen, held = [], []
+
+    def read(path):
+        held.append(sum(photograph() is not None for photograph in seen))
+        photograph = open_image(path)
+        seen.append(weakref.ref(photograph))
+        return photograph
+
+    assert len(list(classifier.stream(PATHS, read=read))) == len(PATHS)
+    assert held == [0] * len(PATHS)
+
+
 @pytest.mark.parametrize("size", [(60, 80), (333, 200), (1, 50)])
 def test_the_overlay_has_the_size_of_the_photograph_and_the_photograph_stays(classifier, size):
     photograph = open_image(PATHS[0]).resize(size)
@@ -95,6 +121,36 @@ def test_explain_takes_the_predicted_class_or_any_other(classifier):
     predicted = classifier.explain(PATHS[0], "product_type")
     assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", label)).getbbox() is None
     assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", other)).getbbox() is not None
+
+
+@pytest.mark.parametrize("layers", [(-1,), (5,), (-1, 5)])
+def test_the_shared_part_runs_once_for_all_attributes(classifier, layers):
+    model = classifier._model
+    runs = [0] * len(model.backbone)
+
+    def count(stage):
+        def hook(module, arguments, output):
+            runs[stage] += len(output)
+
+        return hook
+
+    handles = [stage.register_forward_hook(count(i)) for i, stage in enumerate(model.backbone)]
+    classifier.predict_and_explain(PATHS[0], layers=layers)
+    for handle in handles:
+        handle.remove()
+    first = min(layer % len(model.backbone) for layer in layers)
+    assert runs[: first + 1] == [1] * (first + 1)  # one photograph
+    assert runs[first + 1 :] == [1 + len(NAMES)] * (len(runs) - first - 1)  # and then one for each attribute
+
+
+def test_explain_takes_a_method_layers_and_an_opacity(classifier):
+    plain = classifier.explain(PATHS[0], "color")
+    for settings in ({"method": "layercam", "layers": (5,)}, {"layers": (-1, 5)}, {"opacity": 0.3}):
+        assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color", **settings)).getbbox() is not None
+    with pytest.raises(ValueError, match="unknown method"):
+        classifier.explain(PATHS[0], "color", method="lime")
+    with pytest.raises(ValueError, match="layers must be"):
+        classifier.predict_and_explain(PATHS[0], [], layers=(40,))
 
 
 def test_predict_and_explain_says_what_predict_and_explain_say(classifier):

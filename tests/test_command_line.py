@@ -1,16 +1,20 @@
 import csv
 import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from fashion_model.__main__ import FIELDS, main, unique_names
+from fashion_model.__main__ import main, overlay_name
 from fashion_model.attributes import NAMES
 from fashion_model.images import open_image
+from fashion_model.rows import FIELDS
 from tests.conftest import PRODUCTS, ROOT
 
 PATHS = sorted((PRODUCTS / "images").iterdir())
@@ -32,6 +36,24 @@ def folder(tmp_path):
 
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def rows_in(path):
+    """The rows of an output of any format."""
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_table(path).to_pylist()
+    text = path.read_text(encoding="utf-8")
+    return rows_of(text) if path.suffix == ".csv" else [json.loads(line) for line in text.splitlines()]
+
+
+def assert_same_rows(rows, expected):
+    """Confidences depend in their last digit on which photographs are in one batch."""
+    words = [field for field in FIELDS if not field.endswith("_confidence")]
+    assert [[row[field] for field in words] for row in rows] == [[row[field] for field in words] for row in expected]
+    numbers = [f"{name}_confidence" for name in NAMES]
+    for row, other in zip(rows, expected, strict=True):
+        for field in numbers:
+            assert float(row[field] or 0) == pytest.approx(float(other[field] or 0), abs=2e-4)
 
 
 def test_a_folder_becomes_one_row_an_image_in_order(folder, classifier, tmp_path, capsys):
@@ -73,16 +95,29 @@ def test_heatmaps_are_written_for_each_photograph_and_attribute(folder, tmp_path
     shutil.copyfile(PATHS[1], same_name)
     heatmaps = tmp_path / "heat"
     original = folder / "b" / "c" / PATHS[0].name
-    assert (
-        main(
-            ["predict", str(original), str(same_name), "--heatmaps", str(heatmaps), "--output", str(tmp_path / "x.csv")]
-        )
-        == 0
-    )
+    options = ["--heatmaps", str(heatmaps), "--output", str(tmp_path / "x.csv")]
+    assert main(["predict", str(original), str(same_name), *options]) == 0
     names = {path.name for path in heatmaps.iterdir()}
-    assert names == {f"{prefix}{PATHS[0].name}.{name}.png" for prefix in ("", "2-") for name in NAMES}
-    with Image.open(heatmaps / f"{PATHS[0].name}.color.png") as image:
+    assert names == {overlay_name(path, name) for path in (original, same_name) for name in NAMES}
+    assert len(names) == 8
+    with Image.open(heatmaps / overlay_name(original, "color")) as image:
         assert image.size == open_image(original).size
+
+
+def test_heatmaps_among_the_photographs_are_not_labelled(folder, tmp_path):
+    arguments = [str(folder / "b"), "--heatmaps", str(folder / "b" / "heat"), "--output", str(tmp_path / "x.csv")]
+    for _ in range(2):
+        assert main(["predict", *arguments]) == 0
+        assert len(rows_in(tmp_path / "x.csv")) == 21
+        assert len(list((folder / "b" / "heat").iterdir())) == 80
+
+
+def test_the_name_of_an_overlay_depends_on_nothing_but_the_path(tmp_path):
+    paths = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg"]
+    names = [overlay_name(path, "color") for path in paths]
+    assert len(set(names)) == 2
+    assert all(name.startswith("x.jpg.") and name.endswith(".color.png") for name in names)
+    assert names == [overlay_name(path, "color") for path in paths]
 
 
 def test_a_file_name_that_is_no_text_is_no_reason_to_stop(tmp_path):
@@ -106,10 +141,140 @@ def test_a_long_file_name_gets_its_overlays(tmp_path):
     assert len(list(heatmaps.iterdir())) == 4
 
 
-def test_names_stay_apart(tmp_path):
-    paths = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg", tmp_path / "2-x.jpg", tmp_path / "c" / "x.jpg"]
-    names = unique_names(paths)
-    assert names == ["x.jpg", "2-x.jpg", "2-2-x.jpg", "3-x.jpg"]
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_the_other_formats_hold_the_same_rows_with_numbers_and_nothing_where_there_is_none(folder, tmp_path, ending):
+    table, output = tmp_path / "x.csv", tmp_path / f"x.{ending}"
+    for path in (table, output):
+        assert main(["predict", str(folder), "--output", str(path)]) == 0
+    rows = rows_in(output)
+    assert [tuple(row) for row in rows] == [FIELDS] * 43
+    expected = [{field: value or None for field, value in row.items()} for row in rows_in(table)]
+    words = {True: "yes", False: "no", None: None}
+    assert_same_rows([row | {"is_fashion": words[row["is_fashion"]]} for row in rows], expected)
+    assert {type(row["color_confidence"]) for row in rows} == {float, type(None)}
+    assert [path.name for path in tmp_path.glob("x.parquet*")] == ["x.parquet"] * (ending == "parquet")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])  # the journal of Parquet is JSON Lines
+def test_what_was_killed_goes_on_without_repeating_or_losing_a_row(tmp_path, ending):
+    folder = tmp_path / "photographs"
+    for i in range(100):  # more than three batches
+        target = folder / f"{i % 7}" / f"{i}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PATHS[i % len(PATHS)], target)
+    (folder / "0" / "letter.jpg").write_text("Dear Sir")
+    output = tmp_path / f"killed.{ending}"
+    arguments = ["predict", str(folder), "--output", str(output)]
+    growing = output.with_name("killed.parquet.jsonl") if ending == "parquet" else output
+    with subprocess.Popen([sys.executable, "-m", "fashion_model", *arguments], cwd=ROOT) as process:
+        while not growing.exists() or growing.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    rows = growing.read_bytes()
+    assert 3 <= rows.count(b"\n") < 100
+    growing.write_bytes(rows[:-7])  # as if it had been killed while it wrote this row
+    kept = rows[: rows[:-7].rindex(b"\n") + 1]
+
+    assert main([*arguments, "--resume"]) == 0
+    whole = tmp_path / f"whole.{ending}"
+    assert main(["predict", str(folder), "--output", str(whole)]) == 0
+    assert_same_rows(rows_in(output), rows_in(whole))
+    assert len(rows_in(whole)) == 101
+    if growing.exists():
+        assert growing.read_bytes().startswith(kept)
+    # Once more there is nothing left to do.
+    before = rows_in(output)
+    assert main([*arguments, "--resume"]) == 0
+    assert rows_in(output) == before
+
+
+def test_a_folder_that_changed_in_the_meantime_gets_rows_for_what_is_new(folder, tmp_path):
+    output = tmp_path / "x.csv"
+    arguments = ["predict", str(folder), "--output", str(output), "--resume"]
+    assert main(arguments) == 0
+    before = rows_in(output)
+    gone = folder / "a" / PATHS[1].name
+    gone.unlink()
+    new = [shutil.copyfile(PATHS[0], folder / name) for name in ("0.jpg", "b/0.jpg", "z.jpg")]
+    for _ in range(2):
+        assert main(arguments) == 0
+        rows = rows_in(output)
+        assert rows[:43] == before
+        assert [row["file"] for row in rows[43:]] == [str(path) for path in new]
+
+
+def test_a_file_named_twice_has_two_rows_after_an_interruption_too(tmp_path):
+    output = tmp_path / "x.csv"
+    twice = [str(PATHS[0]), str(PATHS[1]), str(PATHS[0])]
+    assert main(["predict", *twice[:2], "--output", str(output)]) == 0
+    assert main(["predict", *twice, "--output", str(output), "--resume"]) == 0
+    assert [row["file"] for row in rows_in(output)] == twice
+
+
+def test_overlays_keep_their_names_after_an_interruption(folder, tmp_path):
+    shutil.copyfile(PATHS[1], folder / "b" / PATHS[1].name)  # a second file of that name
+    output, heatmaps = tmp_path / "x.csv", tmp_path / "heat"
+    arguments = ["predict", str(folder), "--output", str(output), "--heatmaps", str(heatmaps)]
+    assert main(arguments) == 0
+    names = {path.name for path in heatmaps.iterdir()}
+    assert len(names) == 4 * 41
+    whole = rows_in(output)
+    lines = output.read_bytes().splitlines(keepends=True)
+    output.write_bytes(b"".join(lines[:38]) + lines[38][:9])
+    for path in heatmaps.iterdir():
+        path.write_bytes(b"old")
+    assert main([*arguments, "--resume"]) == 0
+    assert {path.name for path in heatmaps.iterdir()} == names
+    assert_same_rows(rows_in(output), whole)
+    missing = [row["file"] for row in whole[37:] if not row["error"]]
+    written = {path.name for path in heatmaps.iterdir() if path.read_bytes() != b"old"}
+    assert written == {overlay_name(file, name) for file in map(type(folder), missing) for name in NAMES}
+
+
+def test_rows_are_written_before_the_last_folder_is_looked_at(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder / "b" / "c", folder / "a", dirs_exist_ok=True)  # more than a batch
+    output, scandir, rows_then = tmp_path / "x.csv", os.scandir, []
+
+    def watched(path):
+        if path == folder / "b":
+            rows_then.append(len(rows_in(output)))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", watched)
+    assert main(["predict", str(folder), "--output", str(output)]) == 0
+    assert rows_then == [32]
+
+
+def test_an_output_that_is_something_else_is_left_as_it_is(tmp_path, capsys):
+    for name, content in {
+        "short.csv": b"name\n",
+        "other.csv": b"name,price\r\n" * 40,
+        "x.jsonl": b'{"name": 1}\n{}\n',
+        "x.parquet": b"PAR1",
+    }.items():
+        output = tmp_path / name
+        output.write_bytes(content)
+        assert main(["predict", str(PATHS[0]), "--output", str(output), "--resume"]) == 2
+        assert output.read_bytes() == content
+        assert str(output) in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_an_ending_without_a_format_and_parquet_without_pyarrow_are_sentences(tmp_path, capsys, monkeypatch):
+    assert main(["predict", str(PATHS[0]), "--output", str(tmp_path / "x.xlsx")]) == 2
+    assert ".csv, .jsonl or .parquet" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet")
+    assert main(["predict", str(PATHS[0]), "--output", str(tmp_path / "x.parquet")]) == 2
+    assert "pip install pyarrow" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_has_to_be_an_output_to_resume(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", str(PATHS[0]), "--resume"])
+    assert "--output" in capsys.readouterr().err
 
 
 def test_nothing_to_read_and_no_checkpoint_are_sentences_and_exit_statuses(tmp_path, capsys):

@@ -1,28 +1,103 @@
 import threading
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from fashion_model.attributes import NAMES
-from fashion_model.explain import grad_cam, heat_image, overlay
+from fashion_model.explain import METHODS, activation_maps, heat_image, overlay, resolve_layers
+from fashion_model.images import open_image
+from fashion_model.model import ModelConfig, MultiTaskClassifier
+from fashion_model.transforms import eval_transform
+from tests.conftest import ROOT
+
+EXAMPLE = ROOT / "fashion_model" / "examples" / "2650.jpg"
 
 
-def test_grad_cam_is_the_gradient_weighted_sum_of_the_feature_map(tiny_model):
-    """Against the definition, written out with autograd on the whole network."""
-    tiny_model.requires_grad_(False)
-    images = torch.randn(1, 3, 96, 64)
-    features = tiny_model.features(images)
-    features = features / features.max()  # random weights give faint maps, and the package adds 1e-7 to their range
-    heats = grad_cam(tiny_model, features.expand(4, -1, -1, -1), [(name, 1) for name in NAMES])
-    assert heats.shape == (4, 3, 2)
-    for name, heat in zip(NAMES, heats, strict=True):
-        leaf = features.detach().clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(tiny_model.classify(leaf)[name][0, 1], leaf)
-        expected = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1)[0].relu()
-        expected = (expected - expected.min()) / (expected.max() - expected.min() + 1e-7)
-        assert np.allclose(heat, expected.numpy(), atol=1e-4)
+def definition(method, activations, gradients):
+    """Activations and gradients (B, C, h, w) → maps (B, h, w), as the papers write them."""
+    if method == "gradcam":
+        return (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1)
+    if method == "gradcam++":
+        second, third = gradients**2, gradients**3
+        alphas = second / (2 * second + activations.sum(dim=(2, 3), keepdim=True) * third + 1e-6)
+        weights = (torch.where(gradients != 0, alphas, 0) * gradients.relu()).sum(dim=(2, 3), keepdim=True)
+        return (weights * activations).sum(dim=1)
+    return ((gradients.relu() if method == "layercam" else gradients) * activations).sum(dim=1)
+
+
+def scaled(maps):
+    """Each map (h, w) of (B, h, w) to [0, 1]."""
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high - low + 1e-7)
+
+
+@pytest.fixture(scope="module")
+def photograph(classifier):
+    """A real one as the embedded default sees it, (1, 3, H, W), and what is predicted for it."""
+    model = classifier._model
+    images = eval_transform(model.config)(open_image(EXAMPLE))[None]
+    logits = model(images)
+    return images, [(name, int(logits[name].argmax())) for name in NAMES]
+
+
+@pytest.mark.parametrize("layer", [-1, 5, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_map_is_the_one_of_its_definition(classifier, photograph, method, layer):
+    """Written out with autograd on the whole network."""
+    model, (images, targets) = classifier._model, photograph
+    stage = layer % len(model.backbone)
+    trunk = model.backbone[: stage + 1](images)
+    heats = activation_maps(model, trunk.expand(4, -1, -1, -1), targets, method=method, layers=[layer])
+    assert heats.shape == (4, *trunk.shape[2:])
+    for (name, index), heat in zip(targets, heats, strict=True):
+        leaf = trunk.detach().clone().requires_grad_(True)
+        logit = model.classify(model.backbone[stage + 1 :](leaf))[name][0, index]
+        (gradient,) = torch.autograd.grad(logit, leaf)
+        expected = scaled(definition(method, leaf.detach(), gradient).relu())[0]
+        assert expected.max() > 0.9
+        assert np.allclose(heat, expected.numpy(), atol=0.01)
+
+
+def test_several_layers_are_averaged_in_the_size_of_the_first(classifier, photograph):
+    model, (images, targets) = classifier._model, photograph
+    trunk = model.backbone[:4](images)
+    (both,) = activation_maps(model, trunk, targets[:1], layers=[-1, 3])
+    (early,) = activation_maps(model, trunk, targets[:1], layers=[3])
+    (late,) = activation_maps(model, model.features(images), targets[:1])
+    enlarged = cv2.resize(late, early.shape[::-1])
+    expected = scaled(torch.from_numpy(early + enlarged)[None])[0].numpy()
+    assert both.shape == early.shape == (20, 15)
+    assert np.allclose(both, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("layers", [(-1,), (6,), (4, -1)])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_transformers_tokens_become_a_map(tiny_encoders, method, layers):
+    torch.manual_seed(0)
+    config = ModelConfig.for_backbone("vit_ti_8", tiny_encoders.num_classes, image_size=(64, 48))
+    model = MultiTaskClassifier(config).eval().requires_grad_(False)
+    first = resolve_layers(model, layers)[0]
+    images = torch.randn(1, 3, 64, 48)
+    trunk = model.backbone[: first + 1](images)
+    predicted = [(name, int(logits.argmax())) for name, logits in model(images).items()][:2]
+    heats = activation_maps(model, trunk.expand(2, *trunk.shape[1:]), predicted, method, layers)
+    assert heats.shape == (2, 8, 6)
+    assert (heats.max(axis=(1, 2)) > 0.9).all()
+    assert not np.array_equal(heats[0], heats[1])
+
+
+def test_unknown_methods_and_layers_are_refused(tiny_model):
+    features = tiny_model.requires_grad_(False).features(torch.randn(1, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"unknown method 'lime'; there are gradcam"):
+        activation_maps(tiny_model, features, [("color", 0)], method="lime")
+    for layers in ((), (99,), (-10,), (1.5,), ("last",)):
+        with pytest.raises(ValueError, match="layers must be whole numbers from -9 to 8"):
+            activation_maps(tiny_model, features, [("color", 0)], layers=layers)
+    assert resolve_layers(tiny_model, [-1, 5, 8]) == [5, 8]
 
 
 def test_the_backbone_runs_once_and_no_hook_stays(tiny_model):
@@ -30,7 +105,7 @@ def test_the_backbone_runs_once_and_no_hook_stays(tiny_model):
     handle = tiny_model.backbone.register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
         features = tiny_model.features(torch.randn(1, 3, 64, 64))
-    grad_cam(tiny_model.requires_grad_(False), features.expand(4, -1, -1, -1), [(name, 0) for name in NAMES])
+    activation_maps(tiny_model.requires_grad_(False), features.expand(4, -1, -1, -1), [(name, 0) for name in NAMES])
     handle.remove()
     assert len(calls) == 1
     assert all(not m._forward_hooks and not m._backward_hooks for m in tiny_model.modules())
@@ -41,12 +116,12 @@ def test_threads_do_not_mix_up_their_maps(tiny_model):
     tiny_model.requires_grad_(False)
     with torch.no_grad():
         maps = [tiny_model.features(torch.randn(1, 3, 96, 96)) for _ in range(4)]
-    expected = [grad_cam(tiny_model, features, [("color", 0)]) for features in maps]
+    expected = [activation_maps(tiny_model, features, [("color", 0)]) for features in maps]
     wrong = []
 
     def work(i):
         for _ in range(20):
-            if not np.array_equal(grad_cam(tiny_model, maps[i], [("color", 0)]), expected[i]):
+            if not np.array_equal(activation_maps(tiny_model, maps[i], [("color", 0)]), expected[i]):
                 wrong.append(i)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
@@ -72,14 +147,26 @@ def test_the_heat_lies_where_it_is_in_the_photograph(size):
     assert np.abs(peak - expected).max() <= 8 / scale
 
 
-def test_the_overlay_leaves_the_cold_places_and_colors_the_hot_ones():
-    photograph = Image.new("RGB", (4, 2), (200, 200, 200))
+def test_the_overlay_is_gray_where_it_is_cold_and_colored_where_it_is_hot():
+    photograph = Image.new("RGB", (4, 2), (200, 30, 30))
     heat = Image.new("L", (4, 2), 0)
     heat.putpixel((3, 1), 255)
     result = overlay(photograph, heat)
     assert result.size == photograph.size
-    assert result.getpixel((0, 0)) == (200, 200, 200)
+    assert len(set(result.getpixel((0, 0)))) == 1
     red, green, blue = result.getpixel((3, 1))
-    assert red > green
-    assert red > blue
-    assert photograph.getpixel((3, 1)) == (200, 200, 200)
+    assert red > 1.5 * max(green, blue)
+    assert photograph.getpixel((3, 1)) == (200, 30, 30)
+    assert overlay(photograph, heat, opacity=0).getpixel((3, 1)) == result.getpixel((0, 0))
+    for opacity in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="the opacity must be from 0 to 1"):
+            overlay(photograph, heat, opacity)
+
+
+@pytest.mark.parametrize("color", ["black", "white", "red", "darkred", "blue", "navy", "yellow", "gray", "green"])
+def test_half_and_full_heat_stand_out_on_a_product_of_any_color(color):
+    """In CIE L*a*b*, where a difference of 2.3 can just be seen (Mahy et al. 1994)."""
+    heat = Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8))
+    cold, half, full = rgb2lab(np.asarray(overlay(Image.new("RGB", (3, 1), color), heat)))[0]
+    for one, other in ((cold, half), (half, full), (cold, full)):
+        assert deltaE_ciede2000(one, other) > 20

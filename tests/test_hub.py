@@ -1,5 +1,6 @@
 """Loading from the Hub: the real client, a Hub on loopback."""
 
+import pickle
 import subprocess
 import sys
 import time
@@ -142,7 +143,7 @@ def test_what_broke_off_is_completed(hub, repository, cache, tiny_model):
 
 def test_an_interrupted_load_is_not_taken_for_a_whole_one(hub, repository, cache, tiny_model):
     hub.fault(".*model.safetensors", "403", times=1)
-    with pytest.raises(HubCheckpointError, match=r"may not do that \(status 403\)"):
+    with pytest.raises(HubCheckpointError, match=r"may not do that \(status 403"):
         load_checkpoint(NAME, cache_dir=cache)
     assert torch.equal(logits(load_checkpoint(NAME, cache_dir=cache).model), logits(tiny_model))
 
@@ -178,6 +179,52 @@ def test_every_fault_ends_in_one_kind_of_error_within_its_time(hub, repository, 
     assert time.monotonic() - start < 1 + SPARE
     assert (caught.value.repository, caught.value.revision) == (NAME, "main")
     assert str(caught.value) == f"{NAME}@main cannot be loaded from the Hub: {caught.value.reason}"
+
+
+def test_a_hub_that_is_slow_but_sends_is_waited_for(hub, repository, cache, tiny_model):
+    hub.fault("GET .*model.safetensors", "drip")
+    loaded = load_checkpoint(NAME, cache_dir=cache, timeout=1.5)
+    assert torch.equal(logits(loaded.model), logits(tiny_model))
+
+
+def test_a_transfer_by_xet_that_fails_is_an_error_too(hub, repository, cache, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    repository.xet = True
+    with pytest.raises(HubCheckpointError, match="the transfer failed"):
+        load_checkpoint(NAME, cache_dir=cache)
+    assert any("xet" in request for request in hub.requests)
+
+
+def test_a_refresh_that_fails_leaves_what_is_cached(hub, repository, cache, saved, tiny_model, tiny_encoders):
+    before = logits(load_checkpoint(f"{NAME}@main", cache_dir=cache).model)
+    save_checkpoint(saved, other_weights(tiny_model), tiny_encoders)
+    repository.commit(contents(saved))
+    hub.fault("GET .*model.safetensors", "403")
+    with pytest.raises(HubCheckpointError, match="status 403"):
+        load_checkpoint(f"{NAME}@main", cache_dir=cache, refresh=True)
+    hub.requests.clear()
+    assert torch.equal(logits(load_checkpoint(f"{NAME}@main", cache_dir=cache).model), before)
+    assert not hub.requests
+
+
+def test_a_file_of_another_size_is_fetched_again(hub, repository, cache, tiny_model):
+    hub.fault("GET .*model.safetensors", "size", times=1)
+    assert torch.equal(logits(load_checkpoint(NAME, cache_dir=cache).model), logits(tiny_model))
+
+
+def test_the_error_can_be_sent_to_another_process():
+    error = pickle.loads(pickle.dumps(HubCheckpointError(NAME, "v1", "the Hub is out of order")))
+    assert str(error) == f"{NAME}@v1 cannot be loaded from the Hub: the Hub is out of order"
+
+
+def test_what_is_wrong_with_the_weights_is_said_in_short_and_without_the_place(hub, repository, cache):
+    repository.head["config.json"] = repository.head["config.json"].replace(b"lite0", b"v2_s")
+    with pytest.raises(HubCheckpointError) as caught:
+        load_checkpoint(NAME, cache_dir=cache)
+    assert "model.safetensors does not fit config.json" in caught.value.reason
+    assert len(caught.value.reason) < 500
+    assert "\n" not in caught.value.reason
+    assert str(cache) not in caught.value.reason
 
 
 def test_a_hub_that_is_not_there_is_an_error_too(monkeypatch, cache):

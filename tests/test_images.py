@@ -199,3 +199,33 @@ def test_find_images_reads_folders_recursively_in_order_and_keeps_files_as_given
     given = tmp_path / "a" / "notes.txt"
     found = [p.relative_to(tmp_path).as_posix() for p in find_images([given, tmp_path])]
     assert found == ["a/notes.txt", "a/b/d.webp", "a/c.png", "b.JPG"]
+
+
+def test_a_folder_is_listed_when_its_turn_comes(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "1.jpg").touch()
+    found = find_images([tmp_path])
+    assert next(found) == tmp_path / "a" / "1.jpg"
+    (tmp_path / "b" / "2.jpg").touch()
+    (tmp_path / "c").rmdir()
+    assert list(found) == [tmp_path / "b" / "2.jpg", tmp_path / "c"]  # a folder that cannot be read is not passed over
+
+
+def test_find_images_leaves_out_a_folder_and_follows_no_link_to_one(tmp_path):
+    for name in ("a/1.jpg", "b/2.jpg", "b/c/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "round").symlink_to(tmp_path)
+    (tmp_path / "a" / "link.jpg").symlink_to(tmp_path / "b" / "2.jpg")
+    (tmp_path / "a" / "nowhere.jpg").symlink_to(tmp_path / "nothing")
+    found = [p.relative_to(tmp_path).as_posix() for p in find_images([tmp_path], leave_out=tmp_path / "b" / "c")]
+    assert found == ["a/1.jpg", "a/link.jpg", "b/2.jpg"]
+
+
+def test_what_is_upright_is_not_turned_again():
+    photograph, exif, file = Image.new("RGB", (40, 20)), Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    photograph.save(file, "JPEG", exif=exif)
+    upright = open_image(file.getvalue())
+    assert upright.size == open_image(upright).size == (20, 40)

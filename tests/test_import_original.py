@@ -127,6 +127,13 @@ def test_other_labels_are_refused(files, tmp_path, capsys, labels, message):
     assert message in capsys.readouterr().err
 
 
+def test_a_folder_that_holds_something_is_left_alone(files, tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text("{}")
+    assert imported(*files, tmp_path) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
 def test_an_image_size_of_another_shape_is_refused(files, tmp_path, capsys):
     assert imported(*files, tmp_path / "ours", "--image-size", "224", "224") == 2
     assert "proportions" in capsys.readouterr().err

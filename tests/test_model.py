@@ -1,20 +1,25 @@
 import dataclasses
+import json
 
 import pytest
 import torch
+from torchvision.models import vit_b_16
 
 from fashion_model.attributes import NAMES
-from fashion_model.backbones import BACKBONES, WeightsError, backbone_named, load_pretrained
+from fashion_model.backbones import BACKBONES, WeightsError, backbone_named, load_pretrained, take_over
+from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from fashion_model.heads import build_heads
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_each_backbone_has_a_feature_map_and_four_heads(backbone, tiny_encoders):
-    config = ModelConfig.for_backbone(backbone, tiny_encoders.num_classes)
+    config = ModelConfig.for_backbone(backbone, tiny_encoders.num_classes, image_size=(64, 48))
     model = MultiTaskClassifier(config).eval()
-    images = torch.randn(2, 3, 64, 32)
+    images = torch.randn(2, 3, 64, 48)
     features = model.features(images)
-    assert features.shape == (2, BACKBONES[backbone].channels, 2, 1)
+    grid = {"vit_b_16": (4, 3), "vit_ti_8": (8, 6)}.get(backbone, (2, 2))
+    assert features.shape == (2, BACKBONES[backbone].channels, *grid)
     logits = model(images)
     assert {name: tuple(x.shape) for name, x in logits.items()} == {n: (2, c) for n, c in config.num_classes.items()}
     for name, x in model.classify(features).items():
@@ -31,6 +36,78 @@ def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(tiny_m
     assert torch.allclose(probabilities["season"], torch.softmax(logits["season"], 1))
 
 
+@torch.inference_mode()
+def test_the_transformers_feature_map_is_the_last_tokens_of_torchvisions(tmp_path):
+    torch.manual_seed(0)
+    theirs = vit_b_16(weights=None).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")  # with its classifier
+    ours = backbone_named("vit_b_16").build((224, 224)).eval()
+    load_pretrained(ours, "vit_b_16", str(tmp_path / "weights.pth"))
+    images = torch.randn(1, 3, 224, 224)
+    tokens = theirs.conv_proj(images).flatten(2).transpose(1, 2)
+    tokens = theirs.encoder(torch.cat([theirs.class_token, tokens], dim=1))
+    assert torch.equal(ours(images), tokens[:, 1:].transpose(1, 2).reshape(1, 768, 14, 14))
+    smaller = backbone_named("vit_b_16").build((96, 64)).eval()
+    load_pretrained(smaller, "vit_b_16", str(tmp_path / "weights.pth"))
+    assert torch.equal(smaller[1].mlp[0].weight, ours[1].mlp[0].weight)
+    positions = smaller[0].positions.embedding
+    assert torch.equal(positions[:, 0], ours[0].positions.embedding[:, 0])
+
+
+def test_positions_are_interpolated_to_another_input_size():
+    """Positions that say where they are go on saying it; and the right way round."""
+    source, target = (backbone_named("vit_ti_8").build(size) for size in ((64, 48), (128, 96)))
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 8), torch.linspace(0, 1, 6), indexing="ij")
+    embedding = source[0].positions.embedding.detach()
+    embedding[0, 1:, 0], embedding[0, 1:, 1] = rows.flatten(), columns.flatten()
+    take_over(target, source)
+    found = target[0].positions.embedding.detach()[0, 1:].unflatten(0, (16, 12))
+    middle = found[2:-2, 2:-2]  # at the border the interpolation levels off
+    assert (middle[:, :, 0].diff(dim=0) > 0).all()
+    assert (middle[:, :, 1].diff(dim=1) > 0).all()
+    assert middle[:, :, 0].diff(dim=1).abs().max() < 1e-5
+    assert torch.equal(target[3].ln_1.weight, source[3].ln_1.weight)
+
+
+def test_an_input_that_does_not_divide_into_patches_is_refused(tiny_encoders):
+    with pytest.raises(ValueError, match="must be multiples of 16 for vit_b_16"):
+        ModelConfig.for_backbone("vit_b_16", tiny_encoders.num_classes, image_size=(160, 120))
+
+
+def test_a_transformer_of_another_size_does_not_load(tiny_encoders, tmp_path):
+    config = ModelConfig.for_backbone("vit_ti_8", tiny_encoders.num_classes, image_size=(32, 24))
+    save_checkpoint(tmp_path, MultiTaskClassifier(config), tiny_encoders)
+    assert load_checkpoint(tmp_path).config == config
+    document = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(document | {"image_size": [64, 48]}))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors does not fit config\.json"):
+        load_checkpoint(tmp_path)
+
+
+@torch.inference_mode()
+def test_a_gate_that_chooses_one_expert_leaves_the_others_out(tiny_encoders):
+    torch.manual_seed(0)
+    heads = build_heads("moe", 8, tiny_encoders.num_classes, dropout=0.0, experts=3)
+    pooled = torch.randn(5, 8)
+    gate = heads.gates["season"]
+    gate.weight.zero_()
+    gate.bias.copy_(torch.tensor([-100.0, 100.0, -100.0]))
+    logits = heads(pooled)
+    weight, bias = heads.experts.weight[256:512], heads.experts.bias[256:512]
+    alone = heads.linear["season"]((pooled @ weight.T + bias).relu())
+    torch.testing.assert_close(logits["season"], alone)
+    assert {n: tuple(x.shape) for n, x in logits.items()} == {n: (5, c) for n, c in tiny_encoders.num_classes.items()}
+    for shares in heads.gate_shares(pooled).values():
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(5))
+    assert not torch.equal(heads.gate_shares(pooled)["color"], heads.gate_shares(pooled)["gender"])
+
+
+def test_a_config_of_the_version_before_is_read_as_it_was_meant(tiny_model):
+    document = tiny_model.config.to_dict()
+    del document["experts"]
+    assert ModelConfig.from_dict(document | {"format_version": 2}) == tiny_model.config
+
+
 def test_a_config_survives_the_round_trip(tiny_model):
     assert ModelConfig.from_dict(tiny_model.config.to_dict()) == tiny_model.config
 
@@ -41,7 +118,12 @@ def test_a_config_survives_the_round_trip(tiny_model):
         ({"format_version": 99}, "format version 99"),
         ({"surprise": 1}, "unknown .*surprise"),
         ({"backbone": "resnet"}, "unknown backbone"),
-        ({"heads": "hydra"}, "unknown heads"),
+        ({"heads": "hydra"}, "heads must be linear with 0 experts or moe"),
+        ({"heads": "moe"}, "heads must be"),
+        ({"experts": 2}, "heads must be"),
+        ({"heads": "moe", "experts": 1}, "heads must be"),
+        ({"heads": "moe", "experts": 10**9}, "experts must be"),
+        ({"heads": "moe", "experts": 2.5}, "experts must be"),
         ({"image_size": [0, 96]}, "image_size"),
         ({"num_classes": {"color": 3}}, "num_classes"),
         ({"temperatures": dict.fromkeys(NAMES, 0.0)}, "temperatures"),
@@ -66,7 +148,7 @@ def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, me
 
 
 def test_pretrained_weights_load_from_a_file_whatever_their_names(tmp_path):
-    source, target = (backbone_named("efficientnet_lite0").build() for _ in range(2))
+    source, target = (backbone_named("efficientnet_lite0").build((32, 24)) for _ in range(2))
     renamed = {f"layer.{i}": t for i, t in enumerate(source.state_dict().values())}
     torch.save(renamed | {"_fc.weight": torch.zeros(1000, 1280)}, tmp_path / "weights.pth")
     load_pretrained(target, "efficientnet_lite0", str(tmp_path / "weights.pth"))
@@ -76,7 +158,7 @@ def test_pretrained_weights_load_from_a_file_whatever_their_names(tmp_path):
 
 
 def test_weights_that_do_not_fit_or_do_not_exist_are_an_error(tmp_path):
-    network = backbone_named("efficientnet_lite0").build()
+    network = backbone_named("efficientnet_lite0").build((32, 24))
     with pytest.raises(WeightsError, match="no such weights file"):
         load_pretrained(network, "efficientnet_lite0", str(tmp_path / "nothing.pth"))
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")

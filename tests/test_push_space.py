@@ -49,7 +49,9 @@ def test_the_space_holds_what_it_needs_and_no_more(hub, model):
 
 
 def test_an_update_removes_our_old_files_and_keeps_the_owners(hub, model):
-    space = hub.add("space", SPACE, {"fashion_model/old.py": b"", "notes.txt": b"the owner's"})
+    space = hub.add(
+        "space", SPACE, {"fashion_model/__init__.py": b"", "fashion_model/old.py": b"", "notes.txt": b"the owner's"}
+    )
     assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
     assert "fashion_model/old.py" not in space.head
     assert "notes.txt" in space.head
@@ -76,7 +78,7 @@ def test_one_command_leads_from_a_checkpoint_to_its_space(hub, pushing, evaluate
     [
         ("user/nowhere", "user/nowhere: there is no such repository"),
         (f"{MODEL}@v9", f"{MODEL}: it has no such revision"),
-        ("user/empty", "user/empty: it holds no config.json"),
+        ("user/empty", "user/empty: it holds no label_encoders.json"),
     ],
 )
 def test_a_model_that_is_not_there_stops_it(hub, model, capsys, model_named, message):
@@ -86,7 +88,14 @@ def test_a_model_that_is_not_there_stops_it(hub, model, capsys, model_named, mes
     assert ("space", SPACE) not in hub.repositories
 
 
-@pytest.mark.parametrize("where", ["/repos/create", "PUT /lfs/", "/commit/", "/variables"])
+def test_a_name_that_another_space_has_is_not_overwritten(hub, model, capsys):
+    space = hub.add("space", SPACE, {"Dockerfile": b"FROM debian"})
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 2
+    assert "the name is taken" in capsys.readouterr().err
+    assert (set(space.head), space.variables) == ({".gitattributes", "Dockerfile"}, {})
+
+
+@pytest.mark.parametrize("where", ["PUT /lfs/", "/commit/", "/variables"])
 def test_a_failing_hub_is_a_sentence_and_leaves_the_old_space(hub, model, capsys, where):
     assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
     space = hub.repositories["space", SPACE]

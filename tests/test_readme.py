@@ -1,5 +1,6 @@
 """What the README tells people to type works."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -52,6 +53,8 @@ def test_the_client_snippet_runs_against_python_app_py(started_app):
     assert "http://127.0.0.1:7860" in code
     output = run(code.replace("http://127.0.0.1:7860", started_app))
     assert "Handbags" in output
+    assert "['2650.jpg', 'Brown'," in output
+    assert "Handbags, Brown · " in output
 
 
 def test_python_app_py_says_which_checkpoint_it_serves(started_app):
@@ -68,7 +71,11 @@ def test_the_command_line_snippet_runs(tmp_path):
     arguments[arguments.index("--heatmaps") + 1] = str(tmp_path / "heatmaps")
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, timeout=120)
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 7
-    assert len(list((tmp_path / "heatmaps").iterdir())) == 24
+    overlays = {path.name for path in (tmp_path / "heatmaps").iterdir()}
+    assert len(overlays) == 24
+    file = "fashion_model/examples/2650.jpg"
+    (formula,) = re.findall(r"`(hashlib\.\S+\(file\.encode.*?)`", README)
+    assert f"2650.jpg.{eval(formula, {'hashlib': hashlib, 'file': file})}.color.png" in overlays
 
 
 def test_the_continuous_integration_runs_the_test_command_of_the_readme():

@@ -15,6 +15,7 @@ from PIL import Image
 from fashion_model.attributes import ATTRIBUTES, NAMES
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.images import open_image
+from fashion_model.report import framed
 from tests.conftest import HOSTILE, contents
 from train.__main__ import main
 from train.report.confusion import BLOCK, Confusion
@@ -297,6 +298,16 @@ def test_the_report_goes_beside_the_checkpoint_and_the_library_finds_it(trained,
     hub.add("model", "user/reported", contents(checkpoint))
     loaded = load_checkpoint("user/reported", cache_dir=tmp_path / "cache")
     assert loaded.report.read_bytes() == written.read_bytes()
+
+
+def test_a_report_beyond_the_limit_is_named_and_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr("fashion_model.report.MAX_BYTES", 3)
+    report = tmp_path / "<b>report.html"
+    report.write_text("long")
+    frame = framed(report)
+    assert "larger than 3 bytes" in frame
+    assert "<b>" not in frame
+    assert "iframe" not in frame
 
 
 def test_pictures_that_may_have_been_trained_on_are_said_to(trained, cleaned, tmp_path):

@@ -25,7 +25,7 @@ from train.__main__ import main
 from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
 from train.fit_config import FitConfig
 from train.metrics import Answers
-from train.training import Training
+from train.training import Training, uneven_use
 
 
 def test_fit_writes_a_checkpoint_directory(trained, cleaned):
@@ -201,7 +201,7 @@ def test_teachers_with_other_labels_are_refused(trained, cleaned, tmp_path, caps
         assert main(smoke_fit(cleaned, tmp_path / "run", option, str(other))) == 2
         assert "other labels" in capsys.readouterr().err
     assert main(smoke_fit(cleaned, tmp_path / "run", "--weights", str(trained), "--backbone", "efficientnet_v2_s")) == 2
-    assert "has the backbone efficientnet_lite0" in capsys.readouterr().err
+    assert "has backbone efficientnet_lite0, linear heads" in capsys.readouterr().err
 
 
 def test_teachers_that_do_not_say_what_they_were_trained_on_are_refused(trained, cleaned, tmp_path, capsys):
@@ -287,6 +287,49 @@ def test_efficientnet_v2_s_goes_the_same_way(cleaned, tmp_path):
     assert classifier.config.backbone == "efficientnet_v2_s"
     photograph = next(iter((cleaned / "images").iterdir()))
     assert classifier.explain(photograph, "season").size == open_image(photograph).size
+
+
+def test_a_transformer_with_a_mixture_of_experts_goes_the_same_way(cleaned, tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    mixture = ["--backbone", "vit_ti_8", "--heads", "moe", "--experts", "3", "--balance", "0.1"]
+    assert main(smoke_fit(cleaned, first, *mixture)) == 0
+    assert main(["evaluate", "--checkpoint", str(first), "--data", str(cleaned), "--device", "cpu"]) == 0
+    gates = json.loads((first / "metrics.json").read_text())["gates"]
+    assert [len(gates[name]) for name in NAMES] == [3] * 4
+    assert all(sum(shares) == pytest.approx(1) for shares in gates.values())
+    assert f"| Color | {' | '.join(f'{100 * share:.1f}' for share in gates['color'])} |" in capsys.readouterr().out
+    classifier = FashionClassifier.from_pretrained(first)
+    photograph = next(iter((cleaned / "images").iterdir()))
+    assert classifier.explain(photograph, "season").size == open_image(photograph).size
+    # A run goes on from it with another input size.
+    config = FitConfig(
+        str(cleaned), str(second), "vit_ti_8", "moe", 3, weights=str(first), image_size=(96, 72), device="cpu"
+    )
+    assert Training(config).model.backbone[0].positions.grid == (12, 9)
+
+
+def test_even_use_of_the_experts_costs_nothing_and_one_for_all_the_most():
+    assert uneven_use(torch.full((5, 4), 0.25)) == 0
+    assert uneven_use(torch.tensor([[1.0, 0, 0, 0]]).expand(5, 4)) == pytest.approx(3)
+    assert uneven_use(torch.eye(4)) == 0  # each photograph has its own
+
+
+def test_balance_evens_out_the_use_of_the_experts(cleaned, tmp_path):
+    used = []
+    for balance in (0.0, 100.0):
+        config = FitConfig(
+            str(cleaned), str(tmp_path), heads="moe", experts=3, balance=balance, weights="none", device="cpu"
+        )
+        training = Training(config.shrunk())
+        gate = training.model.heads.gates["color"]
+        torch.nn.init.constant_(gate.bias, 0)
+        with torch.no_grad():
+            gate.bias[0] = 2.0
+        training.train_one_epoch(0)
+        training.model.eval()
+        pooled = torch.randn(64, 1280).abs()
+        used.append(uneven_use(training.model.heads.gate_shares(pooled)["color"]).item())
+    assert used[1] < used[0]
 
 
 def test_resume_refuses_other_data(trained, cleaned, tmp_path, capsys):

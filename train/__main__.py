@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from train import calibrate, evaluate, fit, import_original, novelty, push_space, push_to_hub
+from train import calibrate, compare, evaluate, explanations, fit, import_original, novelty, push_space, push_to_hub
 from train.report import command as report
 
 COMMANDS = {
@@ -13,6 +13,8 @@ COMMANDS = {
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
     "report": report.main,
+    "compare": compare.main,
+    "explanations": explanations.main,
     "push_to_hub": push_to_hub.main,
     "push_space": push_space.main,
     "import_original": import_original.main,

@@ -165,7 +165,13 @@ class Evaluation:
     def _figures(self, rows: pd.DataFrame, pooled: torch.Tensor) -> dict[str, Any]:
         probabilities, targets = probabilities_of(self.model, pooled), self.targets(rows)
         unseen = self._unseen_pairs(classes(probabilities), targets)
-        return {"rows": len(rows), **measure(probabilities, targets), "unseen_pairs": unseen}
+        return {"rows": len(rows), **measure(probabilities, targets), "unseen_pairs": unseen} | self._gates(pooled)
+
+    @torch.inference_mode()
+    def _gates(self, pooled: torch.Tensor) -> dict[str, Any]:
+        """Under `gates`, if there are any: attribute → the mean share of each expert."""
+        shares = {name: s.mean(dim=0).tolist() for name, s in self.model.heads.gate_shares(pooled).items()}
+        return {"gates": shares} if shares else {}
 
     def _unseen_pairs(self, answers: Mapping[str, np.ndarray], targets: torch.Tensor) -> dict[str, Any]:
         """How often product type and gender are combined as in no training row; see train.combinations."""

@@ -17,11 +17,14 @@ from typing import Any
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError
 from fashion_model.checkpoint import CheckpointError, write_json
+from fashion_model.heads import LINEAR, MIXTURE
 from fashion_model.model import ModelConfig
 from train.dataset import DataError
 from train.fit_config import FitConfig
 from train.memory import keep_freed_memory
 from train.training import Training
+
+EXPERTS = 4  # if nothing else is asked for
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
@@ -73,6 +76,9 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--data", required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--output", required=True, help="the checkpoint directory to write")
     parser.add_argument("--backbone", choices=list(BACKBONES), default=defaults.backbone)
+    parser.add_argument("--heads", choices=(LINEAR, MIXTURE), default=defaults.heads)
+    parser.add_argument("--experts", type=int, help=f"how many {MIXTURE} heads have; {EXPERTS}")
+    parser.add_argument("--balance", type=float, default=defaults.balance, help="weight of the experts' uneven use")
     parser.add_argument("--weights", help="imagenet (none with --smoke), none, a file, or a checkpoint to go on from")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=defaults.image_size)
     parser.add_argument("--epochs", type=int, default=defaults.epochs)
@@ -96,8 +102,11 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     resume, smoke = options.pop("resume"), options.pop("smoke")
     options["weights"] = options["weights"] or (NO_WEIGHTS if smoke else defaults.weights)
     options |= {key: tuple(options[key]) for key in ("image_size", "teachers", "sharp")}
+    if options["experts"] is None:
+        options["experts"] = EXPERTS if options["heads"] == MIXTURE else 0
+    shape = {key: options[key] for key in ("image_size", "heads", "experts")}
     try:
-        ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), image_size=options["image_size"])
+        ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)
     except ValueError as error:
         parser.error(str(error))
     config = FitConfig(**options)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fashion_model.backbones import IMAGENET
+from fashion_model.heads import LINEAR
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,9 @@ class FitConfig:
     data: str
     output: str
     backbone: str = "efficientnet_lite0"
+    heads: str = LINEAR  # or moe, a mixture of
+    experts: int = 0  # shared by the attributes
+    balance: float = 0.0  # weight of the experts' uneven use in the loss
     weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
     image_size: tuple[int, int] = (128, 96)  # height, width
     epochs: int = 7

@@ -69,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(224, 168))
     options = parser.parse_args(arguments)
     try:
+        if options.output.exists():
+            raise CheckpointError(f"{options.output} exists already, and its figures would be taken for this network's")
         model, encoders = import_original(options.weights, options.labels, tuple(options.image_size))
     except ValueError as error:  # CheckpointError, or an image size that cannot be
         print(f"import_original: {error}", file=sys.stderr)

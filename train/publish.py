@@ -9,10 +9,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, set_client_factory
-from huggingface_hub.errors import LocalTokenNotFoundError
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-from fashion_model.hub import DEFAULT_TIMEOUT, NO_HUB, HubError, reason
+from fashion_model.hub import DEFAULT_TIMEOUT, FAULTS, HubError, reason
+
+CREATED_WITH = {".gitattributes", "README.md"}  # what a repository that was made on the Hub's page holds
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def clear_errors(repository: str) -> Iterator[None]:
         raise HubError("there is no token: `hf auth login` stores one, or set HF_TOKEN") from error
     except HubError as error:
         raise HubError(f"{repository}: {error}") from error
-    except (OSError, httpx2.HTTPError, *NO_HUB) as error:
+    except FAULTS as error:
         raise HubError(f"{repository}: {reason(error)}") from error
 
 
@@ -33,6 +35,8 @@ def connect(timeout: float = DEFAULT_TIMEOUT) -> HfApi:
 
     By itself the client waits for ever. It repeats most requests up to five times. The setting is the process's.
     """
+    if constants.is_offline_mode():
+        raise HubError("HF_HUB_OFFLINE forbids to ask the Hub")
     set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=timeout))
     api = HfApi()
     api.whoami()
@@ -45,21 +49,42 @@ def commit(
     files: Mapping[str, Path | bytes],
     *,
     ours: Sequence[str],
+    sign: str,
     message: str,
     repo_type: str = "model",
 ) -> CommitInfo:
     """Put `files` (path in the repository → content) there in one commit: all of them, or none.
 
-    Files there that match one of `ours` and are not among them are deleted in the same commit, others stay.
+    Files there that match one of `ours` and are not among them are deleted in the same commit, others stay. HubError
+    if the repository holds something else, without `sign`, a file that each of ours has.
     """
     head = api.repo_info(repository, repo_type=repo_type).sha
     there = api.list_repo_files(repository, repo_type=repo_type, revision=head)
+    if sign not in there and set(there) - CREATED_WITH:
+        raise HubError(f"the name is taken: what is there has no {sign}, so it is something else")
     stale = [file for file in there if file not in files and any(fnmatch(file, pattern) for pattern in ours)]
     operations = [CommitOperationAdd(file, content) for file, content in files.items()]
     operations += [CommitOperationDelete(file) for file in stale]
-    return api.create_commit(repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head)
+    try:
+        return api.create_commit(
+            repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head
+        )
+    except FAULTS as error:
+        refused = isinstance(error, HfHubHTTPError) and error.response.status_code < 500
+        if refused or not _moved(api, repository, repo_type, head):
+            raise
+        why = f"{reason(error)}, but the commit is there; the same command again does the rest"
+        raise HubError(why) from error
+
+
+def _moved(api: HfApi, repository: str, repo_type: str, head: str | None) -> bool:
+    """Whether there is another commit now; False where it cannot be told."""
+    try:
+        return api.repo_info(repository, repo_type=repo_type).sha != head
+    except FAULTS:
+        return False
 
 
 def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
-    help = "seconds that a request may stand still; most are repeated up to five times"
+    help = "seconds a request may stand still; most are repeated up to five times, after waits that a Hub may ask for"
     parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, help=help)

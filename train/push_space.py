@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import RepoCard
 
-from fashion_model.checkpoint import CONFIG
+from fashion_model.checkpoint import ENCODERS
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError
 from train.publish import add_timeout_argument, clear_errors, commit, connect
 
@@ -41,16 +41,24 @@ def push_space(
     with clear_errors(model):
         api = connect(timeout)
         served = api.model_info(model, revision=revision)
-        if not api.file_exists(model, CONFIG, revision=served.sha):
-            raise HubError(f"it holds no {CONFIG}, so it is no checkpoint")
+        if not api.file_exists(model, ENCODERS, revision=served.sha):
+            raise HubError(f"it holds no {ENCODERS}, so it is no checkpoint of this project")
     pinned = f"{model}@{served.sha}"
     with clear_errors(space):
-        api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
+        api.create_repo(
+            space,
+            repo_type="space",
+            space_sdk="gradio",
+            private=private or None,
+            exist_ok=True,
+            space_variables=[{"key": VARIABLE, "value": pinned}],  # of a new one, so that its first start has it
+        )
         done = commit(
             api,
             space,
             files_of_space(model),
             ours=["fashion_model/*"],
+            sign="fashion_model/__init__.py",
             message=f"Serve {pinned}",
             repo_type="space",
         )

@@ -39,7 +39,11 @@ def files_of(checkpoint: Path, repository: str, space: str | None = None) -> dic
     metrics = _metrics_of(checkpoint)
     found = sorted({path for pattern in OURS for path in checkpoint.glob(pattern)})
     files: dict[str, Path | bytes] = {path.relative_to(checkpoint).as_posix(): path for path in found}
-    return files | {CARD: model_card(config, metrics, repository, space).encode()}
+    try:
+        card = model_card(config, metrics, repository, space)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint / METRICS} lacks {error}; run train evaluate") from error
+    return files | {CARD: card.encode()}
 
 
 def _metrics_of(checkpoint: Path) -> dict:
@@ -67,7 +71,7 @@ def push_to_hub(
             raise HubError("it exists already and is public, so --private cannot hold")
         if tag and any(known.name == tag for known in api.list_repo_refs(repository).tags):
             raise HubError(f"the tag {tag} exists already")
-        done = commit(api, repository, files, ours=OURS, message="Upload checkpoint")
+        done = commit(api, repository, files, ours=OURS, sign=ENCODERS, message="Upload checkpoint")
         print(f"{done.commit_url}\n{done.oid}")
     if tag:
         with clear_errors(f"{repository} is committed, but not tagged"):

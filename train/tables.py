@@ -52,6 +52,8 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         parts.append(shares_table("accuracy on sharp photographs (how many), %", disturbed))
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
+    if "gates" in metrics:
+        parts.append(gates_table(metrics["gates"]))
     parts.append(unseen_pairs_line(metrics, "thumbnails"))
     if sharp:
         parts.append(unseen_pairs_line(sharp, "sharp photographs"))
@@ -85,6 +87,17 @@ def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     """`rows`: what the row is about → attribute → share."""
     cells = [(row, *(f"{100 * shares[a.name]:.1f}" for a in ATTRIBUTES)) for row, shares in rows.items()]
     return markdown_table((title, *(a.title for a in ATTRIBUTES)), cells)
+
+
+def gates_table(gates: Mapping[str, Sequence[float]]) -> str:
+    """How much each attribute takes of each expert, on average over the thumbnails."""
+    experts = len(next(iter(gates.values())))
+    lines = [
+        f"| share of the expert, % | {' | '.join(map(str, range(1, experts + 1)))} |",
+        "| --- |" + " ---: |" * experts,
+    ]
+    lines += [f"| {a.title} | {' | '.join(f'{100 * share:.1f}' for share in gates[a.name])} |" for a in ATTRIBUTES]
+    return "\n".join(lines)
 
 
 def fashion_table(fashion: Mapping[str, Any]) -> str:

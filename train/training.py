@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
-from fashion_model.backbones import backbone_named, load_pretrained
+from fashion_model.backbones import backbone_named, load_pretrained, take_over
 from fashion_model.checkpoint import METRICS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_json
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import train_transform
@@ -64,7 +64,12 @@ class Training:
         self.taken_over: list[str] = []  # digests of the weights of checkpoints that go into this run
         self.encoders = LabelEncoders.fit({a.column: rows[TRAIN][a.column] for a in ATTRIBUTES})
         model_config = ModelConfig.for_backbone(
-            config.backbone, self.encoders.num_classes, image_size=config.image_size, dropout=config.dropout
+            config.backbone,
+            self.encoders.num_classes,
+            image_size=config.image_size,
+            dropout=config.dropout,
+            heads=config.heads,
+            experts=config.experts,
         )
         self.model = MultiTaskClassifier(model_config)
         if Path(config.weights).is_dir():
@@ -107,10 +112,13 @@ class Training:
 
     def _go_on_from(self, checkpoint: Checkpoint) -> None:
         """Take over the weights of backbone and heads. The rest of a checkpoint is fitted after training."""
-        kind = (checkpoint.config.backbone, checkpoint.config.heads)
-        if kind != (self.model.config.backbone, self.model.config.heads):
-            raise CheckpointError(f"{checkpoint.name} has the backbone {kind[0]} and {kind[1]} heads")
-        self.model.backbone.load_state_dict(checkpoint.model.backbone.state_dict())
+        kind, own = (
+            f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts"
+            for c in (checkpoint.config, self.model.config)
+        )
+        if kind != own:
+            raise CheckpointError(f"{checkpoint.name} has {kind}; this run has {own}")
+        take_over(self.model.backbone, checkpoint.model.backbone)
         self.model.heads.load_state_dict(checkpoint.model.heads.state_dict())
 
     def _lessons(self, teachers: list[Checkpoint], photographs: Photographs) -> dict[str, torch.Tensor]:
@@ -182,8 +190,12 @@ class Training:
         targets = targets.to(self.device)
         smoothing, teaching = self.config.label_smoothing, self.config.teaching
         with autocast(self.device, self.config.backbone):
-            logits = self.model(images)
-        loss = torch.zeros((), device=self.device)
+            pooled = self.model.pool(self.model.features(images))
+            logits = self.model.heads(pooled)
+            shares = self.model.heads.gate_shares(pooled)
+        loss = self.config.balance * sum(
+            (uneven_use(s.float()) for s in shares.values()), torch.zeros((), device=self.device)
+        )
         for i, name in enumerate(NAMES):
             own = nn.functional.cross_entropy(logits[name].float(), targets[:, i], label_smoothing=smoothing)
             if lessons:
@@ -230,6 +242,15 @@ class Training:
         for part in PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.history = state["history"]
+
+
+def uneven_use(shares: torch.Tensor) -> torch.Tensor:
+    """Shares (B, experts) of the experts → squared coefficient of variation of their use (Shazeer et al., ICLR 2017).
+
+    0 where all are used alike; experts - 1 where one has everything.
+    """
+    use = shares.mean(dim=0)
+    return use.var(correction=0) / use.mean() ** 2
 
 
 def _fingerprint(parts: list[pd.DataFrame]) -> str:

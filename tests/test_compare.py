@@ -1,0 +1,63 @@
+"""Recipes compared over seeds."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fashion_model.attributes import NAMES
+from train.__main__ import main
+from train.compare import differences
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three runs of each of two recipes; accuracies and all other figures are their own."""
+
+    def write(name, accuracy, **others):
+        figures = {"accuracy": accuracy, "macro_f1": accuracy / 2, "cross_entropy": 1 - accuracy}
+        metrics = {"split": "validation", "rows": 4162, "attributes": dict.fromkeys(NAMES, figures)}
+        (tmp_path / name).mkdir()
+        document = metrics | {"cross_entropy_sum": 4 * (1 - accuracy)} | others
+        (tmp_path / name / "metrics.json").write_text(json.dumps(document))
+        return str(tmp_path / name)
+
+    base = [write(f"base-{i}", accuracy) for i, accuracy in enumerate((0.70, 0.71, 0.72))]
+    other = [write(f"other-{i}", accuracy) for i, accuracy in enumerate((0.71, 0.73, 0.73))]
+    return base, other, write
+
+
+def test_the_interval_is_that_of_a_paired_t_test():
+    base, other = [0.1, 0.4, 0.2, 0.9], [0.3, 0.35, 0.5, 1.0]
+    mean, low, high = differences(base, other)
+    expected = stats.ttest_rel(other, base).confidence_interval(0.95)
+    assert mean == pytest.approx(np.mean(other) - np.mean(base))
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+def test_runs_are_compared_in_pairs(runs, capsys):
+    base, other, _ = runs
+    assert main(["compare", "--base", *base, "--other", *other]) == 0
+    printed = capsys.readouterr().out
+    # Differences of 1, 2 and 1 points: mean 4/3, standard error 1/3, and t of two degrees of freedom is 4.303.
+    assert "| Color, accuracy % | 71.0 | 72.3 | +1.3 | -0.1 to +2.8 |" in printed
+    assert "| four cross-entropies | 1.160 | 1.107 | -0.053 |" in printed
+    assert "validation split, 4,162 photographs, 3 pairs of checkpoints" in printed
+
+
+def test_a_single_pair_has_no_interval(runs, capsys):
+    base, other, _ = runs
+    assert main(["compare", "--base", base[0], "--other", other[0]]) == 0
+    assert "| Color, accuracy % | 70.0 | 71.0 | +1.0 |  |" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_refused(runs, tmp_path, capsys):
+    base, other, write = runs
+    for arguments, message in (
+        ((base, other[:2]), "3 checkpoints cannot be paired with 2"),
+        ((base[:1], [write("test", 0.7, split="test")]), "was measured on ['test', 4162]"),
+        ((base[:1], [str(tmp_path / "nowhere")]), "run train evaluate"),
+    ):
+        assert main(["compare", "--base", *arguments[0], "--other", *arguments[1]]) == 2
+        assert message in capsys.readouterr().err
