@@ -91,13 +91,9 @@ def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
 
 def gates_table(gates: Mapping[str, Sequence[float]]) -> str:
     """How much each attribute takes of each expert, on average over the thumbnails."""
-    experts = len(next(iter(gates.values())))
-    lines = [
-        f"| share of the expert, % | {' | '.join(map(str, range(1, experts + 1)))} |",
-        "| --- |" + " ---: |" * experts,
-    ]
-    lines += [f"| {a.title} | {' | '.join(f'{100 * share:.1f}' for share in gates[a.name])} |" for a in ATTRIBUTES]
-    return "\n".join(lines)
+    experts = range(1, 1 + len(next(iter(gates.values()))))
+    rows = [(a.title, *(f"{100 * share:.1f}" for share in gates[a.name])) for a in ATTRIBUTES]
+    return markdown_table(("share of the expert, %", *map(str, experts)), rows)
 
 
 def fashion_table(fashion: Mapping[str, Any]) -> str:
