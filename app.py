@@ -23,6 +23,7 @@ from PIL import Image
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError, ImageError, Prediction
 from fashion_model.attributes import ATTRIBUTES, NAMES, attribute_named
 from fashion_model.classifier import batches
+from fashion_model.explain import OPACITY, PALETTE
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.report import framed
 from fashion_model.rows import FIELDS, Row, csv_of, row_of
@@ -44,6 +45,12 @@ CSS = """
 #gallery .caption-label { white-space: normal; text-align: center; }
 #table th { font-size: var(--text-sm); }
 """
+STOPS = ", ".join(f"rgb({PALETTE[i]}, {PALETTE[i + 1]}, {PALETTE[i + 2]})" for i in range(0, len(PALETTE), 3 * 17))
+LEGEND = (
+    '<div style="display: flex; gap: 0.7em; align-items: center; font-size: var(--text-sm)">little'
+    f'<div style="flex: 1; height: 0.8em; border-radius: 4px; background: linear-gradient(to right, {STOPS})"></div>'
+    "most of the evidence</div>"
+)
 LAUNCH = {"max_file_size": f"{MAX_ZIP}mb", "theme": gr.themes.Soft(), "css": CSS, "ssr_mode": False}
 
 Label = dict[str, float]
@@ -68,14 +75,14 @@ def received_files(files: list[dict[str, Any]] | None) -> list[tuple[str, Path]]
 
 
 def analyse(
-    classifier: FashionClassifier, photo: dict[str, Any] | None, attribute: str
+    classifier: FashionClassifier, photo: dict[str, Any] | None, attribute: str, opacity: float
 ) -> tuple[Prediction, Image.Image]:
     """The prediction and the overlay for `attribute`; every fault of the input becomes a message on the page."""
     path = received_file(photo)
     try:
         attribute = attribute_named(attribute).name
         refuse_large(path)
-        prediction, overlays = classifier.predict_and_explain(path, [attribute])
+        prediction, overlays = classifier.predict_and_explain(path, [attribute], opacity=opacity)
     except ImageError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except ValueError as error:
@@ -152,19 +159,21 @@ def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
 def one_photograph(classifier: FashionClassifier) -> None:
     """The first tab: layout, then wiring."""
 
-    def predict(photo: dict[str, Any] | None, attribute: str) -> tuple[Label, Label, Label, Label, Image.Image, str]:
+    def predict(
+        photo: dict[str, Any] | None, attribute: str, opacity: float
+    ) -> tuple[Label, Label, Label, Label, Image.Image, str]:
         """Color, product type, season of use and target gender of the product, where the network looked, and a notice.
 
         The notice is empty unless the photograph does not look like one of a fashion product.
         """
-        prediction, overlay = analyse(classifier, photo, attribute)
+        prediction, overlay = analyse(classifier, photo, attribute, opacity)
         labels = [dict(prediction[name].top(len(prediction[name].labels))) for name in NAMES]
         notice = "" if prediction.is_fashion else NOT_FASHION
         return *labels[:4], overlay, *labels[4:], notice  # clients rely on the places of the first five
 
-    def explain(photo: dict[str, Any] | None, attribute: str) -> Any:
-        """Another attribute was chosen; without a photograph there is nothing to show yet."""
-        return analyse(classifier, photo, attribute)[1] if photo else gr.skip()
+    def explain(photo: dict[str, Any] | None, attribute: str, opacity: float) -> Any:
+        """Another attribute or opacity was chosen; without a photograph there is nothing to show yet."""
+        return analyse(classifier, photo, attribute, opacity)[1] if photo else gr.skip()
 
     with gr.Row():
         with gr.Column(scale=3):
@@ -200,15 +209,18 @@ def one_photograph(classifier: FashionClassifier) -> None:
             overlay = gr.Image(
                 label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False, elem_id="overlay"
             )
+            gr.HTML(LEGEND, elem_id="legend")
+            opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id="opacity")
 
     outputs = [*labels[:4], overlay, *labels[4:], notice]
     # preprocess=False: gradio would open the file itself, and fail before our messages.
-    asked = {"inputs": [photo, attribute], "preprocess": False}
+    asked = {"inputs": [photo, attribute, opacity], "preprocess": False}
     quietly = {**asked, "api_visibility": "private", "show_progress": "minimal"}
     button.click(fn=predict, outputs=outputs, api_name="predict", **asked)
     photo.upload(fn=predict, outputs=outputs, **quietly)
     examples.load_input_event.then(fn=predict, outputs=outputs, **quietly)
     attribute.input(fn=explain, outputs=overlay, **quietly)
+    opacity.change(fn=explain, outputs=overlay, trigger_mode="always_last", **quietly)
     photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
 
 

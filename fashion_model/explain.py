@@ -110,7 +110,7 @@ def overlay(photograph: Image.Image, heat: Image.Image, opacity: float = OPACITY
     Beneath it the photograph is gray and neither black nor white: all color is heat, on any product. ValueError for
     an opacity outside [0, 1].
     """
-    if not 0 <= opacity <= 1:
+    if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
         raise ValueError(f"the opacity must be from 0 to 1; it is {opacity!r}")
     colors = heat.copy()
     colors.putpalette(PALETTE)

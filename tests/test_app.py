@@ -53,6 +53,16 @@ def test_what_is_no_fashion_product_gets_a_notice_beside_the_labels(client, tmp_
         assert image.size == (300, 300)
 
 
+def test_the_overlay_is_as_opaque_as_asked_for(client, classifier):
+    *_, path, _ = client.predict(handle_file(EXAMPLE), "color", 0.2, api_name="/predict")
+    served = np.asarray(open_image(path)).astype(int)
+    expected = np.asarray(classifier.explain(EXAMPLE, "color", opacity=0.2)).astype(int)
+    assert np.abs(served - expected).mean() < 4  # JPEG on the way
+    for wrong in (1.5, "much"):
+        with pytest.raises(AppError, match="the opacity must be from 0 to 1"):
+            client.predict(handle_file(EXAMPLE), "color", wrong, api_name="/predict")
+
+
 def test_the_overlay_explains_the_attribute_asked_for(client, classifier):
     for name in ("product_type", "color"):
         path = client.predict(handle_file(EXAMPLE), name, api_name="/predict")[4]
@@ -89,7 +99,7 @@ def test_nothing_and_an_unknown_attribute_are_messages_to_the_client(client):
 @pytest.mark.parametrize("payload", ["photo.jpg", ["photo.jpg"], {"path": 7}, {"url": "data:image/jpeg;base64,AAAA"}])
 def test_a_payload_of_another_shape_is_a_message_too(classifier, payload):
     with pytest.raises(gr.Error, match="has to be uploaded"):
-        app.analyse(classifier, payload, "color")
+        app.analyse(classifier, payload, "color", 0.7)
 
 
 def test_fashion_model_names_the_checkpoint_to_serve(trained, monkeypatch, tmp_path, hub):

@@ -13,6 +13,7 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import app
@@ -108,6 +109,14 @@ def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, 
     before = overlay_source(page)
     page.find_element(By.CSS_SELECTOR, "#attribute input[value=color]").click()
     wait_for(page, lambda: overlay_source(page) not in (None, before))
+
+    # So does another opacity, and a legend says what the colors mean.
+    before = overlay_source(page)
+    number = page.find_element(By.CSS_SELECTOR, "#opacity input[type=number]")
+    number.send_keys(Keys.CONTROL, "a")
+    number.send_keys("0.3", Keys.ENTER)
+    wait_for(page, lambda: overlay_source(page) not in (None, before))
+    assert text(page, "legend").split() == ["little", "most", "of", "the", "evidence"]
 
     # Without its photograph the page is empty again.
     page.find_element(By.CSS_SELECTOR, "#photo button[aria-label='Remove Image']").click()
