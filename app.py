@@ -27,6 +27,7 @@ from fashion_model.classifier import batches
 from fashion_model.explain import OPACITY
 from fashion_model.explain import overlay as lay_over
 from fashion_model.hub import DEFAULT_TIMEOUT
+from fashion_model.report import framed
 from fashion_model.rows import FIELDS, Row, csv_of, row_of
 from fashion_model.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, UploadError, caption, label, photographs, refuse_large
 
@@ -147,6 +148,9 @@ def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
             one_photograph(classifier)
         with gr.Tab("Many photographs", elem_id="many"):
             many_photographs(classifier)
+        if classifier.report:
+            with gr.Tab("Report", elem_id="report") as tab:
+                report_of(classifier.report, tab)
         gr.Markdown(
             f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
             f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})",
@@ -277,6 +281,12 @@ def many_photographs(classifier: FashionClassifier) -> None:
     asked.success(fn=lambda: gr.update(interactive=True), outputs=download, api_visibility="private")
     empty = (None, None, gr.update(value=None, interactive=False), "")
     files.clear(fn=lambda: empty, outputs=outputs, api_visibility="private")
+
+
+def report_of(report: Path, tab: gr.Tab) -> None:
+    """The third tab: what fails, and how often. Read and sent once someone opens it, as it has megabytes."""
+    frame = gr.HTML()
+    tab.select(fn=lambda: framed(report), inputs=None, outputs=frame, api_visibility="private")
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""The checkpoint directory: what training writes, the Hub stores and the app reads. Safetensors and JSON only."""
+"""The checkpoint directory: what training writes, the Hub stores and the app reads.
+
+Only safetensors and JSON are opened here. A report beside them is found, for the app to show in a sandbox.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from fashion_model.model import ModelConfig, MultiTaskClassifier
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors")  # one file, or the Hub's shards with their index
+REPORT = "report/report.html"  # a page that `train report` wrote, if it was asked to
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
@@ -42,6 +46,7 @@ class Checkpoint:
     model: MultiTaskClassifier  # in evaluation mode, float32
     encoders: LabelEncoders
     name: str  # for people: `embedded default`, `user/repo@revision` or the directory's name
+    report: Path | None = None  # an HTML page of whoever made the checkpoint; show it in a sandbox only
 
     @property
     def config(self) -> ModelConfig:
@@ -92,7 +97,7 @@ def load_checkpoint(
     revision = revision or named_revision or None
     where = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
     try:
-        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES], **where)
+        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES, REPORT], **where)
         return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
         raise HubCheckpointError(repository, revision, str(error)) from error
@@ -120,7 +125,8 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
-    return Checkpoint(model.eval(), encoders, name)
+    report = directory / REPORT
+    return Checkpoint(model.eval(), encoders, name, report if report.is_file() else None)
 
 
 def _read(directory: Path, file: str, name: str, reader: Any) -> Any:

@@ -70,6 +70,7 @@ class FashionClassifier:
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None):
         self.name = checkpoint.name
+        self.report = checkpoint.report
         self.config = checkpoint.config
         self.encoders = checkpoint.encoders
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -26,6 +26,7 @@ os.environ |= {
 for variable in ("FASHION_MODEL", "FASHION_MODEL_TIMEOUT", "HF_TOKEN", "HF_HUB_OFFLINE"):
     os.environ.pop(variable, None)
 
+import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from huggingface_hub import set_client_factory  # noqa: E402
@@ -59,6 +60,32 @@ def cleaned(tmp_path_factory):
     """What `data_prep.clean_data` writes for the tests' real rows."""
     folder = tmp_path_factory.mktemp("cleaned")
     assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    return folder
+
+
+HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label as anyone may write it into a table
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
+    folder = tmp_path_factory.mktemp("measured")
+    assert clean_data.main(["--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
+    table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
+    table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
+    table.loc[table.index[40:50], "baseColour"] = HOSTILE
+    table.loc[60:61, "group"] = table.loc[60, "group"]
+    table.loc[60:61, "baseColour"] = ["Red", "Black"]
+    table.to_csv(folder / "cleaned_styles.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reported(measured, tmp_path_factory):
+    """What `train report` writes of the embedded default on them."""
+    folder = tmp_path_factory.mktemp("report") / "made"
+    arguments = ["report", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(measured), "--device", "cpu"]
+    assert train_main([*arguments, "--output", str(folder)]) == 0
     return folder
 
 
@@ -129,10 +156,13 @@ def contents(folder):
 
 @pytest.fixture
 def evaluated(saved):
-    """The same with figures. They are the embedded default's, which a card takes as they are."""
+    """The same with figures and a report. The figures are the embedded default's, which a card takes as they are."""
     (saved / "metrics.json").write_text((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
     (saved / "figures").mkdir()
     (saved / "figures" / "reliability.png").write_bytes(b"picture")
+    for file in ("report.html", "report.md", "slices.csv", "figures/confusion_color.png"):
+        (saved / "report" / file).parent.mkdir(parents=True, exist_ok=True)
+        (saved / "report" / file).write_bytes(file.encode())
     return saved
 
 

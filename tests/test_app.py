@@ -14,6 +14,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
+from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
 from fashion_model.images import open_image
 from fashion_model.rows import FIELDS
@@ -142,6 +143,12 @@ def test_a_timeout_that_is_no_number_of_seconds_is_an_error(monkeypatch, seconds
     monkeypatch.setenv("FASHION_MODEL_TIMEOUT", seconds)
     with pytest.raises(SystemExit, match="FASHION_MODEL_TIMEOUT has to be a number"):
         app.main()
+
+
+def test_without_a_report_there_is_no_place_for_one(trained):
+    demo = app.build_demo(FashionClassifier.from_pretrained(trained))
+    tabs = [c.label for c in demo.blocks.values() if isinstance(c, gr.Tab)]
+    assert tabs == ["One photograph", "Many photographs"]
 
 
 def test_a_path_on_the_server_is_not_opened(client, tmp_path):

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -14,7 +17,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import app
+from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
+from fashion_model.checkpoint import load_checkpoint
 
 FLAGS = (
     "--headless",
@@ -197,3 +202,87 @@ def test_the_button_without_photographs_asks_for_some(page):
     wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
     page.find_element(By.ID, "classify-all").click()
     wait_for(page, lambda: "choose photographs" in messages(page))
+
+
+LOADED = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+
+
+def report_tab(browser):
+    return browser.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Report')]")
+
+
+def open_report(browser):
+    """The frame with the report, once it is there."""
+    report_tab(browser)[0].click()
+    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report iframe"))
+    return browser.find_element(By.CSS_SELECTOR, "#report iframe")
+
+
+def test_the_report_shows_all_its_pictures(browser, reported):
+    browser.get((reported / "report.html").as_uri())
+    loaded = browser.execute_script(LOADED)
+    assert len(loaded) > 40
+    assert all(loaded)
+    assert browser.execute_script("return document.compatMode") == "CSS1Compat"
+    (details, *_) = browser.find_elements(By.TAG_NAME, "details")
+    assert not details.find_element(By.TAG_NAME, "table").is_displayed()
+    details.find_element(By.TAG_NAME, "summary").click()
+    assert details.find_element(By.TAG_NAME, "table").is_displayed()
+
+
+def test_the_page_sends_the_report_of_its_checkpoint_once_it_is_opened(page):
+    assert not page.find_elements(By.CSS_SELECTOR, "#report iframe")
+    page.switch_to.frame(open_report(page))
+    wait_for(page, lambda: all(page.execute_script(LOADED)))
+    assert len(page.execute_script(LOADED)) > 100
+    page.find_elements(By.CSS_SELECTOR, "nav a")[2].click()  # within the frame, not away from it
+    wait_for(page, lambda: page.execute_script("return window.scrollY") > 500)
+    assert "Evaluation report" in page.find_element(By.TAG_NAME, "h1").text
+
+
+@pytest.fixture
+def home():
+    """The address of a server, and the paths that it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_a_report_that_means_ill_can_neither_act_nor_call_home(browser, saved, tmp_path, home):
+    """It comes with a checkpoint from anyone."""
+    address, asked = home
+    report = tmp_path / "report.html"
+    report.write_text(
+        f"<!doctype html><html><head><title>x</title><link rel=stylesheet href={address}/style><style>"
+        f"@import '{address}/import'; body {{ background: url({address}/background) }}</style></head><body>"
+        f'<p id=text>{{{{value}}}} ${{1+1}} </iframe> "&amp;</p><img id=outside src={address}/picture>'
+        f"<script>parent.document.title = document.title = 'taken'; fetch('{address}/fetch')</script>"
+        f"<img src=x onerror=\"document.title = 'taken'\"><iframe src={address}/frame></iframe>"
+        f"<form action={address}/form><button id=send>send</button></form>"
+    )
+    demo = app.build_demo(FashionClassifier(replace(load_checkpoint(saved), report=report)))
+    _, page, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
+    browser.get(page)
+    wait_for(browser, lambda: report_tab(browser))
+    browser.switch_to.frame(open_report(browser))
+    assert browser.find_element(By.ID, "text").text == '{{value}} ${1+1} "&'
+    browser.find_element(By.ID, "send").click()
+    wait_for(browser, lambda: browser.execute_script("return document.getElementById('outside').complete"))
+    assert browser.execute_script("return [document.URL, document.title]") == ["about:srcdoc", "x"]
+    browser.switch_to.default_content()
+    assert browser.title == app.TITLE
+    assert not asked
+    demo.close(verbose=False)
+    browser.get(report.as_uri())  # outside of the app's frame it acts and calls
+    wait_for(browser, lambda: browser.title == "taken" and {"/picture", "/style", "/fetch"} <= set(asked))

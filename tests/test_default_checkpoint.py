@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -13,7 +14,7 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ROOT, TEST_SPLIT
 from train.card import model_card, season_limits
 from train.evaluation import TRAINED_ON
-from train.tables import markdown
+from train.tables import figures_rows, markdown
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
 ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.67, "gender": 0.86}
@@ -68,6 +69,17 @@ def test_the_readme_shows_exactly_its_figures(metrics):
     assert season_limits(metrics) in readme
 
 
+def test_its_report_has_its_figures(metrics):
+    page = (DEFAULT_CHECKPOINT / "report" / "report.html").read_text(encoding="utf-8")
+    rows = re.findall("<tr>(.*?)</tr>", page, re.DOTALL)
+    cells = [tuple(re.findall("<td[^>]*>([^<]*)</td>", row)) for row in rows]
+    assert set(figures_rows(metrics)) <= set(cells)
+    kinds = {row[0]: row[1] for row in cells if len(row) == 2 + len(ATTRIBUTES)}
+    assert kinds["all photographs"] == f"{metrics['rows']:,}"
+    assert kinds["their sharp photographs"] == f"{metrics['sharp']['rows']:,}"
+    assert len(page) < 2_100_000  # it goes to everyone who opens it in the app
+
+
 def test_its_card_is_the_one_of_its_figures(classifier, metrics):
     assert (DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8") == model_card(classifier.config, metrics)
 
@@ -80,13 +92,15 @@ def test_it_accepts_products_and_refuses_what_is_none(metrics):
 
 def test_it_fits_into_a_space():
     files = [path for path in DEFAULT_CHECKPOINT.rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {
+    ignored = {path for path in files if "report" in path.parts and path.name != "report.html"}  # see .gitignore
+    assert {path.name for path in files if path not in ignored} == {
         "model.safetensors",
         "config.json",
         "label_encoders.json",
         "metrics.json",
         "trained_on.txt",
         "README.md",
+        "report.html",
         *(f"reliability_{attribute.name}.png" for attribute in ATTRIBUTES),
     }
     assert max(path.stat().st_size for path in files) < 10_000_000

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 from train import calibrate, compare, evaluate, explanations, fit, import_original, novelty, push_space, push_to_hub
+from train.report import command as report
 
 COMMANDS = {
     "fit": fit.main,
     "novelty": novelty.main,
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
+    "report": report.main,
     "compare": compare.main,
     "explanations": explanations.main,
     "push_to_hub": push_to_hub.main,

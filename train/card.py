@@ -68,6 +68,7 @@ def usage(repository: str | None, space: str | None) -> str:
 
 ```python
 from fashion_model import FashionClassifier
+
 prediction = FashionClassifier.from_pretrained("{source}").predict(["photograph.jpg"])[0]
 print(prediction.product_type.label, prediction.product_type.confidence, prediction.color.top(5))
 ```
@@ -76,6 +77,7 @@ On a page: {page}; `FASHION_MODEL={source} python app.py` starts it anywhere. Th
 
 ```python
 from gradio_client import Client, handle_file
+
 client = Client("{address}")
 color, product_type, season, gender, *_ = client.predict(handle_file("photograph.jpg"), api_name="/predict")
 ```"""

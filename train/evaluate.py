@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         evaluation, sharp = prepare(options, options.split)
-        if not (options.checkpoint / TRAINED_ON).is_file():
+        if not evaluation.knows_trained_on:
             print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
         others = OtherPictures(options.others / options.split) if options.others else None
         metrics = evaluation.run(sharp, others)

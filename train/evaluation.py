@@ -103,6 +103,7 @@ class Evaluation:
         self.table = read_table(data)
         all_rows = rows_of_split(self.table, split)
         self.split, self.data, self.workers = split, data, workers
+        self.knows_trained_on = (checkpoint / TRAINED_ON).is_file()
         self.rows = without_pictures_of(all_rows, self.table, read_trained_on(checkpoint))
         self.left_out = len(all_rows) - len(self.rows)
         if self.rows.empty:

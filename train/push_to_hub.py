@@ -29,7 +29,8 @@ from train.evaluation import TRAINED_ON
 from train.publish import add_timeout_argument, clear_errors, commit, connect
 from train.push_space import push_space
 
-OURS = (CONFIG, ENCODERS, METRICS, *WEIGHT_FILES, TRAINED_ON, "figures/*.png")
+REPORTS = ("report/report.html", "report/report.md", "report/*.csv", "report/figures/*.png")
+OURS = (CONFIG, ENCODERS, METRICS, *WEIGHT_FILES, TRAINED_ON, "figures/*.png", *REPORTS)
 
 
 def files_of(checkpoint: Path, repository: str, space: str | None = None) -> dict[str, Path | bytes]:

@@ -64,46 +64,50 @@ def markdown(metrics: Mapping[str, Any]) -> str:
 
 def figures_table(measured: Mapping[str, Any], title: str) -> str:
     """One row an attribute; 95 % intervals in brackets."""
-    lines = ["| | " + " | ".join(FIGURES.values()) + " |", "| --- |" + " ---: |" * len(FIGURES)]
-    for attribute in ATTRIBUTES:
-        figures = measured["attributes"][attribute.name]
-        cells = [_cell(figures, name) for name in FIGURES]
-        lines.append(f"| {attribute.title} | " + " | ".join(cells) + " |")
-    lines.append(
-        f"\n{title}: {measured['rows']:,} photographs; "
+    table = markdown_table(("", *FIGURES.values()), figures_rows(measured))
+    return f"{table}\n\n{figures_note(measured, title)}"
+
+
+def figures_rows(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of `figures_table`."""
+    found = measured["attributes"]
+    return [(a.title, *(_cell(found[a.name], name) for name in FIGURES)) for a in ATTRIBUTES]
+
+
+def figures_note(measured: Mapping[str, Any], title: str) -> str:
+    """What stands below `figures_table`."""
+    return (
+        f"{title}: {measured['rows']:,} photographs; "
         f"the four cross-entropies together {measured['cross_entropy_sum']:.3f}; in brackets 95 % intervals; "
         "by chance: the calibration error that perfect confidences would show on so few photographs"
     )
-    return "\n".join(lines)
 
 
 def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     """`rows`: what the row is about → attribute → share."""
-    lines = [f"| {title} | " + " | ".join(a.title for a in ATTRIBUTES) + " |", "| --- |" + " ---: |" * len(ATTRIBUTES)]
-    lines += [
-        f"| {row} | " + " | ".join(f"{100 * s[a.name]:.1f}" for a in ATTRIBUTES) + " |" for row, s in rows.items()
-    ]
-    return "\n".join(lines)
+    cells = [(row, *(f"{100 * shares[a.name]:.1f}" for a in ATTRIBUTES)) for row, shares in rows.items()]
+    return markdown_table((title, *(a.title for a in ATTRIBUTES)), cells)
 
 
 def gates_table(gates: Mapping[str, Sequence[float]]) -> str:
     """How much each attribute takes of each expert, on average over the thumbnails."""
-    experts = len(next(iter(gates.values())))
-    lines = [
-        f"| share of the expert, % | {' | '.join(map(str, range(1, experts + 1)))} |",
-        "| --- |" + " ---: |" * experts,
-    ]
-    lines += [f"| {a.title} | {' | '.join(f'{100 * share:.1f}' for share in gates[a.name])} |" for a in ATTRIBUTES]
-    return "\n".join(lines)
+    experts = range(1, 1 + len(next(iter(gates.values()))))
+    rows = [(a.title, *(f"{100 * share:.1f}" for share in gates[a.name])) for a in ATTRIBUTES]
+    return markdown_table(("share of the expert, %", *map(str, experts)), rows)
 
 
 def fashion_table(fashion: Mapping[str, Any]) -> str:
     """What was accepted as a fashion product, and what was told from one."""
-    lines = ["| is it a fashion product? | pictures | right % |", "| --- | ---: | ---: |"]
     titles = {f"yes: {ACCEPTED[kind]}": found for kind, found in fashion["accepted"].items()}
     titles |= {f"no: {'mean of these' if k == 'mean' else k + 's'}": found for k, found in fashion["flagged"].items()}
-    lines += [f"| {title} | {f['pictures']:,} | {100 * f['share']:.1f} |" for title, f in titles.items()]
-    return "\n".join(lines)
+    cells = [(title, f"{f['pictures']:,}", f"{100 * f['share']:.1f}") for title, f in titles.items()]
+    return markdown_table(("is it a fashion product?", "pictures", "right %"), cells)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """The first `words` columns are flush left, the others, of numbers, flush right. An empty name takes one space."""
+    lines = [columns, ["---"] * words + ["---:"] * (len(columns) - words), *rows]
+    return "\n".join("|" + "".join(f" {cell} |" if cell else " |" for cell in line) for line in lines)
 
 
 def unseen_pairs_line(measured: Mapping[str, Any], kind: str) -> str:

@@ -1,0 +1,331 @@
+"""`train report` of the embedded default on real photographs, and its parts on made-up answers."""
+
+import io
+import re
+import shutil
+from base64 import b64decode
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fashion_model.attributes import ATTRIBUTES, NAMES
+from fashion_model.checkpoint import load_checkpoint
+from fashion_model.images import open_image
+from fashion_model.report import framed
+from tests.conftest import HOSTILE, contents
+from train.__main__ import main
+from train.report.confusion import BLOCK, Confusion
+from train.report.document import Report, Section, Table, Text, escaped, to_markdown
+from train.report.slices import interval
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, the cells of all tables, all text; an AssertionError for a tag left open."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.tables, self.text, self._open = [], [], "", []
+        self.feed(html)
+        assert not self._open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if self._open and self._open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+    def sources(self):
+        return [attributes["src"] for tag, attributes in self.elements if tag == "img"]
+
+
+@pytest.fixture(scope="module")
+def page(reported):
+    return Page((reported / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def markdown(reported):
+    return (reported / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def truth(measured, classifier):
+    """Attribute → label, answer and probabilities of each photograph, from `predict`."""
+    table = pd.read_csv(measured / "cleaned_styles.csv", dtype=str, keep_default_na=False)
+    rows = table[table["split"] == "test"].reset_index(drop=True)
+    predictions = classifier.predict([measured / "images" / f"{product}.jpg" for product in rows["id"]])
+    return rows, {
+        a.name: pd.DataFrame(
+            {
+                "id": rows["id"].astype(int),
+                "label": rows[a.column],
+                "answer": [p[a.name].label for p in predictions],
+                "confidence": [p[a.name].confidence for p in predictions],
+                "of_label": [
+                    dict(p[a.name].top(200)).get(label, 0.0)
+                    for p, label in zip(predictions, rows[a.column], strict=True)
+                ],
+            }
+        )
+        for a in ATTRIBUTES
+    }
+
+
+def markdown_tables(text):
+    """As `Page.tables`."""
+    tables, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("|"):
+            cells = [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if not inside:
+                tables.append([])
+            tables[-1].append(cells)
+        inside = line.startswith("|")
+    return [[table[0], *table[2:]] for table in tables]
+
+
+def read(path):
+    return pd.read_csv(path, keep_default_na=False, na_values={"precision": [""], "recall": [""], "f1": [""]})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_figures_of_each_class_are_those_of_the_predictions(reported, truth, name):
+    rows = truth[1][name]
+    report = read(reported / f"classes_{name}.csv").set_index("label")
+    assert set(report.index) == {*rows["label"], *rows["answer"]}
+    assert report["support"].is_monotonic_decreasing
+    for label, found in report.iterrows():
+        labelled, answered = rows["label"] == label, rows["answer"] == label
+        right = (labelled & answered).sum()
+        assert (found["support"], found["answered"]) == (labelled.sum(), answered.sum())
+        for figure, count in (("precision", answered.sum()), ("recall", labelled.sum())):
+            assert found[figure] == pytest.approx(right / count) if count else np.isnan(found[figure])
+        assert found["f1"] == pytest.approx(2 * right / (labelled.sum() + answered.sum()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_confusions_are_those_of_the_predictions(reported, truth, name):
+    rows = truth[1][name]
+    expected = Counter((a, b) for a, b in zip(rows["label"], rows["answer"], strict=True) if a != b)
+    found = read(reported / f"confusions_{name}.csv")
+    assert {(c.label, c.answer): c.count for c in found.itertuples()} == expected
+    assert found["count"].is_monotonic_decreasing
+    assert found["share"].tolist() == pytest.approx(
+        [c.count / (rows["label"] == c.label).sum() for c in found.itertuples()]
+    )
+
+
+def test_the_slices_hold_what_was_right_in_them(reported, truth):
+    rows, answers = truth
+    slices = read(reported / "slices.csv")
+    kinds = slices.groupby("kind")["rows"].sum()
+    assert (kinds == len(rows)).all()  # every photograph is in one slice of each kind
+    parts = slices[slices["kind"] == "gender and season"].set_index("slice")
+    assert set(parts.index) == set(rows["gender"] + ", " + rows["season"])
+    assert set(slices.loc[slices["kind"] == "year listed", "slice"]) == set(rows["year"])
+    for slice_name, found in parts.iterrows():
+        inside = rows["gender"] + ", " + rows["season"] == slice_name
+        for name in NAMES:
+            right = (answers[name]["label"] == answers[name]["answer"])[inside]
+            assert found["rows"] == inside.sum()
+            assert found[f"{name}_accuracy"] == pytest.approx(right.mean())
+            assert found[f"{name}_low"] <= right.mean() <= found[f"{name}_high"]
+
+
+def test_rare_labels_are_counted_among_the_training_photographs(reported, measured, truth):
+    table = pd.read_csv(measured / "cleaned_styles.csv", dtype=str, keep_default_na=False)
+    assert table.loc[table["split"] == "train", "articleType"].value_counts().max() < 20
+    parts = read(reported / "slices.csv")
+    parts = parts[parts["kind"] == "training photographs with the same product type"]
+    assert parts["slice"].tolist() == ["below 20"]
+
+
+def test_the_interval_is_wilsons():
+    p, n, z = 0.9, 40, 1.959964
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    assert interval(36, 40) == pytest.approx((middle - half, middle + half), abs=1e-6)
+    assert interval(0, 3)[0] == 0
+    assert interval(3, 3)[1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_likely_label_errors_are_answers_surer_than_usual(reported, truth, name):
+    rows = truth[1][name]
+    usual = {label: part["of_label"].mean() for label, part in rows.groupby("label")}
+    expected = rows[
+        [r.label != r.answer and r.answer in usual and r.confidence >= usual[r.answer] for r in rows.itertuples()]
+    ]
+    expected = expected.assign(margin=expected["confidence"] - expected["of_label"])
+    found = read(reported / f"label_errors_{name}.csv")
+    assert set(found["id"]) == set(expected["id"])
+    margins = found["id"].map(expected.set_index("id")["margin"])
+    assert (margins.diff().dropna() <= 1e-4).all()
+
+
+def test_a_picture_with_two_labels_is_listed(reported, measured):
+    found = read(reported / "same_picture_color.csv")
+    assert found["picture"].nunique() == 1
+    assert found["label"].tolist() == ["Red", "Black"]
+    suspects = read(reported / "label_errors_color.csv")
+    others = dict(zip(found["id"], ["Black", "Red"], strict=True))
+    assert all(s.same_picture == others.get(s.id, "") for s in suspects.itertuples())
+
+
+def test_markdown_and_page_hold_the_same_tables(page, markdown):
+    shown = markdown_tables(markdown)
+    assert len(shown) == len(page.tables) > 12
+    for of_page, expected in zip(page.tables, shown, strict=True):
+        width = len(expected[0])  # the page has the photographs in one more column
+        assert [row[:width] for row in of_page] == expected
+
+
+def test_the_page_needs_nothing_else_and_has_no_script(page):
+    for tag, attributes in page.elements:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "form", "base"}
+        assert not any(name.startswith("on") for name in attributes)
+        assert attributes.get("href", "#").startswith("#")
+        assert attributes.get("src", "data:image/").startswith("data:image/")
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+
+
+def test_links_of_the_page_lead_to_its_sections(page):
+    anchors = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    links = [attributes["href"][1:] for tag, attributes in page.elements if tag == "a"]
+    assert len(links) == 6
+    assert set(links) == anchors
+
+
+def test_all_pictures_are_pictures(page, markdown, reported):
+    sources = page.sources()
+    for source in sources:
+        with Image.open(io.BytesIO(b64decode(source.partition(",")[2]))) as picture:
+            picture.load()
+    assert sum(source.startswith("data:image/jpeg") for source in sources) > 40
+    files = re.findall(r"!\[[^\n]*\]\((figures/\w+\.png)\)", markdown)
+    assert set(files) == {f"figures/{path.name}" for path in (reported / "figures").iterdir()}
+    for name in NAMES:
+        assert {f"figures/{kind}_{name}.png" for kind in ("confusion_zoom", "confusions", "reliability")} <= set(files)
+    assert {"figures/confusion_color.png", "figures/confusion_product_type.png"} < set(files)
+    for file in files:
+        with Image.open(reported / file) as picture:
+            assert np.asarray(picture.convert("L")).std() > 3  # not blank
+
+
+def test_a_label_that_looks_like_html_stays_text(page, markdown):
+    assert HOSTILE in page.text
+    assert any(cell == HOSTILE for table in page.tables for row in table for cell in row)
+    assert "<" not in re.sub(r"\\<", "", markdown)
+    assert escaped(HOSTILE) in markdown
+
+
+def test_a_table_in_markdown_keeps_marks_and_lines_as_they_are():
+    table = Table(("a", "b"), [("x|y\nz", "*1*")])
+    text = to_markdown(Report("T_1", [Section("S", [Text("1 < 2 & 3"), table])]))
+    assert text == "# T\\_1\n\n## S\n\n1 \\< 2 \\& 3\n\n| a | b |\n| --- | ---: |\n| x\\|y z | \\*1\\* |\n"
+
+
+def made_up(pairs):
+    """Confusion of label → answer → count."""
+    flat = [(label, answer) for (label, answer), count in pairs.items() for _ in range(count)]
+    return Confusion.of(pd.Series([label for label, _ in flat]), pd.Series([answer for _, answer in flat]))
+
+
+def test_classes_that_are_confused_stand_side_by_side():
+    labels = [f"class {i:03}" for i in np.random.default_rng(0).permutation(143)]
+    pairs = {(label, label): 20 for label in labels}
+    twins = list(zip(labels[::2], labels[1::2], strict=False))
+    pairs |= dict.fromkeys(twins, 5) | {twin[::-1]: 3 for twin in twins}
+    confusion = made_up(pairs)
+    place = {label: i for i, label in enumerate(confusion.labels)}
+    assert sorted(place) == sorted(labels)
+    assert all(abs(place[a] - place[b]) == 1 for a, b in twins)
+    assert confusion.rates.sum(axis=1) == pytest.approx(np.ones(143))
+    assert all(confusion.counts[place[a], place[b]] == count for (a, b), count in pairs.items())
+    for block in confusion.blocks:
+        assert block.stop - block.start <= BLOCK
+        assert confusion.counts[block, block].sum() > confusion.counts[block, block].trace()
+
+
+def test_the_block_with_most_confusion_comes_first():
+    pairs = {(label, label): 30 for label in "abcdefghijklmnop"} | {("a", "b"): 4, ("c", "d"): 9, ("d", "c"): 3}
+    confusion = made_up(pairs)
+    assert [set(confusion.labels[block]) for block in confusion.blocks] == [{"c", "d"}, {"a", "b"}]
+
+
+def test_an_answer_that_no_photograph_has_for_a_label_lowers_its_row():
+    confusion = made_up({("a", "a"): 6, ("a", "z"): 2, ("b", "b"): 1})
+    assert set(confusion.labels) == {"a", "b"}
+    assert confusion.rates[confusion.labels.index("a")].sum() == pytest.approx(0.75)
+
+
+def test_the_report_goes_beside_the_checkpoint_and_the_library_finds_it(trained, cleaned, tmp_path, capsys, hub):
+    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
+    assert load_checkpoint(checkpoint).report is None
+    sharp = tmp_path / "sharp" / "images"
+    sharp.mkdir(parents=True)
+    table = pd.read_csv(cleaned / "cleaned_styles.csv")
+    for product in table.loc[table["split"] == "validation", "id"].iloc[:5]:
+        open_image(cleaned / "images" / f"{product}.jpg").resize((180, 240)).save(sharp / f"{product}.jpg")
+    arguments = ["report", "--checkpoint", str(checkpoint), "--data", str(cleaned), "--split", "validation"]
+    assert main([*arguments, "--sharp", str(tmp_path / "sharp")]) == 0
+    written = checkpoint / "report" / "report.html"
+    assert capsys.readouterr().out.strip() == str(written)
+    assert load_checkpoint(checkpoint).report == written
+    assert "8 photographs of the validation split" in (checkpoint / "report" / "report.md").read_text()
+    slices = read(checkpoint / "report" / "slices.csv")
+    assert slices.loc[slices["kind"] == "kind of picture", "rows"].tolist() == [8, 5, 5]
+    hub.add("model", "user/reported", contents(checkpoint))
+    loaded = load_checkpoint("user/reported", cache_dir=tmp_path / "cache")
+    assert loaded.report.read_bytes() == written.read_bytes()
+
+
+def test_a_report_beyond_the_limit_is_named_and_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr("fashion_model.report.MAX_BYTES", 3)
+    report = tmp_path / "<b>report.html"
+    report.write_text("long")
+    frame = framed(report)
+    assert "larger than 3 bytes" in frame
+    assert "<b>" not in frame
+    assert "iframe" not in frame
+
+
+def test_pictures_that_may_have_been_trained_on_are_said_to(trained, cleaned, tmp_path):
+    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
+    (checkpoint / "trained_on.txt").unlink()
+    assert main(["report", "--checkpoint", str(checkpoint), "--data", str(cleaned)]) == 0
+    text = (checkpoint / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Whether the checkpoint was trained on some of them is not known" in text
+
+
+def test_what_cannot_be_reported_is_a_sentence_and_an_exit_status(trained, cleaned, tmp_path, capsys):
+    for checkpoint, data, message in (
+        (tmp_path / "nowhere", cleaned, "is not a directory"),
+        (trained, tmp_path, "data_prep.clean_data"),
+    ):
+        assert main(["report", "--checkpoint", str(checkpoint), "--data", str(data)]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    arguments = ["report", "--checkpoint", str(trained), "--data", str(cleaned), "--output", str(tmp_path / "file")]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("report: ")
