@@ -74,7 +74,7 @@ def test_the_overlay_explains_the_attribute_asked_for(client, classifier):
 def test_the_endpoints_that_others_call_are_there_and_no_others(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(endpoints) == ["/predict", "/predict_batch"]
-    assert [p["parameter_name"] for p in endpoints["/predict"]["parameters"]] == ["photo", "attribute"]
+    assert [p["parameter_name"] for p in endpoints["/predict"]["parameters"]] == ["photo", "attribute", "opacity"]
     assert [p["parameter_name"] for p in endpoints["/predict_batch"]["parameters"]] == ["files"]
 
 
