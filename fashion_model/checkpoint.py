@@ -1,6 +1,7 @@
 """The checkpoint directory: what training writes, the Hub stores and the app reads.
 
-Only safetensors and JSON are opened here. A report beside them is found, for the app to show in a sandbox.
+Only safetensors and JSON are opened here, and nothing else is fetched from the Hub. On this disk a report beside them is
+found too, for the app to show in a sandbox.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def load_checkpoint(
     revision = revision or named_revision or None
     where = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
     try:
-        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES, REPORT], **where)
+        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES], **where)
         return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
         raise HubCheckpointError(repository, revision, str(error)) from error

@@ -75,7 +75,8 @@ def test_a_second_start_asks_nothing(hub, repository, cache, revision):
 def test_only_what_is_read_is_downloaded(hub, repository, cache):
     repository.head["pytorch_model.bin"] = b"pickle"
     repository.head["README.md"] = b"card"
-    load_checkpoint(NAME, cache_dir=cache)
+    repository.head["report/report.html"] = b"<script>"
+    assert load_checkpoint(NAME, cache_dir=cache).report is None
     fetched = {request.rpartition("/")[2] for request in hub.requests if "/resolve/" in request}
     assert fetched == {"config.json", "label_encoders.json", "model.safetensors"}
 
