@@ -1,7 +1,7 @@
 """The checkpoint directory: what training writes, the Hub stores and the app reads.
 
-Only safetensors and JSON are opened here, and nothing else is fetched from the Hub. On this disk a report beside them is
-found too, for the app to show in a sandbox.
+Only safetensors and JSON are opened here, and nothing else is fetched from the Hub. On this disk a report beside them
+is found too, for the app to show in a sandbox.
 """
 
 from __future__ import annotations
