@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 import torch
@@ -168,11 +169,11 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [pair for pair in product(STEPS, KINDS) if pair != ("head", "size")],  # a HEAD has no body that could be longer
+)
 def test_every_fault_ends_in_one_kind_of_error_within_its_time(hub, repository, cache, step, kind):
-    if kind == "size" and step == "head":
-        pytest.skip("a HEAD has no body that could be longer")
     hub.fault(STEPS[step], kind)
     start = time.monotonic()
     with pytest.raises(HubCheckpointError, match=KINDS[kind]) as caught:
