@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 from huggingface_hub.utils import tqdm as hub_tqdm
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
 DEFAULT_TIMEOUT = 30.0  # seconds
-CHUNK = 64 * 1024  # bytes; of by itself 10 MiB the client tells only when they are whole, which can take minutes
+CHUNK = 8 * 1024  # bytes; of by itself 10 MiB the client tells only when they are whole, which can take minutes
 GARBAGE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)  # from the client, if a Hub answers so
 FAULTS = (OSError, RuntimeError, httpx2.HTTPError, *GARBAGE)  # RuntimeError: from Xet, and from uploads with a cause
 
@@ -96,31 +96,31 @@ def _download(
     tree = api.list_repo_tree(**repository, revision=commit, recursive=True)
     files = [entry for entry in tree if isinstance(entry, RepoFile)]
     for file in filter_repo_objects(files, allow_patterns=list(patterns), key=lambda file: file.path):
-        _download_intact(file, {**place, "revision": commit, "token": token, "tqdm_class": watch.bar})
+        _download_intact(file, {**place, "revision": commit, "token": token}, watch)
     # Nothing is left to download, but this also notes in the cache which files there are.
     folder = Path(snapshot_download(**place, revision=commit, token=token, allow_patterns=list(patterns)))
     if revision != commit:
-        _note(folder, place, revision or constants.DEFAULT_REVISION)
+        _note(folder, revision or constants.DEFAULT_REVISION)
     return folder
 
 
-def _note(folder: Path, place: dict[str, Any], revision: str) -> None:
+def _note(folder: Path, revision: str) -> None:
     """From now on `revision` stands in the cache for the commit in `folder`; until it is whole, for the one before."""
-    ref = (
-        Path(place["cache_dir"] or constants.HF_HUB_CACHE)
-        .expanduser()
-        .joinpath(repo_folder_name(repo_id=place["repo_id"], repo_type=place["repo_type"]), "refs", revision)
-    )
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    ref.write_text(folder.name)
+    ref = folder.parents[1] / "refs" / revision
+    with suppress(OSError):  # a cache may be read-only; then a branch is asked for again next time
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        new = ref.with_name(f"{ref.name}.{os.getpid()}.{threading.get_ident()}.new")
+        new.write_text(folder.name)
+        new.replace(ref)
 
 
-def _download_intact(file: RepoFile, place: dict[str, Any]) -> None:
+def _download_intact(file: RepoFile, place: dict[str, Any], watch: Watch) -> None:
     """Download `file` unless it is there. HubError, and nothing in the cache, if it is damaged twice."""
     announced = file.lfs.sha256 if file.lfs else file.blob_id
     for again in (False, True):
+        watch.expect(file.size)
         try:
-            path = Path(hf_hub_download(**place, filename=file.path, force_download=again))
+            path = Path(hf_hub_download(**place, filename=file.path, force_download=again, tqdm_class=watch.bar))
         except OSError as error:
             if again or not str(error).startswith("Consistency check failed"):  # it came in another size
                 raise
@@ -146,7 +146,7 @@ class Watch:
     """How long nothing has come. Bytes that come again after a broken connection do not count."""
 
     def __init__(self):
-        self._position = self._furthest = 0
+        self._position = self._furthest = self._limit = 0
         self._last = time.monotonic()
         watch = self
 
@@ -157,8 +157,15 @@ class Watch:
 
         self.bar = Bar
 
+    def expect(self, size: int) -> None:
+        """A file of so many bytes comes next. Xet counts each twice: what it transfers, and what it puts together."""
+        self._limit = self._position + 3 * size + CHUNK
+
     def advance(self, received: float) -> None:
+        """HubError where far more comes than was announced, which could go on for ever."""
         self._position += received
+        if self._position > self._limit:
+            raise HubError("it sends more than it announced")
         if self._position > self._furthest:
             self._furthest, self._last = self._position, time.monotonic()
 
@@ -194,6 +201,7 @@ def reason(error: BaseException) -> str:
         (GatedRepoError, "access to it has to be granted first (a gated repository)"),
         (RevisionNotFoundError, "it has no such revision"),
         (RepositoryNotFoundError, "there is no such repository, or the token may not see it"),
+        (HFValidationError, "it cannot be the name of a Hub repository"),
         (OfflineModeIsEnabled, "it is not whole in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"),
     ):
         if any(isinstance(e, kind) for e in _chain(error)):
@@ -207,7 +215,7 @@ def reason(error: BaseException) -> str:
         (httpx2.HTTPError, "the connection to the Hub broke off"),
         (FileMetadataError, "what answers is not a Hub"),
         (EntryNotFoundError, "a file is missing"),
-        (OSError, getattr(error, "strerror", None) or str(error).split("\n")[0]),  # strerror: without the path
+        (OSError, getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")),  # strerror has no path
         (GARBAGE, "what answers is not a Hub"),
     ):
         if any(isinstance(e, kind) for e in _chain(error)):
@@ -223,7 +231,8 @@ def _meaning(error: HfHubHTTPError) -> str:
         412: "someone else has pushed meanwhile",
         429: "too many requests",
     }.get(status, "the Hub is out of order" if status >= 500 else "the Hub refuses")
-    return f"{meaning} (status {status}{': ' if error.server_message else ''}{error.server_message or ''})"
+    said = " ".join((error.server_message or "").split())
+    return f"{meaning} (status {status}{': ' if said else ''}{said})"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

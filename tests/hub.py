@@ -21,7 +21,7 @@ import uvicorn
 import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 TOKEN, USER = "hf_loopback", "user"
@@ -69,7 +69,7 @@ class Fault:
     """What happens to the requests whose `METHOD path` matches; `times` of them, or all."""
 
     where: str  # regular expression
-    kind: str  # hang, drop, lose, page, truncate, flip, size, drip, or a status like 503 or "403 GatedRepo"
+    kind: str  # hang, drop, lose, page, truncate, flip, size, drip, endless, or a status like 503 or "403 GatedRepo"
     times: int | None = None
 
     def applies(self, request):
@@ -161,6 +161,8 @@ def _application(hub):
             return Dropped()
         if kind == "page":
             return Response("<html><body>Welcome to the hotel's network</body></html>", media_type="text/html")
+        if kind == "endless":
+            return StreamingResponse(junk())
         if kind in ("truncate", "flip", "size", "drip"):
             return damaged(answer(hub, request, body), kind)
         if kind is not None:
@@ -197,6 +199,12 @@ class Dripping(Response):
             await asyncio.sleep(2 / 12)
             await send({"type": "http.response.body", "body": self.body[start : start + size], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def junk():
+    """Ends after a while, so that a client that reads on fails its test and no more."""
+    for _ in range(2000):
+        yield bytes(10_000)
 
 
 def damaged(response, kind):

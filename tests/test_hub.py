@@ -209,6 +209,22 @@ def test_a_refresh_that_fails_leaves_what_is_cached(hub, repository, cache, save
     assert not hub.requests
 
 
+def test_a_body_without_an_end_is_cut_off(hub, repository, cache):
+    hub.fault("GET .*config.json", "endless")
+    with pytest.raises(HubCheckpointError, match="it sends more than it announced"):
+        load_checkpoint(NAME, cache_dir=cache)
+
+
+def test_a_cache_that_cannot_be_written_to_is_read(repository, cache, tiny_model):
+    repository.tags["v1"] = repository.branches["main"]
+    load_checkpoint(NAME, cache_dir=cache)
+    references = cache / "models--user--repo" / "refs"
+    references.rename(references.with_name("kept"))
+    references.write_text("")  # where a folder has to be, so that nobody, root neither, can write into it
+    loaded = load_checkpoint(f"{NAME}@v1", cache_dir=cache)
+    assert torch.equal(logits(loaded.model), logits(tiny_model))
+
+
 def test_a_file_of_another_size_is_fetched_again(hub, repository, cache, tiny_model):
     hub.fault("GET .*model.safetensors", "size", times=1)
     assert torch.equal(logits(load_checkpoint(NAME, cache_dir=cache).model), logits(tiny_model))

@@ -58,11 +58,27 @@ def test_an_update_removes_our_old_files_and_keeps_the_owners(hub, model):
     assert len(space.commits) == 2
 
 
-@pytest.mark.parametrize("private", [False, True])
-def test_a_space_that_cannot_see_its_model_is_told_of(hub, model, capsys, private):
-    model.private = private
+@pytest.mark.parametrize("hidden", [None, "private", "gated"])
+def test_a_space_that_cannot_see_its_model_is_told_of(hub, model, capsys, hidden):
+    if hidden:
+        setattr(model, hidden, True)
     assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
-    assert ("needs a secret HF_TOKEN" in capsys.readouterr().out) is private
+    assert ("needs a secret HF_TOKEN" in capsys.readouterr().out) is bool(hidden)
+
+
+def test_a_public_space_does_not_become_private_in_silence(hub, model, capsys):
+    space = hub.add("space", SPACE)
+    assert main(["push_space", "--space", SPACE, "--model", MODEL, "--private"]) == 2
+    assert "is public, so --private cannot hold" in capsys.readouterr().err
+    assert len(space.commits) == 1
+
+
+def test_a_commit_without_its_variable_is_told_of(hub, model, capsys):
+    hub.fault("/variables", "500")
+    assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 2
+    printed = capsys.readouterr()
+    assert hub.repositories["space", SPACE].branches["main"] in printed.out
+    assert f"{SPACE} is committed, but its variable FASHION_MODEL is as it was: the Hub is out of order" in printed.err
 
 
 def test_one_command_leads_from_a_checkpoint_to_its_space(hub, pushing, evaluated):
@@ -95,7 +111,7 @@ def test_a_name_that_another_space_has_is_not_overwritten(hub, model, capsys):
     assert (set(space.head), space.variables) == ({".gitattributes", "Dockerfile"}, {})
 
 
-@pytest.mark.parametrize("where", ["PUT /lfs/", "/commit/", "/variables"])
+@pytest.mark.parametrize("where", ["PUT /lfs/", "/commit/"])
 def test_a_failing_hub_is_a_sentence_and_leaves_the_old_space(hub, model, capsys, where):
     assert main(["push_space", "--space", SPACE, "--model", MODEL]) == 0
     space = hub.repositories["space", SPACE]

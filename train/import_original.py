@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.output.exists():
-            raise CheckpointError(f"{options.output} exists already, and its figures would be taken for this network's")
+            raise CheckpointError(f"{options.output} exists already; figures in it would be taken for this network's")
         model, encoders = import_original(options.weights, options.labels, tuple(options.image_size))
     except ValueError as error:  # CheckpointError, or an image size that cannot be
         print(f"import_original: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, set_client_factory
@@ -43,6 +44,13 @@ def connect(timeout: float = DEFAULT_TIMEOUT) -> HfApi:
     return api
 
 
+def create(api: HfApi, repository: str, private: bool, **kind: Any) -> None:
+    """Create the repository unless it is there; `kind` is for `create_repo`. HubError if it is there, but public."""
+    api.create_repo(repository, private=private or None, exist_ok=True, **kind)
+    if private and not api.repo_info(repository, repo_type=kind.get("repo_type")).private:
+        raise HubError("it exists already and is public, so --private cannot hold")
+
+
 def commit(
     api: HfApi,
     repository: str,
@@ -73,7 +81,7 @@ def commit(
         refused = isinstance(error, HfHubHTTPError) and error.response.status_code < 500
         if refused or not _moved(api, repository, repo_type, head):
             raise
-        why = f"{reason(error)}, but the commit is there; the same command again does the rest"
+        why = f"{reason(error)}, but there is a new commit; if it is yours, the same command again does the rest"
         raise HubError(why) from error
 
 

@@ -16,7 +16,7 @@ from huggingface_hub import RepoCard
 
 from fashion_model.checkpoint import ENCODERS
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError
-from train.publish import add_timeout_argument, clear_errors, commit, connect
+from train.publish import add_timeout_argument, clear_errors, commit, connect, create
 
 ROOT = Path(__file__).parent.parent
 VARIABLE = "FASHION_MODEL"
@@ -45,14 +45,8 @@ def push_space(
             raise HubError(f"it holds no {ENCODERS}, so it is no checkpoint of this project")
     pinned = f"{model}@{served.sha}"
     with clear_errors(space):
-        api.create_repo(
-            space,
-            repo_type="space",
-            space_sdk="gradio",
-            private=private or None,
-            exist_ok=True,
-            space_variables=[{"key": VARIABLE, "value": pinned}],  # of a new one, so that its first start has it
-        )
+        first = [{"key": VARIABLE, "value": pinned}]  # a new one has it from its first start on
+        create(api, space, private, repo_type="space", space_sdk="gradio", space_variables=first)
         done = commit(
             api,
             space,
@@ -62,10 +56,14 @@ def push_space(
             message=f"Serve {pinned}",
             repo_type="space",
         )
+    print(done.commit_url)
+    with clear_errors(f"{space} is committed, but its variable {VARIABLE} is as it was"):
         api.add_space_variable(space, VARIABLE, pinned)
-    print(f"{done.commit_url}\nhttps://huggingface.co/spaces/{space} serves {pinned}")
-    if served.private:
-        print(f"{model} is private: the Space needs a secret HF_TOKEN that may read it, or the embedded default serves")
+    print(f"https://huggingface.co/spaces/{space} serves {pinned}")
+    if served.private or served.gated:
+        print(
+            f"{model} is not public: the Space needs a secret HF_TOKEN that may read it, or the embedded default serves"
+        )
     return done.oid
 
 

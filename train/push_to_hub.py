@@ -26,7 +26,7 @@ from fashion_model.checkpoint import (
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError
 from train.card import CARD, model_card
 from train.evaluation import TRAINED_ON
-from train.publish import add_timeout_argument, clear_errors, commit, connect
+from train.publish import add_timeout_argument, clear_errors, commit, connect, create
 from train.push_space import push_space
 
 REPORTS = ("report/report.html", "report/report.md", "report/*.csv", "report/figures/*.png")
@@ -66,9 +66,7 @@ def push_to_hub(
     """Create the repository if need be, commit `files`, tag the commit; returns its sha. HubError if that fails."""
     with clear_errors(repository):
         api = connect(timeout)
-        api.create_repo(repository, private=private or None, exist_ok=True)
-        if private and not api.repo_info(repository).private:
-            raise HubError("it exists already and is public, so --private cannot hold")
+        create(api, repository, private)
         if tag and any(known.name == tag for known in api.list_repo_refs(repository).tags):
             raise HubError(f"the tag {tag} exists already")
         done = commit(api, repository, files, ours=OURS, sign=ENCODERS, message="Upload checkpoint")
