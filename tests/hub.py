@@ -246,7 +246,7 @@ def answer(hub, request, body):
         if not known:
             return error(401)
         return write(hub, repository, rest, argument, json_or_raw(body))
-    if repository.gated and step in ("resolve", "tree"):
+    if repository.gated and not known and step in ("resolve", "tree"):
         return error(403, "GatedRepo", "Access to this repository is restricted")
     return read(hub, repository, step, argument, request)
 

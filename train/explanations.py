@@ -15,8 +15,8 @@ random map, as coarse as those of the last stage, and with a blob in the centre.
 
 Photographs are changed as the 60×80 thumbnails that the network knows. Each is asked for one attribute, in turn. All
 maps are measured on the same photographs, so a second table has each one's difference to the default, with the interval
-of that. On the last stage Grad-CAM and HiResCAM are the same, as the map is averaged before it is classified. Half an
-hour for 200 photographs on two cores.
+of that. On the last stage Grad-CAM and HiResCAM are the same, as the map is averaged before it is classified. An
+hour for 200 photographs on one core.
 """
 
 from __future__ import annotations
