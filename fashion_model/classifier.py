@@ -197,7 +197,6 @@ class FashionClassifier:
         except ImageError as error:
             return error
 
-    @torch.no_grad()
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         """(B, 3, H, W)."""
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)

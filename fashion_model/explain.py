@@ -49,17 +49,16 @@ class _AfterTheTrunk(nn.Module):
     def __init__(self, model: MultiTaskClassifier, layers: Sequence[int]):
         super().__init__()
         self.probes = nn.ModuleList(nn.Identity() for _ in layers)
-        self.stages = model.backbone[layers[0] + 1 :]
-        self.probe_before = {layer - layers[0]: probe for layer, probe in zip(layers, self.probes, strict=True)}
+        probe_after = dict(zip(layers, self.probes, strict=True))
+        parts = [probe_after[layers[0]]]
+        for number in range(layers[0] + 1, len(model.backbone)):
+            parts += [model.backbone[number], *filter(None, [probe_after.get(number)])]
+        self.parts = nn.Sequential(*parts)
         self.heads = model.heads
         self.classify = model.classify
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for position in range(len(self.stages) + 1):
-            x = self.probe_before.get(position, nn.Identity())(x)
-            if position < len(self.stages):
-                x = self.stages[position](x)
-        return torch.cat(list(self.classify(x).values()), dim=1)
+        return torch.cat(list(self.classify(self.parts(x)).values()), dim=1)
 
 
 def activation_maps(

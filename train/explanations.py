@@ -47,6 +47,7 @@ from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import Compress, Letterbox
 from train.dataset import DataError
 from train.evaluation import TRAINED_ON, Evaluation
+from train.tables import markdown_table
 from train.versions import product_mask
 
 STEPS = 10  # of deletion and insertion
@@ -189,12 +190,11 @@ def questions(evaluation: Evaluation, count: int, seed: int = 0) -> Iterator[Que
 
 def table(measured: Mapping[str, np.ndarray]) -> str:
     """Markdown; measured: name → (photographs, FIGURES). In brackets half of the 95 % interval of the mean."""
-    lines = [f"| | {' | '.join(FIGURES)} |", "| --- |" + " ---: |" * len(FIGURES)]
+    rows = []
     for name, values in measured.items():
         reach = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-        cells = [f"{m:.3f} (±{r:.3f})" for m, r in zip(values.mean(axis=0), reach, strict=True)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((name, *(f"{m:.3f} (±{r:.3f})" for m, r in zip(values.mean(axis=0), reach, strict=True))))
+    return markdown_table(("", *FIGURES), rows)
 
 
 def measure_all(checkpoint: Path, data: Path, count: int) -> dict[str, np.ndarray]:
