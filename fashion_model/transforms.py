@@ -22,7 +22,7 @@ def eval_transform(config: ModelConfig) -> Transform:
     compression: a thumbnail of the catalogue's size, whole, its proportions kept, on white, JPEG-compressed.
     """
     enlarge = v2.Resize(config.image_size, InterpolationMode.BICUBIC)
-    return v2.Compose([*_thumbnail(config), enlarge, *_normalise(config)])
+    return v2.Compose([*thumbnail_steps(config), enlarge, *_normalise(config)])
 
 
 def train_transform(config: ModelConfig, augmentations: Sequence[nn.Module] = ()) -> Transform:
@@ -34,10 +34,11 @@ def train_transform(config: ModelConfig, augmentations: Sequence[nn.Module] = ()
         ratio=(0.9 * width / height, 1.1 * width / height),
         interpolation=InterpolationMode.BICUBIC,
     )
-    return v2.Compose([*augmentations, *_thumbnail(config), crop, v2.RandomHorizontalFlip(), *_normalise(config)])
+    return v2.Compose([*augmentations, *thumbnail_steps(config), crop, v2.RandomHorizontalFlip(), *_normalise(config)])
 
 
-def _thumbnail(config: ModelConfig) -> list[nn.Module]:
+def thumbnail_steps(config: ModelConfig) -> list[nn.Module]:
+    """What makes every photograph a thumbnail of the catalogue's kind, before it is enlarged and normalised."""
     return [Letterbox(config.thumbnail_size), Compress(config.jpeg_quality)]
 
 

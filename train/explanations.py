@@ -44,7 +44,7 @@ from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import CheckpointError
 from fashion_model.explain import METHOD, METHODS, activation_maps, resolve_layers
 from fashion_model.model import MultiTaskClassifier
-from fashion_model.transforms import Compress, Letterbox
+from fashion_model.transforms import thumbnail_steps
 from train.dataset import DataError
 from train.evaluation import TRAINED_ON, Evaluation
 from train.tables import markdown_table
@@ -170,7 +170,7 @@ def measure(question: Question, heats: Mapping[str, np.ndarray]) -> dict[str, np
 def questions(evaluation: Evaluation, count: int, seed: int = 0) -> Iterator[Question]:
     """The first `count` pictures of the split, in random order, whose product can be told from its background."""
     model = evaluation.model.requires_grad_(False).eval()
-    reduce = v2.Compose([Letterbox(model.config.thumbnail_size), Compress(model.config.jpeg_quality)])
+    reduce = v2.Compose(thumbnail_steps(model.config))
     asked = 0
     photographs = evaluation.thumbnails()
     distinct = np.flatnonzero(~evaluation.rows["group"].duplicated().to_numpy())
