@@ -49,7 +49,7 @@ def test_runs_are_compared_in_pairs(runs, capsys):
 def test_a_single_pair_has_no_interval(runs, capsys):
     base, other, _ = runs
     assert main(["compare", "--base", base[0], "--other", other[0]]) == 0
-    assert "| Color, accuracy % | 70.0 | 71.0 | +1.0 |  |" in capsys.readouterr().out
+    assert "| Color, accuracy % | 70.0 | 71.0 | +1.0 | |" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused(runs, tmp_path, capsys):

@@ -24,7 +24,7 @@ def model():
 def test_the_hottest_pixels_change_first_and_all_in_the_end():
     thumbnail, other = torch.zeros(3, 4, 5), torch.ones(3, 4, 5)
     heat = np.random.default_rng(0).random((4, 5))
-    found = changed(thumbnail, other, heat)
+    found = changed(thumbnail, other, ranks(heat))
     assert found.shape == (11, 3, 4, 5)
     assert torch.equal(found[0], thumbnail)
     assert torch.equal(found[-1], other)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from train import calibrate, compare, evaluate, explanations, fit, import_original, novelty, push_space, push_to_hub
+from train import (
+    benchmark,
+    calibrate,
+    compare,
+    evaluate,
+    explanations,
+    fit,
+    import_original,
+    novelty,
+    push_space,
+    push_to_hub,
+)
 from train.report import command as report
 
 COMMANDS = {
@@ -15,6 +26,7 @@ COMMANDS = {
     "report": report.main,
     "compare": compare.main,
     "explanations": explanations.main,
+    "benchmark": benchmark.main,
     "push_to_hub": push_to_hub.main,
     "push_space": push_space.main,
     "import_original": import_original.main,

@@ -20,6 +20,7 @@ from scipy import stats
 
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import METRICS, CheckpointError, read_json
+from train.tables import markdown_table
 
 FIGURES = {"accuracy": ("accuracy %", 100), "macro_f1": ("macro F1", 1), "cross_entropy": ("cross-entropy", 1)}
 SAME = ("split", "rows")  # in metrics.json, for figures that can be compared
@@ -53,23 +54,22 @@ def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[dict[s
 
 def table(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
     """Markdown: a row for each figure of each attribute, and one for the cross-entropies together."""
-    lines = ["| | base | other | difference | 95 % interval |", "| --- | ---: | ---: | ---: | ---: |"]
+    rows = []
     for attribute in ATTRIBUTES:
         for key, (title, factor) in FIGURES.items():
             values = np.array([[m["attributes"][attribute.name][key] * factor for m in pair] for pair in pairs])
-            lines.append(_row(f"{attribute.title}, {title}", values))
-    lines.append(_row("four cross-entropies", np.array([[m["cross_entropy_sum"] for m in pair] for pair in pairs])))
-    return "\n".join(lines)
+            rows.append(_row(f"{attribute.title}, {title}", values))
+    rows.append(_row("four cross-entropies", np.array([[m["cross_entropy_sum"] for m in pair] for pair in pairs])))
+    return markdown_table(("", "base", "other", "difference", "95 % interval"), rows)
 
 
-def _row(title: str, values: np.ndarray) -> str:
+def _row(title: str, values: np.ndarray) -> tuple[str, ...]:
     """values (pairs, 2): base and other."""
     digits = 1 if "%" in title else 3
     base, other = values.mean(axis=0)
     difference, low, high = differences(values[:, 0], values[:, 1])
-    cells = [f"{base:.{digits}f}", f"{other:.{digits}f}", f"{difference:+.{digits}f}"]
     interval = "" if np.isnan(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
-    return f"| {title} | {' | '.join(cells)} | {interval} |"
+    return title, f"{base:.{digits}f}", f"{other:.{digits}f}", f"{difference:+.{digits}f}", interval
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -143,25 +143,25 @@ def ranks(heat: np.ndarray) -> np.ndarray:
     return found.reshape(heat.shape)
 
 
-def changed(thumbnail: torch.Tensor, other: torch.Tensor, heat: np.ndarray) -> torch.Tensor:
+def changed(thumbnail: torch.Tensor, other: torch.Tensor, places: np.ndarray) -> torch.Tensor:
     """(STEPS + 1, 3, h, w): `thumbnail` (3, h, w), its hottest tenth as in `other`, its hottest two tenths, … all."""
-    left = torch.linspace(heat.size, 0, STEPS + 1)  # pixels that are still of `thumbnail`
-    return torch.where(torch.from_numpy(ranks(heat)) >= left[:, None, None, None], other, thumbnail)
+    left = torch.linspace(places.size, 0, STEPS + 1)  # pixels that are still of `thumbnail`
+    return torch.where(torch.from_numpy(places) >= left[:, None, None, None], other, thumbnail)
 
 
 def measure(question: Question, heats: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Name → (FIGURES,)."""
-    white = torch.ones_like(question.thumbnail)
-    blurred = torch.from_numpy(ndimage.gaussian_filter(question.thumbnail.numpy(), (0, 5, 5), mode="nearest"))
-    thumbnails = question.thumbnail.expand(len(heats), -1, -1, -1)
+    thumbnail, places = question.thumbnail, {name: ranks(heat) for name, heat in heats.items()}
+    white = torch.ones_like(thumbnail)
+    blurred = torch.from_numpy(ndimage.gaussian_filter(thumbnail.numpy(), (0, 5, 5), mode="nearest"))
     targets = [ClassifierOutputTarget(question.answer)] * len(heats)
     torch.manual_seed(0)  # ROAD adds noise
-    shares = np.stack([ranks(heat) / heat.size for heat in heats.values()])  # ROAD wants its percentiles to be exact
-    road = ROADCombined(PERCENTILES)(thumbnails, shares, targets, question.model)
+    shares = np.stack([p / p.size for p in places.values()])  # ROAD wants its percentiles to be exact
+    road = ROADCombined(PERCENTILES)(thumbnail.expand(len(heats), -1, -1, -1), shares, targets, question.model)
     found = {}
     for (name, heat), of_road in zip(heats.items(), road, strict=True):
-        deletion = question.probabilities(changed(question.thumbnail, white, heat)).mean()
-        insertion = question.probabilities(changed(blurred, question.thumbnail, heat)).mean()
+        curves = [changed(thumbnail, white, places[name]), changed(blurred, thumbnail, places[name])]
+        deletion, insertion = question.probabilities(torch.cat(curves)).reshape(2, -1).mean(axis=1)
         on_product = heat[question.mask].sum() / max(heat.sum(), 1e-9)
         found[name] = np.array([deletion, insertion, of_road, on_product])
     return found

@@ -28,6 +28,7 @@ from train.dataset import DataError, read_photographs, rows_of_split
 from train.evaluate import add_common_arguments, prepare
 from train.evaluation import Evaluation
 from train.others import OtherPictures
+from train.tables import markdown_table
 from train.versions import SharpPhotographs
 
 ACCEPT = 0.97  # of the validation split's photographs
@@ -89,15 +90,13 @@ class Recogniser:
     @torch.inference_mode()
     def table(self, known: torch.Tensor) -> str:
         """Markdown: the share of pictures that each candidate refuses, of each kind, at its threshold."""
-        lines = []
+        rows = {}
         for name, score in candidates(self.model, known).items():
             refused = (score(self.others) < self.threshold(score)).cpu().numpy()
-            kinds = self.refused.shares(refused)
-            if not lines:
-                lines = [f"| refused, % | {' | '.join(kinds)} |", "| --- |" + " ---: |" * len(kinds)]
-            cells = [f"{100 * kind['share']:.1f}" for kind in kinds.values()]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-        return "\n".join(lines)
+            rows[name] = self.refused.shares(refused)
+        kinds = next(iter(rows.values()))
+        cells = [(name, *(f"{100 * k['share']:.1f}" for k in shares.values())) for name, shares in rows.items()]
+        return markdown_table(("refused, %", *kinds), cells)
 
 
 def fit_familiarity(recogniser: Recogniser, directory: Path) -> torch.Tensor:
