@@ -18,7 +18,7 @@ from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import FashionClassifier, Prediction
 from fashion_model.images import ImageError, find_images
 from fashion_model.outputs import OutputError, check_output, not_done, open_output
-from fashion_model.rows import row_of
+from fashion_model.rows import name_in_row, row_of
 
 LONGEST_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
 
@@ -40,7 +40,7 @@ def write_overlays(
 
 def overlay_name(path: Path, attribute: str) -> str:
     """NAME.DIGEST.ATTRIBUTE.png: the digest of the path keeps files of one name apart, whatever else is labelled."""
-    digest = blake2b(str(path).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    digest = blake2b(name_in_row(path).encode(), digest_size=6).hexdigest()
     return f"{path.name[-LONGEST_NAME:]}.{digest}.{attribute}.png"
 
 

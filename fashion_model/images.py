@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ def find_images(
     """
     unread = Path(leave_out).resolve() if leave_out is not None else None
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir fails for a name too long; reading says what is wrong)
             yield from _images_below(path, unread)
         else:
             yield path
@@ -98,7 +99,12 @@ def _images_below(folder: Path, unread: Path | None) -> Iterator[Path]:
 
 
 def _may_hold_images(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False) or (has_image_suffix(entry.name) and entry.is_file())
+    if entry.is_dir(follow_symlinks=False) or not has_image_suffix(entry.name):
+        return entry.is_dir(follow_symlinks=False)
+    try:
+        return stat.S_ISREG(entry.stat().st_mode)
+    except OSError:
+        return True  # a link that leads nowhere, or where nobody may look: reading it says so
 
 
 def has_image_suffix(name: str) -> bool:

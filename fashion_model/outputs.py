@@ -136,7 +136,7 @@ def _end_of_rows(path: Path, format: TextFormat) -> int:
                 if whole:
                     end = here
         except ValueError as error:
-            if here < path.stat().st_size:
+            if here < path.stat().st_size or (whole and format.one_line):
                 raise OutputError(f"{path} cannot be continued: byte {end} begins no row ({error})") from error
     return end
 
@@ -164,10 +164,11 @@ def _parquet_to_lines(parquet: Path, lines: Path) -> None:
     from pyarrow.parquet import ParquetFile
 
     try:
-        with ParquetFile(parquet) as file, lines.open("w", encoding="utf-8", newline="\n") as journal:
+        with ParquetFile(parquet) as file:
             if tuple(file.schema_arrow.names) != FIELDS:
                 raise OutputError(f"{parquet} was not written by this command: it has other columns")
-            for rows in file.iter_batches(ROWS_AT_ONCE):
-                journal.writelines(map(JSON_LINES.line, rows.to_pylist()))
+            with lines.open("w", encoding="utf-8", newline="\n") as journal:
+                for rows in file.iter_batches(ROWS_AT_ONCE):
+                    journal.writelines(map(JSON_LINES.line, rows.to_pylist()))
     except pa.ArrowInvalid as error:
         raise OutputError(f"{parquet} is no Parquet file") from error

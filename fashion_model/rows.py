@@ -51,6 +51,7 @@ class TextFormat:
     header: str
     line: Callable[[Row], str]  # a name in it may hold line ends, so it can be several
     files: Callable[[Iterator[str]], Iterator[str]]  # of lines without the header; ValueError at what is no whole row
+    one_line: bool  # whether a row is never more than one
 
 
 def _text(field: str, value: str | float | bool | None) -> str:
@@ -87,5 +88,5 @@ def _files_of_json_lines(lines: Iterator[str]) -> Iterator[str]:
         yield row["file"]
 
 
-CSV = TextFormat(_csv_line(FIELDS), lambda row: _csv_line(texts(row)), _files_of_csv)
-JSON_LINES = TextFormat("", lambda row: json.dumps(row, ensure_ascii=False) + "\n", _files_of_json_lines)
+CSV = TextFormat(_csv_line(FIELDS), lambda row: _csv_line(texts(row)), _files_of_csv, one_line=False)
+JSON_LINES = TextFormat("", lambda row: json.dumps(row, ensure_ascii=False) + "\n", _files_of_json_lines, one_line=True)

@@ -19,7 +19,8 @@ from PIL import Image
 from fashion_model.classifier import FashionClassifier, Prediction
 from fashion_model.images import ImageError, has_image_suffix, open_image
 
-MAX_BYTES = 10 * 2**20  # of one photograph; of a zip only its list of files is read at once, and may have as many
+MAX_BYTES = 10 * 2**20  # of one photograph
+MAX_LIST_BYTES = 2**20  # of a zip's list of files: thousands
 MAX_PHOTOGRAPHS = 500
 THUMBNAIL = (240, 240)  # pixels
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
@@ -54,10 +55,10 @@ def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS)
         for name, path in files:
             is_zip = name.lower().endswith(".zip")
             found += _images_in(name, path, opened) if is_zip else [Upload(name, partial(_open_file, path))]
+            if max(len(found), len(files)) > limit:
+                raise UploadError(f"At most {limit} photographs can be labelled at a time; these are more.")
         if not found:
             raise UploadError("There is no photograph among the files.")
-        if len(found) > limit:
-            raise UploadError(f"At most {limit} photographs can be labelled at a time; these are {len(found):,}.")
         yield found
 
 
@@ -93,14 +94,14 @@ class _InSmallPieces(io.FileIO):
     """zipfile reads the whole list of files at once, which could fill the memory."""
 
     def read(self, size: int = -1) -> bytes:
-        return super().read(size if 0 <= size <= MAX_BYTES else MAX_BYTES)
+        return super().read(size if 0 <= size <= MAX_LIST_BYTES else MAX_LIST_BYTES)
 
 
 def _images_in(name: str, path: Path, opened: ExitStack) -> list[Upload]:
     try:
         archive = opened.enter_context(zipfile.ZipFile(opened.enter_context(_InSmallPieces(path))))
     except _ZIP_ERRORS:
-        return [Upload(name, partial(_refuse, "The zip file is damaged, or it is none."))]
+        return [Upload(name, partial(_refuse, "The zip file is damaged, lists too many files, or is none."))]
     return [
         Upload(f"{name}/{member.filename}", partial(_open_member, archive, member))
         for member in archive.infolist()

@@ -43,6 +43,15 @@ def test_predict_returns_four_labels_and_the_overlay_in_order(client, classifier
         assert overlay.size == open_image(EXAMPLE).size
 
 
+def test_the_progress_of_many_photographs_is_told_after_each(classifier, tmp_path):
+    folder = Path(get_upload_folder()) / tmp_path.name
+    folder.mkdir(parents=True)
+    files = [{"path": str(shutil.copy(path, folder)), "orig_name": path.name} for path in app.EXAMPLES[:3]]
+    told = []
+    app.analyse_all(classifier, files, lambda done, unit: told.append((done, unit)))
+    assert told == [((n, 3), "photographs") for n in (1, 2, 3)]
+
+
 def test_what_is_no_fashion_product_gets_a_notice_beside_the_labels(client, tmp_path):
     picture = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)).save(picture)

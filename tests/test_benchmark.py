@@ -3,6 +3,8 @@
 import re
 import sys
 
+import pytest
+
 from tests.conftest import TEST_SPLIT
 from train.__main__ import main
 from train.benchmark import fastest
@@ -34,6 +36,13 @@ def test_the_command_prints_both_ways_and_their_ratio(capsys):
         counts = re.findall(r"^(\d+) photographs: at most ([\d,]+) MiB of memory$", printed, re.MULTILINE)
         assert [int(count) for count, _ in counts] == [2, 16]
         assert all(100 < int(peak.replace(",", "")) < 10_000 for _, peak in counts)
+
+
+@pytest.mark.parametrize("option", ["--count", "--rounds"])
+def test_nothing_cannot_be_measured(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "--photographs", str(TEST_SPLIT / "images"), option, "0"])
+    assert "at least 1" in capsys.readouterr().err
 
 
 def test_a_folder_without_photographs_is_a_sentence_and_an_exit_status(tmp_path, capsys):

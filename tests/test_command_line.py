@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pyarrow.parquet
 import pytest
 from PIL import Image
@@ -247,18 +248,22 @@ def test_rows_are_written_before_the_last_folder_is_looked_at(folder, tmp_path, 
 
 
 def test_an_output_that_is_something_else_is_left_as_it_is(tmp_path, capsys):
+    parquet = io.BytesIO()
+    pd.DataFrame({"price": [1.0]}).to_parquet(parquet)
     for name, content in {
         "short.csv": b"name\n",
         "other.csv": b"name,price\r\n" * 40,
         "x.jsonl": b'{"name": 1}\n{}\n',
+        "one.jsonl": b'{"name": 1}\n',
         "x.parquet": b"PAR1",
+        "other.parquet": parquet.getvalue(),
     }.items():
         output = tmp_path / name
         output.write_bytes(content)
         assert main(["predict", str(PATHS[0]), "--output", str(output), "--resume"]) == 2
         assert output.read_bytes() == content
         assert str(output) in capsys.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_an_ending_without_a_format_and_parquet_without_pyarrow_are_sentences(tmp_path, capsys, monkeypatch):

@@ -1,4 +1,6 @@
 import io
+import os
+import shutil
 import struct
 
 import numpy as np
@@ -220,7 +222,20 @@ def test_find_images_leaves_out_a_folder_and_follows_no_link_to_one(tmp_path):
     (tmp_path / "a" / "link.jpg").symlink_to(tmp_path / "b" / "2.jpg")
     (tmp_path / "a" / "nowhere.jpg").symlink_to(tmp_path / "nothing")
     found = [p.relative_to(tmp_path).as_posix() for p in find_images([tmp_path], leave_out=tmp_path / "b" / "c")]
-    assert found == ["a/1.jpg", "a/link.jpg", "b/2.jpg"]
+    assert found == ["a/1.jpg", "a/link.jpg", "a/nowhere.jpg", "b/2.jpg"]
+
+
+def test_a_name_that_leads_nowhere_is_found_and_said_to_and_costs_no_other(tmp_path):
+    shutil.copyfile(PHOTOGRAPH, tmp_path / "good.jpg")
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    (tmp_path / "folder.jpg").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")  # reading it would wait for ever
+    endless = tmp_path / f"{'x' * 300}.jpg"
+    found = list(find_images([endless, tmp_path]))
+    assert found == [endless, tmp_path / "good.jpg", tmp_path / "self.jpg"]
+    for path in (endless, tmp_path / "self.jpg"):
+        with pytest.raises(ImageError, match="cannot be read"):
+            open_image(path)
 
 
 def test_what_is_upright_is_not_turned_again():

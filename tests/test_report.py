@@ -13,29 +13,39 @@ import pytest
 from PIL import Image
 
 from fashion_model.attributes import ATTRIBUTES, NAMES
-from fashion_model.checkpoint import load_checkpoint
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from fashion_model.images import open_image
 from fashion_model.report import framed
 from tests.conftest import HOSTILE
 from train.__main__ import main
+from train.report.answers import AttributeAnswers
 from train.report.confusion import BLOCK, Confusion
 from train.report.document import Report, Section, Table, Text, escaped, to_markdown
-from train.report.slices import interval
+from train.report.drawing import zooms
+from train.report.sections import by_slice
+from train.report.slices import accuracy_by_slice, interval, weakest
 
 VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, the cells of all tables, all text; an AssertionError for a tag left open."""
+    """Elements with their attributes, the cells of all tables, all text; an AssertionError for a tag left open.
+
+    `figures`: the picture of each, its caption, and the table's row that it stands in, or None.
+    """
 
     def __init__(self, html):
         super().__init__()
-        self.elements, self.tables, self.text, self._open = [], [], "", []
+        self.elements, self.tables, self.figures, self.text, self._open = [], [], [], "", []
         self.feed(html)
         assert not self._open
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
+        if tag == "figure":
+            self.figures.append(["", "", self.tables[-1][-1] if "table" in self._open else None])
+        elif tag == "img" and self._open[-1] == "figure":
+            self.figures[-1][0] = dict(attributes)["src"]
         if tag not in VOID:
             self._open.append(tag)
         if tag == "table":
@@ -50,6 +60,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        if self._open and self._open[-1] == "figcaption":
+            self.figures[-1][1] += f"{data}\n"
         if self._open and self._open[-1] in ("td", "th"):
             self.tables[-1][-1][-1] += data
 
@@ -159,6 +171,59 @@ def test_rare_labels_are_counted_among_the_training_photographs(reported, measur
     assert parts["slice"].tolist() == ["below 20"]
 
 
+def test_slices_are_cut_where_they_say_and_marked_where_they_differ():
+    counts = {"A": 19, "B": 20, "C": 99, "D": 100, "E": 499, "F": 500, "unseen": 0}
+    columns = {"baseColour": "Red", "season": "Fall", "gender": "Men", "year": "2012"}
+    training = pd.DataFrame([{"articleType": kind} for kind, count in counts.items() for _ in range(count)])
+    rows = pd.DataFrame([{"articleType": kind} for kind in counts for _ in range(30)]).assign(**columns)
+    rows.loc[rows["articleType"] == "A", "year"] = ""
+    table = pd.concat([training.assign(split="train", **columns), rows.assign(split="test")], ignore_index=True)
+    answers = {}
+    for attribute in ATTRIBUTES:
+        frame = pd.DataFrame({"label": rows[attribute.column], "answer": rows[attribute.column]})
+        if attribute.name == "product_type":
+            frame.loc[frame["label"] == "F", "answer"] = "E"
+        answers[attribute.name] = AttributeAnswers(attribute, (), np.empty((0, 0)), frame)
+    slices = accuracy_by_slice(answers, rows, table)
+    parts = slices.set_index(["kind", "slice"])["rows"]
+    assert parts["training photographs with the same product type"].to_dict() == {
+        "below 20": 60, "20–99": 60, "100–499": 60, "500 and more": 30
+    }  # fmt: skip
+    assert parts["year listed"].to_dict() == {"2012": 180, "unknown": 30}
+    assert weakest(slices, "product_type")["slice"] == "500 and more"
+    shown = {row[0]: row for block in by_slice(slices).blocks if isinstance(block, Table) for row in block.rows}
+    of_type = 2 + NAMES.index("product_type")
+    assert shown["500 and more"][of_type].startswith("▼ 0.0 (")
+    assert shown["20–99"][of_type].startswith("▲ 100.0 (")
+    assert shown["20–99"][2].startswith("100.0 (")  # as all colors
+
+
+def test_sharp_photographs_are_a_slice_of_their_own(classifier, measured, tmp_path):
+    """In the place of each product's sharp photograph stands another product's, so that answers differ."""
+    table = pd.read_csv(measured / "cleaned_styles.csv")
+    rows = table[table["split"] == "validation"]
+    (tmp_path / "images").mkdir()
+    for product, other in zip(rows["id"], np.roll(rows["id"], 1), strict=True):
+        open_image(measured / "images" / f"{other}.jpg").resize((180, 240)).save(tmp_path / f"images/{product}.jpg")
+    arguments = ["report", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(measured), "--split", "validation"]
+    stale = tmp_path / "report" / "figures" / "confusion_gender.png"  # few classes have none
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    assert main([*arguments, "--sharp", str(tmp_path), "--output", str(tmp_path / "report")]) == 0
+    slices = read(tmp_path / "report" / "slices.csv").set_index(["kind", "slice"]).loc["kind of picture"]
+    assert slices["rows"].tolist() == [10, 10, 10]
+    for kind, folder in (
+        ("thumbnails of products with a sharp photograph", measured),
+        ("their sharp photographs", tmp_path),
+    ):
+        predictions = classifier.predict([folder / "images" / f"{product}.jpg" for product in rows["id"]])
+        for attribute in ATTRIBUTES:
+            right = [p[attribute.name].label for p in predictions] == rows[attribute.column]
+            assert slices.loc[kind, f"{attribute.name}_right"] == right.sum()
+    assert slices["product_type_right"].iloc[1] > slices["product_type_right"].iloc[2]
+    assert not stale.exists()
+
+
 def test_the_interval_is_wilsons():
     p, n, z = 0.9, 40, 1.959964
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -197,6 +262,32 @@ def test_markdown_and_page_hold_the_same_tables(page, markdown):
     for of_page, expected in zip(page.tables, shown, strict=True):
         width = len(expected[0])  # the page has the photographs in one more column
         assert [row[:width] for row in of_page] == expected
+
+
+def test_each_photograph_is_that_of_its_product_and_stands_where_it_belongs(page, reported, measured, truth):
+    answers, beside_tables, on_sheets = truth[1], 0, []
+    for source, text, row in page.figures:
+        product = int(text.split(":")[0].split("\n")[0])
+        shown = open_image(b64decode(source.partition(",")[2]))
+        original = open_image(measured / "images" / f"{product}.jpg")
+        assert shown.size == original.size
+        assert np.abs(np.asarray(shown).astype(int) - np.asarray(original)).mean() < 10
+        if row is None:
+            on_sheets.append(product)
+        else:
+            of_product = [rows[rows["id"] == product].iloc[0] for rows in answers.values()]
+            assert any([found["label"], found["answer"]] == row[:2] for found in of_product)
+            beside_tables += 1
+    assert beside_tables > 20
+    assert on_sheets == [i for name in NAMES for i in read(reported / f"label_errors_{name}.csv")["id"].head(60)]
+
+
+def test_the_most_frequent_confusions_are_shown(page, reported):
+    shown = [table[1:] for table in page.tables if table[0][:4] == ["label", "answer", "photographs", "share %"]]
+    assert len(shown) == len(NAMES)
+    for name, table in zip(NAMES, shown, strict=True):
+        frequent = read(reported / f"confusions_{name}.csv").head(20)
+        assert [row[:3] for row in table] == [[c.label, c.answer, str(c.count)] for c in frequent.itertuples()]
 
 
 def test_the_page_needs_nothing_else_and_has_no_script(page):
@@ -271,6 +362,14 @@ def test_the_block_with_most_confusion_comes_first():
     pairs = {(label, label): 30 for label in "abcdefghijklmnop"} | {("a", "b"): 4, ("c", "d"): 9, ("d", "c"): 3}
     confusion = made_up(pairs)
     assert [set(confusion.labels[block]) for block in confusion.blocks] == [{"c", "d"}, {"a", "b"}]
+
+
+def test_few_classes_are_drawn_whole_whatever_is_confused():
+    right = {(label, label): 5 for label in "abcde"}
+    for pairs in (right, right | {("a", "b"): 2}):
+        confusion = made_up(pairs)
+        assert confusion.blocks == (slice(0, 5),)
+        assert zooms("Gender", confusion).axes[0].get_title(loc="left") == "Gender"
 
 
 def test_an_answer_that_no_photograph_has_for_a_label_lowers_its_row():

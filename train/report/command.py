@@ -81,6 +81,9 @@ class Measured:
         """Everything into `folder`, which is made if need be."""
         document = self.document()
         (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for name in NAMES:  # of an earlier report, which this one may have no picture instead of
+            for old in (folder / "figures").glob(f"*_{name}.png"):
+                old.unlink()
         for section in document.sections:
             for picture in pictures(section.blocks):
                 (folder / picture.file).write_bytes(picture.png)

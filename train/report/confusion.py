@@ -63,8 +63,11 @@ class Confusion:
         support, counts = counts.sum(axis=1), counts[:, : len(classes)]
         order, blocks = _order(counts / (support[:, None] + PRIOR))
         counts = counts[np.ix_(order, order)]
-        errors = [counts[b, b].sum() - counts[b, b].trace() for b in blocks]
-        worst = [blocks[i] for i in np.argsort(errors, kind="stable")[::-1][:BLOCKS] if errors[i]]
+        if len(classes) <= BLOCK:
+            worst = [slice(0, len(classes))]
+        else:
+            errors = [counts[b, b].sum() - counts[b, b].trace() for b in blocks]
+            worst = [blocks[i] for i in np.argsort(errors, kind="stable")[::-1][:BLOCKS] if errors[i]]
         return cls(tuple(classes[i] for i in order), counts, support[order], tuple(worst))
 
 
