@@ -47,13 +47,7 @@ CSS = """
 #gallery .caption-label { white-space: normal; text-align: center; }
 #table th { font-size: var(--text-sm); }
 """
-RAMP = lay_over(Image.new("RGB", (16, 1), "gray"), Image.fromarray(np.linspace(0, 255, 16, dtype=np.uint8)[None]))
-STOPS = ", ".join(f"rgb{RAMP.getpixel((x, 0))}" for x in range(RAMP.width))
-LEGEND = (
-    '<div style="display: flex; gap: 0.7em; align-items: center; font-size: var(--text-sm)">little'
-    f'<div style="flex: 1; height: 0.8em; border-radius: 4px; background: linear-gradient(to right, {STOPS})"></div>'
-    "most of the evidence</div>"
-)
+RAMP = Image.fromarray(np.linspace(0, 255, 16, dtype=np.uint8)[None])  # from cold to hot
 LAUNCH = {"max_file_size": f"{MAX_ZIP}mb", "theme": gr.themes.Soft(), "css": CSS, "ssr_mode": False}
 
 Label = dict[str, float]
@@ -212,7 +206,7 @@ def one_photograph(classifier: FashionClassifier) -> None:
             overlay = gr.Image(
                 label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False, elem_id="overlay"
             )
-            gr.HTML(LEGEND, elem_id="legend")
+            colors = gr.HTML(legend(OPACITY), elem_id="legend")
             opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id="opacity")
 
     outputs = [*labels[:4], overlay, *labels[4:], notice]
@@ -224,7 +218,19 @@ def one_photograph(classifier: FashionClassifier) -> None:
     examples.load_input_event.then(fn=predict, outputs=outputs, **quietly)
     attribute.input(fn=explain, outputs=overlay, **quietly)
     opacity.change(fn=explain, outputs=overlay, trigger_mode="always_last", **quietly)
+    opacity.change(fn=legend, inputs=opacity, outputs=colors, api_visibility="private", show_progress="hidden")
     photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
+
+
+def legend(opacity: float) -> str:
+    """What the colors of an overlay of this opacity mean, as HTML."""
+    colors = lay_over(Image.new("RGB", RAMP.size, "gray"), RAMP, opacity)
+    stops = ", ".join(f"rgb{colors.getpixel((x, 0))}" for x in range(colors.width))
+    return (
+        '<div style="display: flex; gap: 0.7em; align-items: center; font-size: var(--text-sm)">little'
+        f'<div style="flex: 1; height: 0.8em; border-radius: 4px; background: linear-gradient(to right, {stops})">'
+        "</div>most of the evidence</div>"
+    )
 
 
 def many_photographs(classifier: FashionClassifier) -> None:

@@ -163,7 +163,7 @@ class FashionClassifier:
         layers: Sequence[int] = LAYERS,
         opacity: float = OPACITY,
     ) -> tuple[Prediction, dict[str, Image.Image]]:
-        """The prediction and, for each of `attributes`, the overlay; the shared part runs once for all of them.
+        """The prediction and, for each of `attributes`, the overlay. What comes before the maps runs once for all.
 
         `labels` names the class to explain where it is not the predicted one. `method` is one of `explain.METHODS`;
         `layers` are stages of the backbone, counted as Python does, whose maps are averaged; `opacity` is that of the

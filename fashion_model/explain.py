@@ -54,7 +54,7 @@ class _AfterTheTrunk(nn.Module):
         for number in range(layers[0] + 1, len(model.backbone)):
             parts += [model.backbone[number], *filter(None, [probe_after.get(number)])]
         self.parts = nn.Sequential(*parts)
-        self.heads = model.heads
+        self.heads = model.heads  # the package asks a parameter of this module for its device
         self.classify = model.classify
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -65,8 +65,8 @@ def activation_maps(
     model: MultiTaskClassifier,
     trunk: torch.Tensor,
     targets: Sequence[tuple[str, int]],
-    method: str = METHOD,
-    layers: Sequence[int] = LAYERS,
+    method: str,
+    layers: Sequence[int],
 ) -> np.ndarray:
     """Where in the photograph the evidence for each target lies.
 

@@ -1,6 +1,7 @@
 """The page as a visitor sees it, in headless Chromium (Debian: chromium, chromium-driver)."""
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,6 +69,12 @@ def text(browser, element_id):
     return browser.find_element(By.ID, element_id).text
 
 
+def legend_colors(browser):
+    """From little to most."""
+    ramp = browser.find_element(By.CSS_SELECTOR, "#legend [style*=gradient]")
+    return re.findall(r"rgb\([^)]*\)", ramp.value_of_css_property("background-image"))
+
+
 def overlay_source(browser):
     images = browser.find_elements(By.CSS_SELECTOR, "#overlay img")
     return images[0].get_attribute("src") if images else None
@@ -111,12 +118,15 @@ def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, 
     wait_for(page, lambda: overlay_source(page) not in (None, before))
 
     # So does another opacity, and a legend says what the colors mean.
-    before = overlay_source(page)
+    before, colors = overlay_source(page), legend_colors(page)
+    assert len(set(colors)) > 10
     number = page.find_element(By.CSS_SELECTOR, "#opacity input[type=number]")
     number.send_keys(Keys.CONTROL, "a")
     number.send_keys("0.3", Keys.ENTER)
     wait_for(page, lambda: overlay_source(page) not in (None, before))
     assert text(page, "legend").split() == ["little", "most", "of", "the", "evidence"]
+    wait_for(page, lambda: legend_colors(page)[1:] != colors[1:])
+    assert legend_colors(page)[0] == colors[0]  # gray, where there is no heat
 
     # Without its photograph the page is empty again.
     page.find_element(By.CSS_SELECTOR, "#photo button[aria-label='Remove Image']").click()

@@ -124,7 +124,7 @@ def test_explain_takes_the_predicted_class_or_any_other(classifier):
 
 
 @pytest.mark.parametrize("layers", [(-1,), (5,), (-1, 5)])
-def test_the_shared_part_runs_once_for_all_attributes(classifier, layers):
+def test_what_comes_before_the_maps_runs_once_for_all_attributes(classifier, layers):
     model = classifier._model
     runs = [0] * len(model.backbone)
 

@@ -65,9 +65,9 @@ def test_the_map_is_the_one_of_its_definition(classifier, photograph, method, la
 def test_several_layers_are_averaged_in_the_size_of_the_first(classifier, photograph):
     model, (images, targets) = classifier._model, photograph
     trunk = model.backbone[:4](images)
-    (both,) = activation_maps(model, trunk, targets[:1], layers=[-1, 3])
-    (early,) = activation_maps(model, trunk, targets[:1], layers=[3])
-    (late,) = activation_maps(model, model.features(images), targets[:1])
+    (both,) = activation_maps(model, trunk, targets[:1], "gradcam", [-1, 3])
+    (early,) = activation_maps(model, trunk, targets[:1], "gradcam", [3])
+    (late,) = activation_maps(model, model.features(images), targets[:1], "gradcam", [-1])
     enlarged = cv2.resize(late, early.shape[::-1])
     expected = scaled(torch.from_numpy(early + enlarged)[None])[0].numpy()
     assert both.shape == early.shape == (20, 15)
@@ -97,17 +97,17 @@ def test_a_transformers_tokens_become_a_map(tiny_encoders, method, layer):
 def test_unknown_methods_and_layers_are_refused(tiny_model):
     features = tiny_model.requires_grad_(False).features(torch.randn(1, 3, 64, 64))
     with pytest.raises(ValueError, match=r"unknown method 'lime'; there are gradcam"):
-        activation_maps(tiny_model, features, [("color", 0)], method="lime")
+        activation_maps(tiny_model, features, [("color", 0)], "lime", [-1])
     for layers in ((), (99,), (-10,), (1.5,), ("last",), -1, (True,), np.array([1])):
         with pytest.raises(ValueError, match="layers must be whole numbers from -9 to 8"):
-            activation_maps(tiny_model, features, [("color", 0)], layers=layers)
+            activation_maps(tiny_model, features, [("color", 0)], "gradcam", layers)
     assert resolve_layers(tiny_model, [-1, 5, 8]) == [5, 8]
 
 
 def test_no_hook_and_no_gradient_stays(tiny_model):
     tiny_model.requires_grad_(False)
     trunk = tiny_model.backbone[:6](torch.randn(1, 3, 64, 64))
-    activation_maps(tiny_model, trunk.expand(4, -1, -1, -1), [(name, 0) for name in NAMES], layers=[5, -1])
+    activation_maps(tiny_model, trunk.expand(4, -1, -1, -1), [(name, 0) for name in NAMES], "gradcam", [5, -1])
     assert all(not m._forward_hooks and not m._backward_hooks for m in tiny_model.modules())
     assert all(parameter.grad is None for parameter in tiny_model.parameters())
 
@@ -120,7 +120,7 @@ def test_threads_do_not_mix_up_their_maps(tiny_model, layers):
     predicted = [int(tiny_model.classify(tiny_model.backbone[first + 1 :](t))["color"].argmax()) for t in trunks]
 
     def map_of(i):
-        return activation_maps(tiny_model, trunks[i], [("color", predicted[i])], layers=layers)
+        return activation_maps(tiny_model, trunks[i], [("color", predicted[i])], "gradcam", layers)
 
     expected = [map_of(i) for i in range(4)]
     wrong = []

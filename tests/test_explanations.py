@@ -6,14 +6,20 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torchvision.models.vision_transformer import EncoderBlock
 
+from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from fashion_model.explain import LAYERS, METHOD, resolve_layers
 from fashion_model.images import open_image
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import jpeg
 from tests.conftest import TEST_SPLIT
 from train.__main__ import main
-from train.explanations import FromThumbnail, Maps, Question, changed, measure, ranks
+from train.candidate_maps import CandidateMaps, attention_rollout
+from train.evaluation import Evaluation
+from train.explanations import Measured, Questions
+from train.faithfulness import FromThumbnail, Question, changed, measure, ranks
 
 
 @pytest.fixture(scope="module")
@@ -70,26 +76,92 @@ def test_a_thumbnail_gets_the_probabilities_of_prediction(classifier, model):
 
 
 def test_earlier_stages_have_finer_maps(model, tiny_encoders):
-    maps = Maps(model)
-    assert maps.coarse == (5, 4)
+    maps = CandidateMaps(model)
     layers = {title.partition(", ")[2]: chosen for title, (_, chosen) in maps.candidates.items()}
-    assert layers == {"last stage": (-1,), "stage 5": (5,), "both": (5, -1)}
-    transformer = MultiTaskClassifier(
-        ModelConfig.for_backbone("vit_ti_8", tiny_encoders.num_classes, image_size=(64, 48))
-    )
-    assert ("gradcam", (7,)) in Maps(transformer.requires_grad_(False)).candidates.values()
+    assert layers == {"last stage": [8], "stage 5": [5], "both": [5, 8]}
+    assert maps.random_grids == {"last stage": (5, 4), "stage 5": (10, 8)}
+    assert maps.candidates[maps.default] == (METHOD, resolve_layers(model, LAYERS))
+    transformer = CandidateMaps(random_transformer(tiny_encoders))
+    assert transformer.candidates["gradcam, stage 7"] == ("gradcam", [7])
 
 
-def test_the_command_prints_every_map_and_both_floors(trained, cleaned, capsys):
+def test_the_default_is_a_candidate_whatever_it_is(model, monkeypatch):
+    monkeypatch.setattr("train.candidate_maps.LAYERS", (2, 4))
+    monkeypatch.setattr("train.candidate_maps.METHOD", "layercam")
+    maps = CandidateMaps(model)
+    assert maps.default == "layercam, stages of the default"
+    assert maps.candidates[maps.default] == ("layercam", [2, 4])
+
+
+def random_transformer(encoders):
+    torch.manual_seed(0)
+    config = ModelConfig.for_backbone("vit_ti_8", encoders.num_classes, image_size=(64, 48))
+    return MultiTaskClassifier(config).eval().requires_grad_(False)
+
+
+def test_all_maps_have_the_thumbnails_size_and_random_ones_differ_between_photographs(tiny_encoders):
+    model = random_transformer(tiny_encoders)
+    maps, images = CandidateMaps(model), torch.randn(1, 3, 64, 48)
+    first, second = (maps.of(images, ("color", 1), (80, 60), seed) for seed in (0, 1))
+    assert len(first) == 4 * 3 + 1 + 2 + 1
+    for name, heat in first.items():
+        assert heat.shape == (80, 60)
+        assert heat.min() >= 0
+        assert heat.max() <= 1
+        assert np.array_equal(heat, second[name]) == (not name.startswith("random map")), name
+    assert first["blob in the centre"].argmax() == 40 * 60 + 30
+
+
+def test_rollout_follows_attention_from_the_pooled_patches_to_the_input(tiny_encoders):
+    """Every token attends to patch 9 alone, in every block: half of what is left goes there each time."""
+    model = random_transformer(tiny_encoders)
+    blocks = [stage for stage in model.backbone if isinstance(stage, EncoderBlock)]
+    attention = torch.zeros(49, 49)
+    attention[:, 1 + 9] = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.candidate_maps._attention", lambda block, tokens: attention)
+        rollout = attention_rollout(model, torch.randn(1, 3, 64, 48))
+    assert rollout.shape == (8, 6)
+    assert rollout.argmax() == 9
+    assert np.delete(rollout.ravel(), 9) == pytest.approx(np.zeros(47), abs=1e-6)
+    (own,) = (blocks[0].self_attention(x, x, x)[1][0] for x in [torch.randn(1, 49, 192)])
+    assert own.sum(dim=1) == pytest.approx(torch.ones(49), abs=1e-5)
+
+
+def test_pictures_are_asked_for_once_each_and_only_where_the_product_can_be_told(measured):
+    evaluation = Evaluation(DEFAULT_CHECKPOINT, measured, "test")
+    asked = Questions(evaluation)
+    found = list(asked)
+    pictures = evaluation.rows["group"].nunique()
+    assert pictures == len(evaluation.rows) - 1
+    assert len(found) + asked.without_mask == pictures
+    assert asked.without_mask > 0
+    assert [question.model.attribute for question in found[:5]] == [*NAMES, NAMES[0]]
+    for question in found[:5]:
+        assert 0.02 < question.mask.mean() < 0.98
+        assert question.thumbnail[:, ~question.mask].mean() > 0.9  # white beside the product
+
+
+def test_a_map_is_better_or_worse_where_its_interval_leaves_out_zero():
+    noise = np.random.default_rng(0).normal(0, 0.1, (50, 4))
+    default = np.full((50, 4), 0.5)
+    worse_in_deletion_better_in_road = default + noise - noise.mean(axis=0) + [0.2, 0.01, 0.2, 0]
+    report = Measured({"old": default, "new": worse_in_deletion_better_in_road}, "old", 3).report()
+    difference = report.splitlines()[-3]
+    assert re.fullmatch(r"\| new \| 0\.200 .* 0\.010 .* 0\.200 .* -?0\.000 .* \| 1 \| 1 \|", difference)
+    assert "50 photographs; 3 passed over" in report
+
+
+def test_the_command_prints_every_map_and_the_floors(trained, cleaned, capsys):
     command = ["explanations", "--checkpoint", str(trained), "--data", str(cleaned)]
     assert main([*command, "--photographs", "2"]) == 0
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+?) \| (.*) \|$", printed, re.MULTILINE)
     names = [name for name, _ in rows if name and name != "---"]
-    assert len(names) == (4 * 3 + 2) + (4 * 3 + 1)  # and once more, but for the default, what differs from it
-    assert names[0] not in names[14:]
-    assert names[12:14] == ["random map", "blob in the centre"]
-    assert all(len(re.findall(r"-?\d\.\d{3} \(±\d\.\d{3}\)", cells)) == 4 for name, cells in rows if name in names)
+    assert len(names) == (4 * 3 + 3) + (4 * 3 + 2)  # and once more, but for the default, what differs from it
+    assert set(names[:15]) - set(names[15:]) == {CandidateMaps(load_checkpoint(trained).model).default}
+    assert names[12:15] == ["random map, last stage", "random map, stage 5", "blob in the centre"]
+    assert all(len(re.findall(r"-?\d+\.\d{3} \(±\d+\.\d{3}\)", cells)) == 4 for name, cells in rows if name in names)
     assert "test split, 2 photographs" in printed
 
 

@@ -23,6 +23,7 @@ from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
+from train.fit import parse_arguments
 from train.fit_config import FitConfig
 from train.metrics import Answers
 from train.training import Training, uneven_use
@@ -289,25 +290,6 @@ def test_efficientnet_v2_s_goes_the_same_way(cleaned, tmp_path):
     assert classifier.explain(photograph, "season").size == open_image(photograph).size
 
 
-def test_a_transformer_with_a_mixture_of_experts_goes_the_same_way(cleaned, tmp_path, capsys):
-    first, second = tmp_path / "first", tmp_path / "second"
-    mixture = ["--backbone", "vit_ti_8", "--heads", "moe", "--experts", "3", "--balance", "0.1"]
-    assert main(smoke_fit(cleaned, first, *mixture)) == 0
-    assert main(["evaluate", "--checkpoint", str(first), "--data", str(cleaned), "--device", "cpu"]) == 0
-    gates = json.loads((first / "metrics.json").read_text())["gates"]
-    assert [len(gates[name]) for name in NAMES] == [3] * 4
-    assert all(sum(shares) == pytest.approx(1) for shares in gates.values())
-    assert f"| Color | {' | '.join(f'{100 * share:.1f}' for share in gates['color'])} |" in capsys.readouterr().out
-    classifier = FashionClassifier.from_pretrained(first)
-    photograph = next(iter((cleaned / "images").iterdir()))
-    assert classifier.explain(photograph, "season").size == open_image(photograph).size
-    # A run goes on from it with another input size.
-    config = FitConfig(
-        str(cleaned), str(second), "vit_ti_8", "moe", 3, weights=str(first), image_size=(96, 72), device="cpu"
-    )
-    assert Training(config).model.backbone[0].positions.grid == (12, 9)
-
-
 def test_even_use_of_the_experts_costs_nothing_and_one_for_all_the_most():
     assert uneven_use(torch.full((5, 4), 0.25)) == 0
     assert uneven_use(torch.tensor([[1.0, 0, 0, 0]]).expand(5, 4)) == pytest.approx(3)
@@ -315,7 +297,7 @@ def test_even_use_of_the_experts_costs_nothing_and_one_for_all_the_most():
 
 
 def test_balance_evens_out_the_use_of_the_experts(cleaned, tmp_path):
-    used = []
+    used, together = [], []
     for balance in (0.0, 100.0):
         config = FitConfig(
             str(cleaned), str(tmp_path), heads="moe", experts=3, balance=balance, weights="none", device="cpu"
@@ -326,10 +308,26 @@ def test_balance_evens_out_the_use_of_the_experts(cleaned, tmp_path):
         with torch.no_grad():
             gate.bias[0] = 2.0
         training.train_one_epoch(0)
-        training.model.eval()
-        pooled = torch.randn(64, 1280).abs()
-        used.append(uneven_use(training.model.heads.gate_shares(pooled)["color"]).item())
+        images, _ = next(iter(torch.utils.data.DataLoader(training.train_set, 64)))
+        with torch.no_grad():
+            pooled = training.model.pool(training.model.features(images))
+        shares = training.model.heads.gate_shares(pooled)
+        used.append(uneven_use(shares["color"]).item())
+        together.append(uneven_use(torch.cat(list(shares.values()))).item())
     assert used[1] < used[0]
+    assert together[1] < together[0]
+
+
+@pytest.mark.parametrize("options", [["--balance", "5"], ["--heads", "moe", "--balance", "-1"], ["--experts", "3"]])
+def test_options_without_an_effect_are_refused(options, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--data", str(tmp_path), "--output", str(tmp_path / "run"), *options])
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_mixture_has_four_experts_if_nothing_else_is_asked_for():
+    config, _ = parse_arguments(["--data", "data", "--output", "run", "--heads", "moe"])
+    assert (config.heads, config.experts) == ("moe", 4)
 
 
 def test_resume_refuses_other_data(trained, cleaned, tmp_path, capsys):

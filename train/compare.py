@@ -2,9 +2,11 @@
 
     python -m train compare --base runs/linear-0 runs/linear-1 runs/linear-2 --other runs/moe-0 runs/moe-1 runs/moe-2
 
-The first of one is compared with the first of the other, and so on: runs that should have the seed in common, evaluated
-on the same split, whose figures are read from metrics.json. Prints the means, the mean difference, and its 95 %
-interval by Student's t over the pairs. Of so many intervals one in twenty leaves out 0 by chance. Seconds.
+The first of one is compared with the first of the other, and so on: runs of `train fit` with the same seed, evaluated
+on the same split, whose figures are read from metrics.json. Prints the settings that the recipes differ in, the means,
+the mean difference, and its 95 % interval by Student's t over the pairs: over seeds, for these photographs. Of so many
+intervals one in twenty leaves out 0 by chance. Where the split is the one by which the best epoch was chosen, the means
+are a little too good, for both alike. Seconds.
 """
 
 from __future__ import annotations
@@ -12,54 +14,84 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from fashion_model.attributes import ATTRIBUTES
-from fashion_model.checkpoint import METRICS, CheckpointError, read_json
+from fashion_model.checkpoint import CONFIG, METRICS, CheckpointError, read_json
+from train.fit import FIT
+from train.metrics import mean_and_reach
 from train.tables import markdown_table
 
 FIGURES = {"accuracy": ("accuracy %", 100), "macro_f1": ("macro F1", 1), "cross_entropy": ("cross-entropy", 1)}
-SAME = ("split", "rows")  # in metrics.json, for figures that can be compared
+SEED, ROWS = "seed", "rows"
 
 
-def differences(base: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of other - base over the pairs, and the ends of its 95 % interval; NaN ends for a single pair."""
-    d = np.asarray(other) - np.asarray(base)
-    mean = float(d.mean())
-    if len(d) < 2:
-        return mean, np.nan, np.nan
-    reach = float(stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d)))
-    return mean, mean - reach, mean + reach
+@dataclass(frozen=True)
+class Run:
+    directory: Path
+    metrics: Mapping[str, Any]
+    settings: Mapping[str, Any]  # all that decided its result
+    calibrated: bool
+
+    @classmethod
+    def read(cls, directory: Path) -> Run:
+        documents = []
+        for file, writer in ((METRICS, "evaluate"), (FIT, "fit"), (CONFIG, "fit")):
+            try:
+                documents.append(read_json(directory / file))
+            except (OSError, ValueError) as error:
+                raise CheckpointError(f"{directory / file} cannot be read: {error}; run train {writer}") from error
+        metrics, settings, config = documents
+        return cls(directory, metrics, settings, any(t != 1 for t in config["temperatures"].values()))
+
+    @property
+    def measured_on(self) -> tuple[Any, ...]:
+        """What has to be alike for figures that are compared."""
+        return self.metrics["split"], self.metrics[ROWS], self.settings[ROWS], self.calibrated
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {key: value for key, value in self.settings.items() if key != SEED}
 
 
-def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The metrics of each pair. CheckpointError if they cannot be compared."""
+def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[Run, Run]]:
+    """The runs of each pair. CheckpointError if they cannot be compared."""
     if len(base) != len(other):
         raise CheckpointError(f"{len(base)} checkpoints cannot be paired with {len(other)}")
-    read: dict[Path, dict[str, Any]] = {}
-    for directory in (*base, *other):
-        try:
-            read[directory] = read_json(directory / METRICS)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{directory / METRICS} cannot be read: {error}; run train evaluate") from error
-        measured_on, first = ([m.get(key) for key in SAME] for m in (read[directory], read[base[0]]))
-        if None in measured_on or measured_on != first:
-            raise CheckpointError(f"{directory} was measured on {measured_on}, {base[0]} on {first}")
-    return [(read[b], read[o]) for b, o in zip(base, other, strict=True)]
+    runs = [[Run.read(directory) for directory in directories] for directories in (base, other)]
+    for side in runs:
+        for run in side:
+            if run.measured_on != runs[0][0].measured_on:
+                raise CheckpointError(
+                    f"{run.directory} was measured on other photographs than {base[0]}, or only one is calibrated"
+                )
+            if run.recipe != side[0].recipe:
+                raise CheckpointError(f"{run.directory} and {side[0].directory} differ in more than the seed")
+    seeds = [[run.settings[SEED] for run in side] for side in runs]
+    if seeds[0] != seeds[1] or len(set(seeds[0])) < len(base):
+        raise CheckpointError(f"each pair needs a seed of its own, and the same in both; they are {seeds}")
+    return list(zip(*runs, strict=True))
 
 
-def table(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+def differing(base: Run, other: Run) -> str:
+    """Which settings the recipes differ in, and how."""
+    keys = [key for key in base.recipe if base.recipe[key] != other.recipe.get(key)]
+    return ", ".join(f"{key} {base.recipe[key]} / {other.recipe.get(key)}" for key in keys) or "nothing"
+
+
+def table(pairs: Sequence[tuple[Run, Run]]) -> str:
     """Markdown: a row for each figure of each attribute, and one for the cross-entropies together."""
     rows = []
     for attribute in ATTRIBUTES:
         for key, (title, factor) in FIGURES.items():
-            values = np.array([[m["attributes"][attribute.name][key] * factor for m in pair] for pair in pairs])
-            rows.append(_row(f"{attribute.title}, {title}", values))
-    rows.append(_row("four cross-entropies", np.array([[m["cross_entropy_sum"] for m in pair] for pair in pairs])))
+            values = [[run.metrics["attributes"][attribute.name][key] * factor for run in pair] for pair in pairs]
+            rows.append(_row(f"{attribute.title}, {title}", np.array(values)))
+    sums = [[run.metrics["cross_entropy_sum"] for run in pair] for pair in pairs]
+    rows.append(_row("four cross-entropies", np.array(sums)))
     return markdown_table(("", "base", "other", "difference", "95 % interval"), rows)
 
 
@@ -67,8 +99,8 @@ def _row(title: str, values: np.ndarray) -> tuple[str, ...]:
     """values (pairs, 2): base and other."""
     digits = 1 if "%" in title else 3
     base, other = values.mean(axis=0)
-    difference, low, high = differences(values[:, 0], values[:, 1])
-    interval = "" if np.isnan(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
+    difference, reach = mean_and_reach(values[:, 1] - values[:, 0])
+    interval = "" if np.isnan(reach) else f"{difference - reach:+.{digits}f} to {difference + reach:+.{digits}f}"
     return title, f"{base:.{digits}f}", f"{other:.{digits}f}", f"{difference:+.{digits}f}", interval
 
 
@@ -82,6 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CheckpointError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
-    split, rows = (pairs[0][0][key] for key in SAME)
-    print(f"{table(pairs)}\n\n{split} split, {rows:,} photographs, {len(pairs)} pairs of checkpoints")
+    metrics, seeds = pairs[0][0].metrics, ", ".join(str(run.settings[SEED]) for run, _ in pairs)
+    print(f"{table(pairs)}\n\n{metrics['split']} split, {metrics[ROWS]:,} photographs; seeds {seeds}")
+    print(f"base and other differ in: {differing(*pairs[0])}")
     return 0

@@ -169,9 +169,15 @@ class Evaluation:
 
     @torch.inference_mode()
     def _gates(self, pooled: torch.Tensor) -> dict[str, Any]:
-        """Under `gates`, if there are any: attribute → the mean share of each expert."""
-        shares = {name: s.mean(dim=0).tolist() for name, s in self.model.heads.gate_shares(pooled).items()}
-        return {"gates": shares} if shares else {}
+        """Under `gates`, if there are any: attribute → for each expert the mean of its share and the deviation from it.
+
+        An expert that is never used has a mean near 0, a gate that does not look at the photograph deviations near 0.
+        """
+        gates = {
+            name: {"mean": s.mean(dim=0).tolist(), "deviation": s.std(dim=0, correction=0).tolist()}
+            for name, s in self.model.heads.gate_shares(pooled).items()
+        }
+        return {"gates": gates} if gates else {}
 
     def _unseen_pairs(self, answers: Mapping[str, np.ndarray], targets: torch.Tensor) -> dict[str, Any]:
         """How often product type and gender are combined as in no training row; see train.combinations."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from train.memory import keep_freed_memory
 from train.training import Training
 
 EXPERTS = 4  # if nothing else is asked for
+FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
         training.history.append(entry)
         training.save_state(state)
         write_log(state.with_name("log.csv"), training.history)
-    write_json(state.with_name("fit.json"), training.identity)
+    write_json(Path(config.output) / FIT, training.identity)
     return best(training.history)
 
 
@@ -104,6 +106,8 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     options |= {key: tuple(options[key]) for key in ("image_size", "teachers", "sharp")}
     if options["experts"] is None:
         options["experts"] = EXPERTS if options["heads"] == MIXTURE else 0
+    if not 0 <= options["balance"] < math.inf or (options["balance"] and options["heads"] != MIXTURE):
+        parser.error(f"--balance has to be a number from 0 on, and 0 without {MIXTURE} heads")
     shape = {key: options[key] for key in ("image_size", "heads", "experts")}
     try:
         ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)

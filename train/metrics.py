@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 BINS = 15
 RESAMPLES = 1000
 PERCENTILES = (97.5, 2.5)  # of the resamples, for a 95 % interval
 LARGEST = {"cross_entropy": np.inf}  # the other figures are shares
+
+
+def mean_and_reach(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values (N, …) → their mean, and half of its 95 % interval by Student's t; NaN for a single one."""
+    count = len(values)
+    mean = values.mean(axis=0)
+    if count < 2:
+        return mean, np.full_like(mean, np.nan)
+    return mean, stats.t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(count)
 
 
 @dataclass(frozen=True)

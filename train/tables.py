@@ -39,9 +39,13 @@ ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photogra
 def markdown(metrics: Mapping[str, Any]) -> str:
     """All tables that `metrics` has figures for."""
     parts = [figures_table(metrics, f"{metrics['split']} split, the catalogue's thumbnails")]
+    if "gates" in metrics:
+        parts.append(gates_table(metrics["gates"], "thumbnails"))
     sharp = metrics.get("sharp")
     if sharp:
         parts.append(figures_table(sharp, f"{metrics['split']} split, sharp photographs"))
+        if "gates" in sharp:
+            parts.append(gates_table(sharp["gates"], "sharp photographs"))
         agreement = {title: sharp["agreement"][copy] for copy, title in COPIES.items()}
         parts.append(shares_table("same answer as to the sharp photograph, %", agreement))
         disturbed = {
@@ -52,8 +56,6 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         parts.append(shares_table("accuracy on sharp photographs (how many), %", disturbed))
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
-    if "gates" in metrics:
-        parts.append(gates_table(metrics["gates"]))
     parts.append(unseen_pairs_line(metrics, "thumbnails"))
     if sharp:
         parts.append(unseen_pairs_line(sharp, "sharp photographs"))
@@ -89,11 +91,16 @@ def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     return markdown_table((title, *(a.title for a in ATTRIBUTES)), cells)
 
 
-def gates_table(gates: Mapping[str, Sequence[float]]) -> str:
-    """How much each attribute takes of each expert, on average over the thumbnails."""
-    experts = range(1, 1 + len(next(iter(gates.values()))))
-    rows = [(a.title, *(f"{100 * share:.1f}" for share in gates[a.name])) for a in ATTRIBUTES]
-    return markdown_table(("share of the expert, %", *map(str, experts)), rows)
+def gates_table(gates: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> str:
+    """How much each attribute takes of each expert, on average over the photographs, and how much that varies."""
+
+    def cells(gate: Mapping[str, Sequence[float]]) -> list[str]:
+        return [f"{100 * m:.1f} (±{100 * d:.1f})" for m, d in zip(gate["mean"], gate["deviation"], strict=True)]
+
+    rows = [(a.title, *cells(gates[a.name])) for a in ATTRIBUTES]
+    experts = [f"expert {number}" for number in range(1, len(rows[0]))]
+    title = f"share of {kind}, %, and its standard deviation"
+    return markdown_table((title, *experts), rows)
 
 
 def fashion_table(fashion: Mapping[str, Any]) -> str:

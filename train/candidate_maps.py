@@ -1,0 +1,91 @@
+"""The maps of where a network looked that `train explanations` compares."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models.vision_transformer import EncoderBlock
+
+from fashion_model.explain import LAYERS, METHOD, METHODS, activation_maps, resolve_layers
+from fashion_model.model import MultiTaskClassifier
+
+BLOB = 0.25  # standard deviation of the blob in the centre, in sides of the picture
+
+
+class CandidateMaps:
+    """What is compared, for one model: every method on the last stage, on an earlier one, and on both.
+
+    The earlier one is the last that has a finer map, or the middle one if none has. A transformer has attention rollout
+    besides. The floors are random maps as coarse as those stages, and a blob in the centre.
+    """
+
+    def __init__(self, model: MultiTaskClassifier):
+        self.model = model
+        with torch.no_grad():
+            x, grids = torch.zeros(1, 3, *model.config.image_size), []
+            for stage in model.backbone:
+                x = stage(x)
+                grids.append(tuple(model.as_map(x).shape[2:]))
+        finer = [i for i, grid in enumerate(grids) if grid[0] > grids[-1][0]]
+        earlier = finer[-1] if finer else len(grids) // 2
+        stages = {"last stage": [len(grids) - 1], f"stage {earlier}": [earlier], "both": [earlier, len(grids) - 1]}
+        used = resolve_layers(model, LAYERS)
+        title = next((title for title, layers in stages.items() if layers == used), "stages of the default")
+        stages.setdefault(title, used)
+        self.default = f"{METHOD}, {title}"  # what fashion_model.explain does if nothing else is asked for
+        self.candidates = {f"{m}, {title}": (m, layers) for title, layers in stages.items() for m in METHODS}
+        self.has_attention = any(isinstance(stage, EncoderBlock) for stage in model.backbone)
+        self.random_grids = {"last stage": grids[-1], f"stage {earlier}": grids[earlier]}
+
+    def of(
+        self, images: torch.Tensor, target: tuple[str, int], shape: tuple[int, int], seed: int
+    ) -> dict[str, np.ndarray]:
+        """Name → map of size `shape` (h, w) in [0, 1]. images (1, 3, H, W); target: an attribute and a class index."""
+        trunks: dict[int, torch.Tensor] = {}
+        found = {}
+        for name, (method, layers) in self.candidates.items():
+            if layers[0] not in trunks:
+                with torch.no_grad():
+                    trunks[layers[0]] = self.model.backbone[: layers[0] + 1](images)
+            (found[name],) = activation_maps(self.model, trunks[layers[0]], [target], method=method, layers=layers)
+        if self.has_attention:
+            found["attention rollout"] = attention_rollout(self.model, images)
+        generator = np.random.default_rng(seed)
+        for title, grid in self.random_grids.items():
+            found[f"random map, {title}"] = generator.random(grid).astype(np.float32)
+        return {name: _enlarged(heat, shape) for name, heat in found.items()} | {"blob in the centre": _blob(shape)}
+
+
+@torch.no_grad()
+def attention_rollout(model: MultiTaskClassifier, images: torch.Tensor) -> np.ndarray:
+    """How much of each patch reaches the pooled map through all attentions, the same for every class (h, w) in [0, 1].
+
+    Abnar and Zuidema, ACL 2020: attention averaged over heads, half of it past each block. images (1, 3, H, W).
+    """
+    tokens, flow = images, None
+    for stage in model.backbone:
+        if isinstance(stage, EncoderBlock):
+            attention = _attention(stage, tokens)
+            step = (attention + torch.eye(len(attention))) / 2
+            flow = step if flow is None else step @ flow
+        tokens = stage(tokens)
+    reaching = model.as_map(flow[1:].mean(dim=0)[None, :, None])[0, 0].numpy()  # all patches are pooled alike
+    low, high = reaching.min(), reaching.max()
+    return (reaching - low) / max(high - low, 1e-9)
+
+
+def _attention(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """(1, n, C) → (n, n): how much each token takes of each."""
+    normalised = block.ln_1(tokens)
+    return block.self_attention(normalised, normalised, normalised, need_weights=True)[1][0]
+
+
+def _enlarged(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.clip(cv2.resize(heat, shape[::-1], interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+def _blob(shape: tuple[int, int]) -> np.ndarray:
+    rows, columns = ((np.arange(side) - side / 2) / side for side in shape)
+    return np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * BLOB**2)).astype(np.float32)
