@@ -77,7 +77,7 @@ def vit_b_16(image_size: tuple[int, int]) -> nn.Sequential:
 
 
 def vit_ti_8(image_size: tuple[int, int]) -> nn.Sequential:
-    """ViT-Ti (Touvron et al., ICML 2021) on patches of 8 pixels, 5.5 million parameters.
+    """ViT-Ti (Touvron et al., ICML 2021) on patches of 8 pixels, 5.6 million parameters.
 
     Three convolutions make the patches, without which it learns little from so few photographs (Xiao et al., NeurIPS
     2021).
