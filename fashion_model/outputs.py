@@ -123,20 +123,24 @@ def _end_of_rows(path: Path, format: TextFormat) -> int:
                 return 0
             raise OutputError(f"{path} was not written by this command: it begins with other columns")
         end = here = len(header)
-        whole = False
+        line, whole = "", False
 
         def lines() -> Iterator[str]:
-            nonlocal here, whole
-            for line in file:
-                here, whole = here + len(line), line.endswith(b"\n")
-                yield line.decode("utf-8", "replace")  # a name may be cut within a letter
+            nonlocal here, line, whole
+            for content in file:
+                line = content.decode("utf-8", "replace")  # a name may be cut within a letter
+                here, whole = here + len(content), content.endswith(b"\n")
+                yield line
 
         try:
             for _ in format.files(lines()):
                 if whole:
                     end = here
         except ValueError as error:
-            if here < path.stat().st_size or (whole and format.one_line):
+            cut_off = here == path.stat().st_size
+            if format.start and (whole or line[: len(format.start)] != format.start[: len(line)]):
+                cut_off = False
+            if not cut_off:
                 raise OutputError(f"{path} cannot be continued: byte {end} begins no row ({error})") from error
     return end
 

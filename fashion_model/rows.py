@@ -51,7 +51,7 @@ class TextFormat:
     header: str
     line: Callable[[Row], str]  # a name in it may hold line ends, so it can be several
     files: Callable[[Iterator[str]], Iterator[str]]  # of lines without the header; ValueError at what is no whole row
-    one_line: bool  # whether a row is never more than one
+    start: str  # of every row; if there is any, a row is one line
 
 
 def _text(field: str, value: str | float | bool | None) -> str:
@@ -88,5 +88,7 @@ def _files_of_json_lines(lines: Iterator[str]) -> Iterator[str]:
         yield row["file"]
 
 
-CSV = TextFormat(_csv_line(FIELDS), lambda row: _csv_line(texts(row)), _files_of_csv, one_line=False)
-JSON_LINES = TextFormat("", lambda row: json.dumps(row, ensure_ascii=False) + "\n", _files_of_json_lines, one_line=True)
+CSV = TextFormat(_csv_line(FIELDS), lambda row: _csv_line(texts(row)), _files_of_csv, start="")
+JSON_LINES = TextFormat(
+    "", lambda row: json.dumps(row, ensure_ascii=False) + "\n", _files_of_json_lines, start='{"file": '
+)

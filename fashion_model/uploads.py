@@ -20,12 +20,14 @@ from fashion_model.classifier import FashionClassifier, Prediction
 from fashion_model.images import ImageError, has_image_suffix, open_image
 
 MAX_BYTES = 10 * 2**20  # of one photograph
-MAX_LIST_BYTES = 2**20  # of a zip's list of files: thousands
+MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
 THUMBNAIL = (240, 240)  # pixels
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
 
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
+
+TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
 
 class UploadError(ValueError):
@@ -52,11 +54,19 @@ def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS)
     """
     with ExitStack() as opened:
         found: list[Upload] = []
+        listed = 0
         for name, path in files:
-            is_zip = name.lower().endswith(".zip")
-            found += _images_in(name, path, opened) if is_zip else [Upload(name, partial(_open_file, path))]
-            if max(len(found), len(files)) > limit:
-                raise UploadError(f"At most {limit} photographs can be labelled at a time; these are more.")
+            if name.lower().endswith(".zip"):
+                images, files_in_zip = _images_in(name, path, opened)
+                found, listed = found + images, listed + files_in_zip
+            else:
+                found.append(Upload(name, partial(_open_file, path)))
+            if len(found) > limit:
+                raise UploadError(
+                    f"At most {limit} photographs can be labelled at a time; there are at least {len(found):,}."
+                )
+            if listed > MAX_LISTED:
+                raise UploadError(TOO_MANY_LISTED)
         if not found:
             raise UploadError("There is no photograph among the files.")
         yield found
@@ -93,20 +103,28 @@ def caption(prediction: Prediction) -> str:
 class _InSmallPieces(io.FileIO):
     """zipfile reads the whole list of files at once, which could fill the memory."""
 
+    cut = False  # whether more was asked for
+
     def read(self, size: int = -1) -> bytes:
+        self.cut |= size > MAX_LIST_BYTES
         return super().read(size if 0 <= size <= MAX_LIST_BYTES else MAX_LIST_BYTES)
 
 
-def _images_in(name: str, path: Path, opened: ExitStack) -> list[Upload]:
+def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], int]:
+    """The images in a zip, and how many files it lists."""
+    file = opened.enter_context(_InSmallPieces(path))
     try:
-        archive = opened.enter_context(zipfile.ZipFile(opened.enter_context(_InSmallPieces(path))))
-    except _ZIP_ERRORS:
-        return [Upload(name, partial(_refuse, "The zip file is damaged, lists too many files, or is none."))]
+        archive = opened.enter_context(zipfile.ZipFile(file))
+    except _ZIP_ERRORS as error:
+        if file.cut:
+            raise UploadError(TOO_MANY_LISTED) from error
+        return [Upload(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
+    members = archive.infolist()
     return [
         Upload(f"{name}/{member.filename}", partial(_open_member, archive, member))
-        for member in archive.infolist()
+        for member in members
         if not member.is_dir() and has_image_suffix(member.filename) and not member.filename.startswith("__MACOSX/")
-    ]
+    ], len(members)
 
 
 def _open_file(path: Path) -> Image.Image:

@@ -229,7 +229,7 @@ def test_no_files_and_too_many_are_messages_to_the_client(client, tmp_path):
         for number in range(500):
             archive.writestr(f"{number}.jpg", b"")
     files = [handle_file(tmp_path / "many.zip"), handle_file(EXAMPLE)]
-    with pytest.raises(AppError, match="At most 500 photographs can be labelled at a time; these are more"):
+    with pytest.raises(AppError, match="At most 500 photographs can be labelled at a time; there are at least 501"):
         client.predict(files, api_name="/predict_batch")
 
 

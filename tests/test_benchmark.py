@@ -25,11 +25,12 @@ def test_the_command_prints_both_ways_and_their_ratio(capsys):
     assert main(["benchmark", "--photographs", str(TEST_SPLIT / "images"), "--count", "2", "--rounds", "1"]) == 0
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", printed, re.MULTILINE)
+    assert len(rows) >= 2  # the last one only where the C library can be told
     assert [row[:2] for row in rows] == [
         ("answers one by one", "in batches of 32"),
         ("four overlays one by one", "together"),
         ("training, memory freed", "kept"),
-    ]
+    ][: len(rows)]
     for first, second, ratio in ([float(cell) for cell in row[2:]] for row in rows):  # rounded
         assert (second - 0.05) / (first + 0.05) - 0.005 <= ratio <= (second + 0.05) / (first - 0.05) + 0.005
     if sys.platform == "linux":

@@ -255,6 +255,7 @@ def test_an_output_that_is_something_else_is_left_as_it_is(tmp_path, capsys):
         "other.csv": b"name,price\r\n" * 40,
         "x.jsonl": b'{"name": 1}\n{}\n',
         "one.jsonl": b'{"name": 1}\n',
+        "no end.jsonl": b'{"name": 1}',
         "x.parquet": b"PAR1",
         "other.parquet": parquet.getvalue(),
     }.items():
@@ -263,7 +264,7 @@ def test_an_output_that_is_something_else_is_left_as_it_is(tmp_path, capsys):
         assert main(["predict", str(PATHS[0]), "--output", str(output), "--resume"]) == 2
         assert output.read_bytes() == content
         assert str(output) in capsys.readouterr().err
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
 
 
 def test_an_ending_without_a_format_and_parquet_without_pyarrow_are_sentences(tmp_path, capsys, monkeypatch):

@@ -16,7 +16,7 @@ from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import jpeg
 from tests.conftest import TEST_SPLIT
 from train.__main__ import main
-from train.candidate_maps import CandidateMaps, attention_rollout
+from train.candidate_maps import CandidateMaps, attention_of, attention_rollout
 from train.evaluation import Evaluation
 from train.explanations import Measured, Questions
 from train.faithfulness import FromThumbnail, Question, changed, measure, ranks
@@ -79,7 +79,7 @@ def test_earlier_stages_have_finer_maps(model, tiny_encoders):
     maps = CandidateMaps(model)
     layers = {title.partition(", ")[2]: chosen for title, (_, chosen) in maps.candidates.items()}
     assert layers == {"last stage": [8], "stage 5": [5], "both": [5, 8]}
-    assert maps.random_grids == {"last stage": (5, 4), "stage 5": (10, 8)}
+    assert maps.random_grids == [(5, 4), (10, 8)]
     assert maps.candidates[maps.default] == (METHOD, resolve_layers(model, LAYERS))
     transformer = CandidateMaps(random_transformer(tiny_encoders))
     assert transformer.candidates["gradcam, stage 7"] == ("gradcam", [7])
@@ -103,7 +103,7 @@ def test_all_maps_have_the_thumbnails_size_and_random_ones_differ_between_photog
     model = random_transformer(tiny_encoders)
     maps, images = CandidateMaps(model), torch.randn(1, 3, 64, 48)
     first, second = (maps.of(images, ("color", 1), (80, 60), seed) for seed in (0, 1))
-    assert len(first) == 4 * 3 + 1 + 2 + 1
+    assert len(first) == 4 * 3 + 3  # rollout, a random map and the blob
     for name, heat in first.items():
         assert heat.shape == (80, 60)
         assert heat.min() >= 0
@@ -112,20 +112,37 @@ def test_all_maps_have_the_thumbnails_size_and_random_ones_differ_between_photog
     assert first["blob in the centre"].argmax() == 40 * 60 + 30
 
 
-def test_rollout_follows_attention_from_the_pooled_patches_to_the_input(tiny_encoders):
-    """Every token attends to patch 9 alone, in every block: half of what is left goes there each time."""
+def test_rollout_multiplies_attention_from_the_first_block_to_the_pooled_patches(tiny_encoders):
+    """The first block attends to patch 20 alone and the last to patch 9, the others to what each token is."""
     model = random_transformer(tiny_encoders)
     blocks = [stage for stage in model.backbone if isinstance(stage, EncoderBlock)]
-    attention = torch.zeros(49, 49)
-    attention[:, 1 + 9] = 1
+    attention = {block: torch.eye(49) for block in blocks}
+    for block, patch in ((blocks[0], 20), (blocks[-1], 9)):
+        attention[block] = torch.zeros(49, 49)
+        attention[block][:, 1 + patch] = 1
+    first, last = ((attention[blocks[i]] + torch.eye(49)) / 2 for i in (0, -1))
+    expected = (last @ first)[1:].mean(dim=0)[1:].reshape(8, 6).numpy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.candidate_maps._attention", lambda block, tokens: attention)
+        patch.setattr("train.candidate_maps.attention_of", lambda block, tokens: attention[block])
         rollout = attention_rollout(model, torch.randn(1, 3, 64, 48))
-    assert rollout.shape == (8, 6)
-    assert rollout.argmax() == 9
-    assert np.delete(rollout.ravel(), 9) == pytest.approx(np.zeros(47), abs=1e-6)
-    (own,) = (blocks[0].self_attention(x, x, x)[1][0] for x in [torch.randn(1, 49, 192)])
-    assert own.sum(dim=1) == pytest.approx(torch.ones(49), abs=1e-5)
+    assert rollout == pytest.approx((expected - expected.min()) / np.ptp(expected), abs=1e-5)
+    assert rollout.ravel()[20] == 1
+    assert 0.3 < rollout.ravel()[9] < 0.6
+
+
+def test_the_attention_of_a_block_is_what_it_sums_values_by(tiny_encoders):
+    """With values and the way out set to the identity, attention to normalised tokens is what the block adds."""
+    block = next(stage for stage in random_transformer(tiny_encoders).backbone if isinstance(stage, EncoderBlock))
+    own, tokens = block.self_attention, torch.randn(1, 49, 192)
+    own.in_proj_weight[:384].normal_(std=0.2)
+    own.in_proj_weight[384:] = own.out_proj.weight[:] = torch.eye(192)
+    own.in_proj_bias.zero_(), own.out_proj.bias.zero_()
+    normalised = block.ln_1(tokens)
+    added = own(normalised, normalised, normalised, need_weights=False)[0].unflatten(2, (3, 64))
+    heads = [
+        torch.linalg.lstsq(normalised[0, :, 64 * h : 64 * h + 64].T, added[0, :, h].T).solution.T for h in range(3)
+    ]
+    assert torch.allclose(attention_of(block, tokens), sum(heads) / 3, atol=1e-3)
 
 
 def test_pictures_are_asked_for_once_each_and_only_where_the_product_can_be_told(measured):
@@ -160,7 +177,7 @@ def test_the_command_prints_every_map_and_the_floors(trained, cleaned, capsys):
     names = [name for name, _ in rows if name and name != "---"]
     assert len(names) == (4 * 3 + 3) + (4 * 3 + 2)  # and once more, but for the default, what differs from it
     assert set(names[:15]) - set(names[15:]) == {CandidateMaps(load_checkpoint(trained).model).default}
-    assert names[12:15] == ["random map, last stage", "random map, stage 5", "blob in the centre"]
+    assert names[12:15] == ["random map, 2×2", "random map, 4×3", "blob in the centre"]
     assert all(len(re.findall(r"-?\d+\.\d{3} \(±\d+\.\d{3}\)", cells)) == 4 for name, cells in rows if name in names)
     assert "test split, 2 photographs" in printed
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from fashion_model.images import ImageError, open_image
-from fashion_model.uploads import MAX_BYTES, UploadError, caption, label, photographs
+from fashion_model.uploads import MAX_BYTES, MAX_LIST_BYTES, UploadError, caption, label, photographs
 from tests.conftest import PRODUCTS
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:5]
@@ -76,11 +76,21 @@ def test_a_zip_with_a_damaged_or_encrypted_file_or_an_endless_list_is_told_of(tm
     assert outcomes(write(tmp_path / "secret.zip", encrypted)) == {"a.jpg": "The file in the zip is encrypted."}
     for end in (len(content) - 10, entry, 0):
         assert "zip file is damaged" in outcomes(write(tmp_path / "cut.zip", content[:end]))["x.zip"]
-    # 300,000 files of one entry each, which say nothing but take 13 MB.
-    listed = content[entry : content.index(b"PK\5\6")] * (MAX_BYTES // 40)
+    # As many files as fill just more than a list may have.
+    listed = content[entry : content.index(b"PK\5\6")]
+    listed *= MAX_LIST_BYTES // len(listed) + 1
     end = bytearray(content[content.index(b"PK\5\6") :])
     end[12:16], end[16:20] = len(listed).to_bytes(4, "little"), (0).to_bytes(4, "little")
-    assert "zip file is damaged" in outcomes(write(tmp_path / "long.zip", listed + end))["x.zip"]
+    with pytest.raises(UploadError, match="list too many files"):
+        outcomes(write(tmp_path / "long.zip", listed + end))
+
+
+def test_the_lists_of_all_zips_together_are_bounded(tmp_path):
+    path = zipped(tmp_path / "x.zip", dict.fromkeys(map(str, range(7_000)), b""), zipfile.ZIP_STORED)
+    with pytest.raises(UploadError, match="no photograph"), photographs([("x.zip", path)] * 2):
+        pass
+    with pytest.raises(UploadError, match="list too many files"), photographs([("x.zip", path)] * 3):
+        pass
 
 
 def write(path, content):

@@ -16,6 +16,7 @@ grow. Two minutes on two cores.
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
@@ -86,7 +87,7 @@ def training() -> list[Way]:
 def training_speed(keep: bool, batch_size: int = 64) -> float:
     """Images a second of forward and backward passes of the compact backbone at 128×96, after two to warm up."""
     if keep and not keep_freed_memory():
-        return float("nan")
+        return math.nan
     network = backbone_named("efficientnet_lite0").build((128, 96)).to(memory_format=torch.channels_last)
     images = torch.randn(batch_size, 3, 128, 96).to(memory_format=torch.channels_last)
 
@@ -121,6 +122,7 @@ def table(measured: dict[tuple[str, str], list[float]]) -> str:
     rows = [
         (*names, *(f"{speed:.1f}" for speed in speeds), f"{speeds[1] / speeds[0]:.2f}")
         for names, speeds in measured.items()
+        if not math.isnan(speeds[1])
     ]
     return markdown_table(("first way", "second way", "photographs/s", "photographs/s", "times"), rows, words=2)
 
@@ -144,14 +146,30 @@ def main(arguments: list[str] | None = None) -> int:
     if not files:
         print(f"benchmark: no image in {options.photographs}", file=sys.stderr)
         return 2
+    try:
+        print(table(measure(classifier, files, options.rounds)))
+        print(memory(options))
+    except subprocess.CalledProcessError as error:
+        print(f"benchmark: a process that was measured ended with status {error.returncode}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(classifier: FashionClassifier, files: list[Path], rounds: int) -> dict[tuple[str, str], list[float]]:
+    """What each way is called → photographs a second of each."""
     measured = {
         ("answers one by one", f"in batches of {BATCH_SIZE}"): answers(classifier, files),
         ("four overlays one by one", "together"): overlays(classifier, files[:OVERLAYS]),
         ("training, memory freed", "kept"): training(),
     }
-    print(table({names: fastest(ways, options.rounds) for names, ways in measured.items()}))
-    if sys.platform == "linux":
-        for count in (options.count, TIMES * options.count):
-            call = f"write_rows_and_read_peak({options.checkpoint!r}, {str(options.photographs)!r}, {count})"
-            print("\n" + in_another_process(f"print({call})").strip())
-    return 0
+    return {names: fastest(ways, rounds) for names, ways in measured.items()}
+
+
+def memory(options: argparse.Namespace) -> str:
+    if sys.platform != "linux":
+        return "\nMemory is measured on Linux."
+    calls = [
+        f"write_rows_and_read_peak({options.checkpoint!r}, {str(options.photographs)!r}, {count})"
+        for count in (options.count, TIMES * options.count)
+    ]
+    return "".join("\n" + in_another_process(f"print({call})") for call in calls)

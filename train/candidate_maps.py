@@ -37,7 +37,7 @@ class CandidateMaps:
         self.default = f"{METHOD}, {title}"  # what fashion_model.explain does if nothing else is asked for
         self.candidates = {f"{m}, {title}": (m, layers) for title, layers in stages.items() for m in METHODS}
         self.has_attention = any(isinstance(stage, EncoderBlock) for stage in model.backbone)
-        self.random_grids = {"last stage": grids[-1], f"stage {earlier}": grids[earlier]}
+        self.random_grids = list(dict.fromkeys((grids[-1], grids[earlier])))
 
     def of(
         self, images: torch.Tensor, target: tuple[str, int], shape: tuple[int, int], seed: int
@@ -53,8 +53,8 @@ class CandidateMaps:
         if self.has_attention:
             found["attention rollout"] = attention_rollout(self.model, images)
         generator = np.random.default_rng(seed)
-        for title, grid in self.random_grids.items():
-            found[f"random map, {title}"] = generator.random(grid).astype(np.float32)
+        for grid in self.random_grids:
+            found[f"random map, {grid[0]}×{grid[1]}"] = generator.random(grid).astype(np.float32)
         return {name: _enlarged(heat, shape) for name, heat in found.items()} | {"blob in the centre": _blob(shape)}
 
 
@@ -67,7 +67,7 @@ def attention_rollout(model: MultiTaskClassifier, images: torch.Tensor) -> np.nd
     tokens, flow = images, None
     for stage in model.backbone:
         if isinstance(stage, EncoderBlock):
-            attention = _attention(stage, tokens)
+            attention = attention_of(stage, tokens)
             step = (attention + torch.eye(len(attention))) / 2
             flow = step if flow is None else step @ flow
         tokens = stage(tokens)
@@ -76,8 +76,8 @@ def attention_rollout(model: MultiTaskClassifier, images: torch.Tensor) -> np.nd
     return (reaching - low) / max(high - low, 1e-9)
 
 
-def _attention(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """(1, n, C) → (n, n): how much each token takes of each."""
+def attention_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """(1, n, C) → (n, n): how much each token takes of each, averaged over heads."""
     normalised = block.ln_1(tokens)
     return block.self_attention(normalised, normalised, normalised, need_weights=True)[1][0]
 

@@ -23,6 +23,7 @@ import numpy as np
 from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import CONFIG, METRICS, CheckpointError, read_json
 from train.fit import FIT
+from train.fit_config import FitConfig
 from train.metrics import mean_and_reach
 from train.tables import markdown_table
 
@@ -46,6 +47,7 @@ class Run:
             except (OSError, ValueError) as error:
                 raise CheckpointError(f"{directory / file} cannot be read: {error}; run train {writer}") from error
         metrics, settings, config = documents
+        settings = FitConfig("", "").settings() | settings  # an older run lacks what did not exist then
         return cls(directory, metrics, settings, any(t != 1 for t in config["temperatures"].values()))
 
     @property
@@ -79,8 +81,8 @@ def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[Run, R
 
 def differing(base: Run, other: Run) -> str:
     """Which settings the recipes differ in, and how."""
-    keys = [key for key in base.recipe if base.recipe[key] != other.recipe.get(key)]
-    return ", ".join(f"{key} {base.recipe[key]} / {other.recipe.get(key)}" for key in keys) or "nothing"
+    keys = [key for key in base.recipe if base.recipe[key] != other.recipe[key]]
+    return ", ".join(f"{key} {base.recipe[key]} / {other.recipe[key]}" for key in keys) or "nothing"
 
 
 def table(pairs: Sequence[tuple[Run, Run]]) -> str:

@@ -38,6 +38,7 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
         print(f"resuming after epoch {len(training.history)}")
     else:
         state.unlink(missing_ok=True)
+        (Path(config.output) / FIT).unlink(missing_ok=True)  # of an earlier run
     for epoch in range(len(training.history), config.epochs):
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()

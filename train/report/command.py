@@ -35,6 +35,7 @@ from train.report.slices import PICTURE, accuracies, accuracy_by_slice, right_an
 from train.versions import SharpPhotographs
 
 MARKDOWN = "report.md"
+FIGURES = ("confusion", "confusion_zoom", "confusions", "reliability", "label_errors")  # of each attribute
 
 
 class Measured:
@@ -82,8 +83,8 @@ class Measured:
         document = self.document()
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for name in NAMES:  # of an earlier report, which this one may have no picture instead of
-            for old in (folder / "figures").glob(f"*_{name}.png"):
-                old.unlink()
+            for kind in FIGURES:
+                (folder / "figures" / f"{kind}_{name}.png").unlink(missing_ok=True)
         for section in document.sections:
             for picture in pictures(section.blocks):
                 (folder / picture.file).write_bytes(picture.png)
