@@ -22,7 +22,7 @@ A second table has each map's difference to the default on the same photographs,
 in how many of the four figures it is better or worse by it; of so many intervals one in twenty leaves out 0 by chance.
 The default should be the one that is better in most figures less those in which it is worse, by ROAD among equals.
 
-Half an hour for 200 photographs on one core.
+A quarter of an hour for 200 photographs on two cores.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
@@ -111,20 +112,34 @@ def balance(differences: np.ndarray) -> tuple[str, str]:
     return str(int((BETTER * mean > reach).sum())), str(int((-BETTER * mean > reach).sum()))
 
 
-def measure_all(checkpoint: Path, data: Path, count: int) -> Measured:
+class Measurements(Dataset):
+    """What is measured for each question: name of a map → (FIGURES,)."""
+
+    def __init__(self, maps: CandidateMaps, questions: list[Question]):
+        self.maps, self.questions = maps, questions
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        question = self.questions[number]
+        target = (question.model.attribute, question.answer)
+        images = question.model.images(question.thumbnail[None])
+        return measure(question, self.maps.of(images, target, question.mask.shape, seed=number))
+
+
+def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
     """DataError or CheckpointError if there are not two photographs to measure on."""
     if not (checkpoint / TRAINED_ON).is_file():
         raise CheckpointError(f"{checkpoint} has no {TRAINED_ON}, so what it was trained on is not known")
     evaluation = Evaluation(checkpoint, data, TEST)
     maps, questions = CandidateMaps(evaluation.model), Questions(evaluation)
-    measured = []
-    for seed, question in enumerate(tqdm(islice(questions, count), total=count, unit="photograph", disable=None)):
-        target = (question.model.attribute, question.answer)
-        heats = maps.of(question.model.images(question.thumbnail[None]), target, question.mask.shape, seed)
-        measured.append(measure(question, heats))
-    if len(measured) < 2:
+    asked = list(islice(questions, count))
+    if len(asked) < 2:
         raise DataError("fewer than two photographs show a product that can be told from a white background")
-    values = {name: np.stack([m[name] for m in measured]) for name in measured[0]}
+    loader = DataLoader(Measurements(maps, asked), batch_size=None, num_workers=workers)
+    measured = list(tqdm(loader, unit="photograph", disable=None))
+    values = {name: np.stack([np.asarray(m[name]) for m in measured]) for name in measured[0]}
     return Measured(values, maps.default, questions.without_mask)
 
 
@@ -133,11 +148,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True, help="the checkpoint directory")
     parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--photographs", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2, help="processes that measure, one thread each (2)")
     options = parser.parse_args(arguments)
     if options.photographs < 2:
         parser.error("--photographs has to be at least 2")
     try:
-        print(measure_all(options.checkpoint, options.data, options.photographs).report())
+        print(measure_all(options.checkpoint, options.data, options.photographs, options.workers).report())
     except (CheckpointError, DataError, OSError) as error:
         print(f"explanations: {error}", file=sys.stderr)
         return 2
