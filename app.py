@@ -204,7 +204,12 @@ def one_photograph(classifier: FashionClassifier) -> None:
                 elem_id="attribute",
             )
             overlay = gr.Image(
-                label="Grad-CAM", type="pil", format="jpeg", height=420, interactive=False, elem_id="overlay"
+                label="Where the network looked",
+                type="pil",
+                format="jpeg",
+                height=420,
+                interactive=False,
+                elem_id="overlay",
             )
             colors = gr.HTML(legend(OPACITY), elem_id="legend")
             opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id="opacity")

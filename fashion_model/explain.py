@@ -24,7 +24,8 @@ METHODS: dict[str, Callable[..., BaseCAM]] = {
     "layercam": LayerCAM,
     "hirescam": HiResCAM,
 }
-METHOD = "gradcam"
+# Chosen by `train explanations`; the table is in train/README.md.
+METHOD = "gradcam++"
 LAYERS = (-1,)  # stages of the backbone, as Python counts: its last feature map
 OPACITY = 0.7  # of the hottest place; the coldest stays gray
 GRAYS = (90, 225)  # what black and white of the photograph become beneath the heat

@@ -16,7 +16,7 @@ from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import jpeg
 from tests.conftest import TEST_SPLIT
 from train.__main__ import main
-from train.candidate_maps import CandidateMaps, attention_of, attention_rollout
+from train.candidate_maps import REFERENCE, CandidateMaps, attention_of, attention_rollout
 from train.evaluation import Evaluation
 from train.explanations import Measured, Questions
 from train.faithfulness import FromThumbnail, Question, changed, measure, ranks
@@ -80,17 +80,10 @@ def test_earlier_stages_have_finer_maps(model, tiny_encoders):
     layers = {title.partition(", ")[2]: chosen for title, (_, chosen) in maps.candidates.items()}
     assert layers == {"last stage": [8], "stage 5": [5], "both": [5, 8]}
     assert maps.random_grids == [(5, 4), (10, 8)]
-    assert maps.candidates[maps.default] == (METHOD, resolve_layers(model, LAYERS))
+    assert maps.candidates[REFERENCE] == ("gradcam", [8])
+    assert (METHOD, resolve_layers(model, LAYERS)) in maps.candidates.values()
     transformer = CandidateMaps(random_transformer(tiny_encoders))
     assert transformer.candidates["gradcam, stage 7"] == ("gradcam", [7])
-
-
-def test_the_default_is_a_candidate_whatever_it_is(model, monkeypatch):
-    monkeypatch.setattr("train.candidate_maps.LAYERS", (2, 4))
-    monkeypatch.setattr("train.candidate_maps.METHOD", "layercam")
-    maps = CandidateMaps(model)
-    assert maps.default == "layercam, stages of the default"
-    assert maps.candidates[maps.default] == ("layercam", [2, 4])
 
 
 def random_transformer(encoders):
@@ -161,9 +154,9 @@ def test_pictures_are_asked_for_once_each_and_only_where_the_product_can_be_told
 
 def test_a_map_is_better_or_worse_where_its_interval_leaves_out_zero():
     noise = np.random.default_rng(0).normal(0, 0.1, (50, 4))
-    default = np.full((50, 4), 0.5)
-    worse_in_deletion_better_in_road = default + noise - noise.mean(axis=0) + [0.2, 0.01, 0.2, 0]
-    report = Measured({"old": default, "new": worse_in_deletion_better_in_road}, "old", 3).report()
+    reference = np.full((50, 4), 0.5)
+    worse_in_deletion_better_in_road = reference + noise - noise.mean(axis=0) + [0.2, 0.01, 0.2, 0]
+    report = Measured({REFERENCE: reference, "new": worse_in_deletion_better_in_road}, 3).report()
     difference = report.splitlines()[-3]
     assert re.fullmatch(r"\| new \| 0\.200 .* 0\.010 .* 0\.200 .* -?0\.000 .* \| 1 \| 1 \|", difference)
     assert "50 photographs; 3 passed over" in report
@@ -175,8 +168,8 @@ def test_the_command_prints_every_map_and_the_floors(trained, cleaned, capsys):
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+?) \| (.*) \|$", printed, re.MULTILINE)
     names = [name for name, _ in rows if name and name != "---"]
-    assert len(names) == (4 * 3 + 3) + (4 * 3 + 2)  # and once more, but for the default, what differs from it
-    assert set(names[:15]) - set(names[15:]) == {CandidateMaps(load_checkpoint(trained).model).default}
+    assert len(names) == (4 * 3 + 3) + (4 * 3 + 2)  # and what differs from the reference
+    assert set(names[:15]) - set(names[15:]) == {REFERENCE}
     assert names[12:15] == ["random map, 2×2", "random map, 4×3", "blob in the centre"]
     assert all(len(re.findall(r"-?\d+\.\d{3} \(±\d+\.\d{3}\)", cells)) == 4 for name, cells in rows if name in names)
     assert "test split, 2 photographs" in printed

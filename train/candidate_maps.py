@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torchvision.models.vision_transformer import EncoderBlock
 
-from fashion_model.explain import LAYERS, METHOD, METHODS, activation_maps, resolve_layers
+from fashion_model.explain import METHODS, activation_maps
 from fashion_model.model import MultiTaskClassifier
 
+REFERENCE = "gradcam, last stage"  # what all others are compared with: Grad-CAM as it was published
 BLOB = 0.25  # standard deviation of the blob in the centre, in sides of the picture
 
 
@@ -31,10 +32,6 @@ class CandidateMaps:
         finer = [i for i, grid in enumerate(grids) if grid[0] > grids[-1][0]]
         earlier = finer[-1] if finer else len(grids) // 2
         stages = {"last stage": [len(grids) - 1], f"stage {earlier}": [earlier], "both": [earlier, len(grids) - 1]}
-        used = resolve_layers(model, LAYERS)
-        title = next((title for title, layers in stages.items() if layers == used), "stages of the default")
-        stages.setdefault(title, used)
-        self.default = f"{METHOD}, {title}"  # what fashion_model.explain does if nothing else is asked for
         self.candidates = {f"{m}, {title}": (m, layers) for title, layers in stages.items() for m in METHODS}
         self.has_attention = any(isinstance(stage, EncoderBlock) for stage in model.backbone)
         self.random_grids = list(dict.fromkeys((grids[-1], grids[earlier])))
