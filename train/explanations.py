@@ -95,8 +95,8 @@ class Measured:
                 markdown_table(("", *FIGURES), [(name, *cells(values)) for name, values in self.values.items()]),
                 f"Less what {REFERENCE} has on the same photographs:",
                 markdown_table(("", *FIGURES, "better", "worse"), rows),
-                f"test split, {len(reference)} photographs; {self.without_mask} passed over, as their product could not "
-                "be told from white; in brackets half of the 95 % interval",
+                f"test split, {len(reference)} photographs; {self.without_mask} passed over, as their product could "
+                "not be told from white; in brackets half of the 95 % interval",
             )
         )
 
