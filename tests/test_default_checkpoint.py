@@ -14,6 +14,7 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ROOT, TEST_SPLIT
 from train.card import model_card, season_limits
 from train.evaluation import TRAINED_ON
+from train.goals import goals_table
 from train.tables import figures_rows, markdown
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
@@ -66,6 +67,7 @@ def test_its_confidences_are_calibrated(classifier, metrics):
 def test_the_readme_shows_exactly_its_figures(metrics):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert markdown(metrics) in readme
+    assert goals_table(metrics) in readme
     assert season_limits(metrics) in readme
 
 

@@ -21,6 +21,7 @@ from fashion_model.checkpoint import METRICS, CheckpointError, write_json
 from train.card import CARD, model_card
 from train.dataset import DataError
 from train.evaluation import TRAINED_ON, Evaluation
+from train.goals import goals_table
 from train.others import OtherPictures
 from train.tables import markdown
 from train.versions import SharpPhotographs
@@ -70,4 +71,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(markdown(metrics))
+    if "sharp" in metrics:
+        print(f"\n{goals_table(metrics)}")
     return 0

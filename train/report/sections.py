@@ -16,7 +16,7 @@ from train.report.drawing import overview, png, zooms
 from train.report.findings import Findings
 from train.report.photos import Photo
 from train.report.slices import ALL, ENOUGH, weakest
-from train.tables import FIGURES, figures_note, figures_rows
+from train.tables import FIGURES, figures_note, figures_rows, unseen_pairs_line
 
 FREQUENT, EXAMPLES = 20, 6  # confusions shown, photographs of each
 SHEET_LINES, SHEET_PLACES = 6, 10  # of likely label errors
@@ -67,6 +67,7 @@ def at_a_glance(
             Table(("", *FIGURES.values()), figures_rows(metrics)),
             Text(figures_note(metrics, f"{metrics['split']} split, the catalogue's thumbnails")),
             Table(GLANCE, [_glance(found, slices) for found in findings], words=3),
+            Text(unseen_pairs_line(metrics, "thumbnails")),
         ],
     )
 

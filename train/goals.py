@@ -1,0 +1,77 @@
+"""What the project set out to reach on the test split, and how far a checkpoint is from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fashion_model.attributes import ATTRIBUTES, NAMES
+from train.tables import markdown_table
+
+CROSS_ENTROPIES = 2.15  # at most, the four on thumbnails together
+
+
+@dataclass(frozen=True)
+class Goal:
+    title: str
+    wanted: Mapping[str, float]  # attribute → value
+    places: Mapping[str, tuple[str, ...]]  # attribute → where the figure is in metrics.json
+    percent: bool = True
+    at_most: bool = False
+
+    def cell(self, metrics: Mapping[str, Any], attribute: str) -> str:
+        """Measured, wanted, and what is missing, as rounded."""
+        found: Any = metrics
+        for key in self.places[attribute]:
+            found = found[key]
+        factor, digits = (100, 1) if self.percent else (1, 3)
+        measured, wanted = round(factor * found, digits), self.wanted[attribute]
+        short = measured - wanted if self.at_most else wanted - measured
+        sign = "≤" if self.at_most else "≥"
+        return f"{measured:.{digits}f} ({sign} {wanted}{f'; {short:.{digits}f} short' if short > 0 else ''})"
+
+
+def _goal(
+    title: str, wanted: tuple[float, ...], *place: str, percent: bool = True, at_most: bool = False, **others: tuple
+) -> Goal:
+    """`place`: keys in metrics.json, NAME for the attribute's; `others` for attributes whose figure is elsewhere."""
+    places = {name: tuple(name if key == "NAME" else key for key in place) for name in NAMES}
+    return Goal(title, dict(zip(NAMES, wanted, strict=True)), places | others, percent, at_most)
+
+
+# In the order of the attributes: color, product type, season, gender.
+GOALS = (
+    _goal("thumbnails, accuracy %", (73, 89.5, 70, 94), "attributes", "NAME", "accuracy"),
+    _goal("thumbnails, macro F1", (0.45, 0.70, 0.70, 0.85), "attributes", "NAME", "macro_f1", percent=False),
+    _goal(
+        "sharp photographs, accuracy %, of season balanced",
+        (75, 89, 52, 94),
+        *("sharp", "attributes", "NAME", "accuracy"),
+        season=("sharp", "attributes", "season", "balanced_accuracy"),
+    ),
+    _goal("sharp photograph and thumbnail agree, %", (95, 97, 93, 98), "sharp", "agreement", "thumbnail", "NAME"),
+    _goal(
+        "thumbnails, calibration error %",
+        (1.5, 1.5, 2.5, 1.5),
+        *("attributes", "NAME", "calibration_error"),
+        at_most=True,
+    ),
+    _goal(
+        "sharp photographs, calibration error %",
+        (1.5, 1.5, 2.5, 1.5),
+        *("sharp", "attributes", "NAME", "calibration_error"),
+        at_most=True,
+    ),
+)
+
+
+def goals_table(metrics: Mapping[str, Any]) -> str:
+    """Markdown; `metrics` has figures of sharp photographs."""
+    rows = [(goal.title, *(goal.cell(metrics, a.name) for a in ATTRIBUTES)) for goal in GOALS]
+    table = markdown_table(("measured (goal)", *(a.title for a in ATTRIBUTES)), rows)
+    total = metrics["cross_entropy_sum"]
+    return (
+        f"{table}\n\nThe four cross-entropies on thumbnails together: {total:.3f} (≤ {CROSS_ENTROPIES}). "
+        "A calibration error below the column “by chance” above cannot be shown with so few photographs."
+    )
