@@ -26,6 +26,7 @@ os.environ |= {
 for variable in ("FASHION_MODEL", "FASHION_MODEL_TIMEOUT", "HF_TOKEN", "HF_HUB_OFFLINE"):
     os.environ.pop(variable, None)
 
+import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -37,6 +38,7 @@ from data_prep import clean_data  # noqa: E402
 from fashion_model import FashionClassifier  # noqa: E402
 from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, save_checkpoint  # noqa: E402
+from fashion_model.images import open_image  # noqa: E402
 from fashion_model.model import ModelConfig, MultiTaskClassifier  # noqa: E402
 from train.__main__ import main as train_main  # noqa: E402
 
@@ -77,6 +79,18 @@ def measured(tmp_path_factory):
     table.loc[60:61, "group"] = table.loc[60, "group"]
     table.loc[60:61, "baseColour"] = ["Red", "Black"]
     table.to_csv(folder / "cleaned_styles.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mistaken(measured, tmp_path_factory):
+    """Sharp photographs of the ten validation products of `measured`: each is another product's, so answers differ."""
+    folder = tmp_path_factory.mktemp("sharp")
+    (folder / "images").mkdir()
+    table = pd.read_csv(measured / "cleaned_styles.csv")
+    products = table.loc[table["split"] == "validation", "id"]
+    for product, other in zip(products, np.roll(products, 1), strict=True):
+        open_image(measured / "images" / f"{other}.jpg").resize((180, 240)).save(folder / f"images/{product}.jpg")
     return folder
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import PRODUCTS
 from train.__main__ import main
 from train.calibrate import Sample, fit_temperature
@@ -61,3 +62,15 @@ def test_calibrate_stores_temperatures_that_predict_applies(trained, cleaned, tm
         with Image.open(checkpoint / "figures" / f"reliability_{name}.png") as diagram:
             assert diagram.width > 300
     assert new["split"] == "validation"
+
+
+def test_wrong_answers_to_sharp_photographs_lower_the_confidence_in_all(measured, mistaken, tmp_path):
+    temperatures = []
+    for sharp in ([], ["--sharp", str(mistaken)]):
+        checkpoint = shutil.copytree(DEFAULT_CHECKPOINT, tmp_path / f"checkpoint {len(sharp)}")
+        assert main(["calibrate", "--checkpoint", str(checkpoint), "--data", str(measured), *sharp]) == 0
+        temperatures.append(FashionClassifier.from_pretrained(checkpoint).config.temperatures["product_type"])
+        with Image.open(checkpoint / "figures" / "reliability_product_type.png") as diagram:
+            panels = diagram.width // diagram.height + 1
+            assert panels == 1 + len(sharp) // 2
+    assert temperatures[1] > 1.5 * temperatures[0]
