@@ -52,6 +52,8 @@ def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS)
 
     Other files in a zip are passed over, as in a folder. UploadError for none and for more than `limit`.
     """
+    if len(files) > limit:
+        raise UploadError(f"At most {limit} files can be sent at a time; these are {len(files):,}.")
     with ExitStack() as opened:
         found: list[Upload] = []
         listed = 0
@@ -112,11 +114,12 @@ class _InSmallPieces(io.FileIO):
 
 def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], int]:
     """The images in a zip, and how many files it lists."""
-    file = opened.enter_context(_InSmallPieces(path))
+    file = None
     try:
+        file = opened.enter_context(_InSmallPieces(path))
         archive = opened.enter_context(zipfile.ZipFile(file))
     except _ZIP_ERRORS as error:
-        if file.cut:
+        if file and file.cut:
             raise UploadError(TOO_MANY_LISTED) from error
         return [Upload(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
     members = archive.infolist()

@@ -51,6 +51,14 @@ def test_runs_are_compared_in_pairs(runs, capsys):
     assert "base and other differ in: heads linear / moe" in printed
 
 
+def test_what_an_older_run_does_not_name_was_the_default(runs, tmp_path, capsys):
+    base, other, _ = runs
+    file = tmp_path / "base-0" / "training" / "fit.json"
+    file.write_text(json.dumps({key: value for key, value in json.loads(file.read_text()).items() if key != "heads"}))
+    assert main(["compare", "--base", *base, "--other", *other]) == 0
+    assert "differ in: heads linear / moe\n" in capsys.readouterr().out
+
+
 def test_a_single_pair_has_no_interval(runs, capsys):
     base, other, _ = runs
     assert main(["compare", "--base", base[0], "--other", other[0]]) == 0

@@ -23,7 +23,7 @@ from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
-from train.fit import parse_arguments
+from train.fit import FIT, parse_arguments
 from train.fit_config import FitConfig
 from train.metrics import Answers
 from train.training import Training, uneven_use
@@ -275,6 +275,19 @@ def test_rare_labels_come_more_often_by_the_square_root_of_their_rarity():
     assert all(drawn.count(row) in (1, 2) for row in range(99))
     assert drawn != sorted(drawn)
     assert draw_epoch(factors, torch.Generator().manual_seed(1)) == drawn
+
+
+def test_the_settings_of_an_earlier_run_go_when_another_begins(trained, cleaned, tmp_path, monkeypatch):
+    again = shutil.copytree(trained, tmp_path / "again")
+    assert (again / FIT).is_file()
+
+    def stop(self, epoch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, "train_one_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        main(smoke_fit(cleaned, again))
+    assert not (again / FIT).exists()
 
 
 def test_resume_refuses_a_run_with_other_settings(trained, cleaned, capsys):

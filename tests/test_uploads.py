@@ -85,6 +85,20 @@ def test_a_zip_with_a_damaged_or_encrypted_file_or_an_endless_list_is_told_of(tm
         outcomes(write(tmp_path / "long.zip", listed + end))
 
 
+def test_a_zip_that_is_a_folder_or_gone_is_told_of_and_costs_no_other(tmp_path):
+    files = [("a.zip", tmp_path), ("b.zip", tmp_path / "nothing"), ("good.jpg", PATHS[0])]
+    with photographs(files) as uploads:
+        damaged = "The zip file is damaged, or it is none."
+        assert list(map(outcome, uploads)) == [damaged, damaged, open_image(PATHS[0]).size]
+
+
+def test_not_even_empty_zips_may_be_many(tmp_path):
+    empty = zipped(tmp_path / "x.zip", {})
+    message = "At most 500 files can be sent at a time; these are 501"
+    with pytest.raises(UploadError, match=message), photographs([("x.zip", empty)] * 501):
+        pass
+
+
 def test_the_lists_of_all_zips_together_are_bounded(tmp_path):
     path = zipped(tmp_path / "x.zip", dict.fromkeys(map(str, range(7_000)), b""), zipfile.ZIP_STORED)
     with pytest.raises(UploadError, match="no photograph"), photographs([("x.zip", path)] * 2):

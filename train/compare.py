@@ -81,8 +81,8 @@ def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[Run, R
 
 def differing(base: Run, other: Run) -> str:
     """Which settings the recipes differ in, and how."""
-    keys = [key for key in base.recipe if base.recipe[key] != other.recipe[key]]
-    return ", ".join(f"{key} {base.recipe[key]} / {other.recipe[key]}" for key in keys) or "nothing"
+    both = [(key, base.recipe.get(key), other.recipe.get(key)) for key in base.recipe | other.recipe]
+    return ", ".join(f"{key} {one} / {two}" for key, one, two in both if one != two) or "nothing"
 
 
 def table(pairs: Sequence[tuple[Run, Run]]) -> str:

@@ -71,6 +71,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(markdown(metrics))
-    if "sharp" in metrics:
+    if "sharp" in metrics and metrics["split"] == TEST:
         print(f"\n{goals_table(metrics)}")
     return 0

@@ -26,10 +26,14 @@ class Goal:
         for key in self.places[attribute]:
             found = found[key]
         factor, digits = (100, 1) if self.percent else (1, 3)
-        measured, wanted = round(factor * found, digits), self.wanted[attribute]
-        short = measured - wanted if self.at_most else wanted - measured
-        sign = "≤" if self.at_most else "≥"
-        return f"{measured:.{digits}f} ({sign} {wanted}{f'; {short:.{digits}f} short' if short > 0 else ''})"
+        return compared(factor * found, self.wanted[attribute], digits, self.at_most)
+
+
+def compared(measured: float, wanted: float, digits: int, at_most: bool) -> str:
+    rounded = round(measured, digits)
+    short = rounded - wanted if at_most else wanted - rounded
+    missing = f"; {short:.{digits}f} short" if short > 0 else ""
+    return f"{rounded:.{digits}f} ({'≤' if at_most else '≥'} {wanted}{missing})"
 
 
 def _goal(
@@ -70,8 +74,8 @@ def goals_table(metrics: Mapping[str, Any]) -> str:
     """Markdown; `metrics` has figures of sharp photographs."""
     rows = [(goal.title, *(goal.cell(metrics, a.name) for a in ATTRIBUTES)) for goal in GOALS]
     table = markdown_table(("measured (goal)", *(a.title for a in ATTRIBUTES)), rows)
-    total = metrics["cross_entropy_sum"]
+    total = compared(metrics["cross_entropy_sum"], CROSS_ENTROPIES, digits=3, at_most=True)
     return (
-        f"{table}\n\nThe four cross-entropies on thumbnails together: {total:.3f} (≤ {CROSS_ENTROPIES}). "
+        f"{table}\n\nThe four cross-entropies on thumbnails together: {total}. "
         "A calibration error below the column “by chance” above cannot be shown with so few photographs."
     )
