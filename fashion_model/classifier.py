@@ -14,12 +14,23 @@ from PIL import Image
 
 from fashion_model.attributes import NAMES, attribute_named
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
-from fashion_model.explain import LAYERS, METHOD, OPACITY, activation_maps, heat_image, overlay, resolve_layers
+from fashion_model.explain import (
+    LAYERS,
+    METHOD,
+    OPACITY,
+    ROLLOUT,
+    activation_maps,
+    heat_image,
+    overlay,
+    resolve_layers,
+)
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, open_image
+from fashion_model.rollout import attention_rollout, has_attention
 from fashion_model.transforms import eval_transform
 
 Photograph = str | os.PathLike[str] | bytes | Image.Image
+Targets = Sequence[tuple[str, int | None]]  # attributes and class indices, None for the predicted one
 Item = TypeVar("Item")
 BATCH_SIZE = 32
 
@@ -138,8 +149,8 @@ class FashionClassifier:
         attribute: str,
         label: str | None = None,
         *,
-        method: str = METHOD,
-        layers: Sequence[int] = LAYERS,
+        method: str | None = None,
+        layers: Sequence[int] | None = None,
         opacity: float = OPACITY,
     ) -> Image.Image:
         """The photograph with the map of where the evidence for `label` of `attribute` lies, in the photograph's size.
@@ -159,36 +170,58 @@ class FashionClassifier:
         attributes: Sequence[str] = NAMES,
         labels: dict[str, str] | None = None,
         *,
-        method: str = METHOD,
-        layers: Sequence[int] = LAYERS,
+        method: str | None = None,
+        layers: Sequence[int] | None = None,
         opacity: float = OPACITY,
     ) -> tuple[Prediction, dict[str, Image.Image]]:
         """The prediction and, for each of `attributes`, the overlay. What comes before the maps runs once for all.
 
         `labels` names the class to explain where it is not the predicted one. `method` is one of `explain.METHODS`;
-        `layers` are stages of the backbone, counted as Python does, whose maps are averaged; `opacity` is that of the
-        hottest place, in [0, 1].
+        `layers` are stages of the backbone, counted as Python does, whose maps are averaged. Without both it is what
+        measures best: Grad-CAM++ on the last stage, for transformers `rollout`, which takes no layers and is one map for
+        all classes. `opacity` is that of the hottest place, in [0, 1].
         """
         unused = set(labels or {}) - set(attributes)
         if unused:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [(name, self._index_of(name, (labels or {}).get(name))) for name in attributes]
-        first = resolve_layers(self._model, layers)[0] + 1
+        if method is None:
+            method = ROLLOUT if layers is None and has_attention(self._model) else METHOD
         photograph = open_image(image)
-        with torch.no_grad():
-            trunk = self._model.backbone[:first](self._batch([self._transform(photograph)]))
-            prediction = self._predictions(self._model.backbone[first:](trunk))[0]
-        if not targets:
-            return prediction, {}
-        chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
-        heats = activation_maps(
-            self._model, trunk.expand(len(chosen), *trunk.shape[1:]), chosen, method=method, layers=layers
-        )
+        batch = self._batch([self._transform(photograph)])
+        if method == ROLLOUT:
+            prediction, heats = self._rolled_out(batch, targets, layers)
+        else:
+            prediction, heats = self._activated(batch, targets, method, LAYERS if layers is None else layers)
         frame = self.config.thumbnail_size
         return prediction, {
             name: overlay(photograph, heat_image(heat, photograph.size, frame), opacity)
-            for (name, _), heat in zip(chosen, heats, strict=True)
+            for (name, _), heat in zip(targets, heats, strict=True)
         }
+
+    def _activated(
+        self, batch: torch.Tensor, targets: Targets, method: str, layers: Sequence[int]
+    ) -> tuple[Prediction, Sequence[np.ndarray]]:
+        """The prediction for a batch (1, 3, H, W) of one, and a map (h, w) of each target."""
+        first = resolve_layers(self._model, layers)[0] + 1
+        with torch.no_grad():
+            trunk = self._model.backbone[:first](batch)
+            prediction = self._predictions(self._model.backbone[first:](trunk))[0]
+        if not targets:
+            return prediction, []
+        chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
+        return prediction, activation_maps(
+            self._model, trunk.expand(len(chosen), *trunk.shape[1:]), chosen, method=method, layers=layers
+        )
+
+    def _rolled_out(
+        self, batch: torch.Tensor, targets: Targets, layers: Sequence[int] | None
+    ) -> tuple[Prediction, Sequence[np.ndarray]]:
+        """As `_activated`; all targets have the same map."""
+        if layers is not None:
+            raise ValueError(f"{ROLLOUT} goes through all layers; none can be chosen")
+        feature_map, heat = attention_rollout(self._model, batch)
+        return self._predictions(feature_map)[0], [heat] * len(targets)
 
     def _input(self, image: Item, read: Callable[[Item], Image.Image]) -> torch.Tensor | ImageError:
         """(3, H, W)."""

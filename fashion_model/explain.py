@@ -24,8 +24,9 @@ METHODS: dict[str, Callable[..., BaseCAM]] = {
     "layercam": LayerCAM,
     "hirescam": HiResCAM,
 }
-# Chosen by `train explanations`; the table is in train/README.md.
-METHOD = "gradcam++"
+ROLLOUT = "rollout"  # fashion_model.rollout, of transformers; the same for every class
+# Chosen by `train explanations`; the tables are in train/README.md.
+METHOD = "gradcam++"  # of a transformer: ROLLOUT
 LAYERS = (-1,)  # stages of the backbone, as Python counts: its last feature map
 OPACITY = 0.7  # of the hottest place; the coldest stays gray
 GRAYS = (90, 225)  # what black and white of the photograph become beneath the heat
@@ -77,7 +78,7 @@ def activation_maps(
     The parameters of `model` must not require gradients, or threads would share them. ValueError for an unknown method.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}, and for transformers {ROLLOUT}")
     offsets, offset = {}, 0
     for name, classes in model.config.num_classes.items():
         offsets[name], offset = offset, offset + classes

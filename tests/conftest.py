@@ -129,6 +129,13 @@ def tiny_model(tiny_encoders):
     return MultiTaskClassifier(config).eval()
 
 
+def transformer_of(encoders):
+    """A Vision Transformer with random weights, for 64 × 48 pixels."""
+    torch.manual_seed(0)
+    config = ModelConfig.for_backbone("vit_ti_8", encoders.num_classes, image_size=(64, 48))
+    return MultiTaskClassifier(config).eval().requires_grad_(False)
+
+
 @pytest.fixture(scope="session")
 def running_hub():
     with Hub(LISTENER).running() as hub:

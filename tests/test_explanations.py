@@ -6,17 +6,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from torchvision.models.vision_transformer import EncoderBlock
 
 from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from fashion_model.explain import LAYERS, METHOD, resolve_layers
 from fashion_model.images import open_image
-from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import jpeg
-from tests.conftest import TEST_SPLIT
+from tests.conftest import TEST_SPLIT, transformer_of
 from train.__main__ import main
-from train.candidate_maps import REFERENCE, CandidateMaps, attention_of, attention_rollout
+from train.candidate_maps import REFERENCE, CandidateMaps
 from train.evaluation import Evaluation
 from train.explanations import Measured, Questions
 from train.faithfulness import FromThumbnail, Question, changed, measure, ranks
@@ -82,18 +80,12 @@ def test_earlier_stages_have_finer_maps(model, tiny_encoders):
     assert maps.random_grids == [(5, 4), (10, 8)]
     assert maps.candidates[REFERENCE] == ("gradcam", [8])
     assert (METHOD, resolve_layers(model, LAYERS)) in maps.candidates.values()
-    transformer = CandidateMaps(random_transformer(tiny_encoders))
+    transformer = CandidateMaps(transformer_of(tiny_encoders))
     assert transformer.candidates["gradcam, stage 7"] == ("gradcam", [7])
 
 
-def random_transformer(encoders):
-    torch.manual_seed(0)
-    config = ModelConfig.for_backbone("vit_ti_8", encoders.num_classes, image_size=(64, 48))
-    return MultiTaskClassifier(config).eval().requires_grad_(False)
-
-
 def test_all_maps_have_the_thumbnails_size_and_random_ones_differ_between_photographs(tiny_encoders):
-    model = random_transformer(tiny_encoders)
+    model = transformer_of(tiny_encoders)
     maps, images = CandidateMaps(model), torch.randn(1, 3, 64, 48)
     first, second = (maps.of(images, ("color", 1), (80, 60), seed) for seed in (0, 1))
     assert len(first) == 4 * 3 + 3  # rollout, a random map and the blob
@@ -103,39 +95,6 @@ def test_all_maps_have_the_thumbnails_size_and_random_ones_differ_between_photog
         assert heat.max() <= 1
         assert np.array_equal(heat, second[name]) == (not name.startswith("random map")), name
     assert first["blob in the centre"].argmax() == 40 * 60 + 30
-
-
-def test_rollout_multiplies_attention_from_the_first_block_to_the_pooled_patches(tiny_encoders):
-    """The first block attends to patch 20 alone and the last to patch 9, the others to what each token is."""
-    model = random_transformer(tiny_encoders)
-    blocks = [stage for stage in model.backbone if isinstance(stage, EncoderBlock)]
-    attention = {block: torch.eye(49) for block in blocks}
-    for block, patch in ((blocks[0], 20), (blocks[-1], 9)):
-        attention[block] = torch.zeros(49, 49)
-        attention[block][:, 1 + patch] = 1
-    first, last = ((attention[blocks[i]] + torch.eye(49)) / 2 for i in (0, -1))
-    expected = (last @ first)[1:].mean(dim=0)[1:].reshape(8, 6).numpy()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.candidate_maps.attention_of", lambda block, tokens: attention[block])
-        rollout = attention_rollout(model, torch.randn(1, 3, 64, 48))
-    assert rollout == pytest.approx((expected - expected.min()) / np.ptp(expected), abs=1e-5)
-    assert rollout.ravel()[20] == 1
-    assert 0.3 < rollout.ravel()[9] < 0.6
-
-
-def test_the_attention_of_a_block_is_what_it_sums_values_by(tiny_encoders):
-    """With values and the way out set to the identity, attention to normalised tokens is what the block adds."""
-    block = next(stage for stage in random_transformer(tiny_encoders).backbone if isinstance(stage, EncoderBlock))
-    own, tokens = block.self_attention, torch.randn(1, 49, 192)
-    own.in_proj_weight[:384].normal_(std=0.2)
-    own.in_proj_weight[384:] = own.out_proj.weight[:] = torch.eye(192)
-    own.in_proj_bias.zero_(), own.out_proj.bias.zero_()
-    normalised = block.ln_1(tokens)
-    added = own(normalised, normalised, normalised, need_weights=False)[0].unflatten(2, (3, 64))
-    heads = [
-        torch.linalg.lstsq(normalised[0, :, 64 * h : 64 * h + 64].T, added[0, :, h].T).solution.T for h in range(3)
-    ]
-    assert torch.allclose(attention_of(block, tokens), sum(heads) / 3, atol=1e-3)
 
 
 def test_pictures_are_asked_for_once_each_and_only_where_the_product_can_be_told(measured):

@@ -52,7 +52,7 @@ def test_the_report_and_the_maps_are_made(transformer, cleaned, tmp_path, capsys
     assert (tmp_path / "report.html").is_file()
     assert main(["explanations", *arguments, "--photographs", "2"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"^\| attention rollout \|( -?\d\.\d{3} \(±\d\.\d{3}\) \|){4}$", printed, re.MULTILINE)
+    assert re.search(r"^\| rollout \|( -?\d\.\d{3} \(±\d\.\d{3}\) \|){4}$", printed, re.MULTILINE)
 
 
 def test_the_app_serves_it_from_the_hub(hub, pushing, transformer, photograph, tmp_path):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from torch import nn
-from torchvision.models.vision_transformer import EncoderBlock
 
-from fashion_model.explain import METHODS, activation_maps
+from fashion_model.explain import METHODS, ROLLOUT, activation_maps
 from fashion_model.model import MultiTaskClassifier
+from fashion_model.rollout import attention_rollout, has_attention
 
 REFERENCE = "gradcam, last stage"  # what all others are compared with: Grad-CAM as it was published
 BLOB = 0.25  # standard deviation of the blob in the centre, in sides of the picture
@@ -33,7 +32,7 @@ class CandidateMaps:
         earlier = finer[-1] if finer else len(grids) // 2
         stages = {"last stage": [len(grids) - 1], f"stage {earlier}": [earlier], "both": [earlier, len(grids) - 1]}
         self.candidates = {f"{m}, {title}": (m, layers) for title, layers in stages.items() for m in METHODS}
-        self.has_attention = any(isinstance(stage, EncoderBlock) for stage in model.backbone)
+        self.has_attention = has_attention(model)
         self.random_grids = list(dict.fromkeys((grids[-1], grids[earlier])))
 
     def of(
@@ -48,35 +47,11 @@ class CandidateMaps:
                     trunks[layers[0]] = self.model.backbone[: layers[0] + 1](images)
             (found[name],) = activation_maps(self.model, trunks[layers[0]], [target], method=method, layers=layers)
         if self.has_attention:
-            found["attention rollout"] = attention_rollout(self.model, images)
+            found[ROLLOUT] = attention_rollout(self.model, images)[1]
         generator = np.random.default_rng(seed)
         for grid in self.random_grids:
             found[f"random map, {grid[0]}×{grid[1]}"] = generator.random(grid).astype(np.float32)
         return {name: _enlarged(heat, shape) for name, heat in found.items()} | {"blob in the centre": _blob(shape)}
-
-
-@torch.no_grad()
-def attention_rollout(model: MultiTaskClassifier, images: torch.Tensor) -> np.ndarray:
-    """How much of each patch reaches the pooled map through all attentions, the same for every class (h, w) in [0, 1].
-
-    Abnar and Zuidema, ACL 2020: attention averaged over heads, half of it past each block. images (1, 3, H, W).
-    """
-    tokens, flow = images, None
-    for stage in model.backbone:
-        if isinstance(stage, EncoderBlock):
-            attention = attention_of(stage, tokens)
-            step = (attention + torch.eye(len(attention))) / 2
-            flow = step if flow is None else step @ flow
-        tokens = stage(tokens)
-    reaching = model.as_map(flow[1:].mean(dim=0)[None, :, None])[0, 0].numpy()  # all patches are pooled alike
-    low, high = reaching.min(), reaching.max()
-    return (reaching - low) / max(high - low, 1e-9)
-
-
-def attention_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """(1, n, C) → (n, n): how much each token takes of each, averaged over heads."""
-    normalised = block.ln_1(tokens)
-    return block.self_attention(normalised, normalised, normalised, need_weights=True)[1][0]
 
 
 def _enlarged(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
