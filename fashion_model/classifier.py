@@ -178,8 +178,8 @@ class FashionClassifier:
 
         `labels` names the class to explain where it is not the predicted one. `method` is one of `explain.METHODS`;
         `layers` are stages of the backbone, counted as Python does, whose maps are averaged. Without both it is what
-        measures best: Grad-CAM++ on the last stage, for transformers `rollout`, which takes no layers and is one map for
-        all classes. `opacity` is that of the hottest place, in [0, 1].
+        measures best: Grad-CAM++ on the last stage, for transformers `rollout`, which takes no layers and has one map
+        for all classes. `opacity` is that of the hottest place, in [0, 1].
         """
         unused = set(labels or {}) - set(attributes)
         if unused:
