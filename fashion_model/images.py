@@ -99,8 +99,10 @@ def _images_below(folder: Path, unread: Path | None) -> Iterator[Path]:
 
 
 def _may_hold_images(entry: os.DirEntry[str]) -> bool:
-    if entry.is_dir(follow_symlinks=False) or not has_image_suffix(entry.name):
-        return entry.is_dir(follow_symlinks=False)
+    if entry.is_dir(follow_symlinks=False):
+        return True
+    if not has_image_suffix(entry.name):
+        return False
     if entry.is_file(follow_symlinks=False):
         return True
     try:

@@ -137,10 +137,9 @@ def _end_of_rows(path: Path, format: TextFormat) -> int:
                 if whole:
                     end = here
         except ValueError as error:
-            cut_off = here == path.stat().st_size
-            if format.start and (whole or line[: len(format.start)] != format.start[: len(line)]):
-                cut_off = False
-            if not cut_off:
+            begins_row = line.startswith(format.start) or format.start.startswith(line)
+            foreign = format.start and (whole or not begins_row)
+            if foreign or here < path.stat().st_size:
                 raise OutputError(f"{path} cannot be continued: byte {end} begins no row ({error})") from error
     return end
 

@@ -60,7 +60,8 @@ def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS)
         for name, path in files:
             if name.lower().endswith(".zip"):
                 images, files_in_zip = _images_in(name, path, opened)
-                found, listed = found + images, listed + files_in_zip
+                found += images
+                listed += files_in_zip
             else:
                 found.append(Upload(name, partial(_open_file, path)))
             if len(found) > limit:

@@ -130,9 +130,9 @@ class Measurements(Dataset):
 
 def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
     """DataError or CheckpointError if there are not two photographs to measure on."""
-    if not (checkpoint / TRAINED_ON).is_file():
-        raise CheckpointError(f"{checkpoint} has no {TRAINED_ON}, so what it was trained on is not known")
     evaluation = Evaluation(checkpoint, data, TEST)
+    if not evaluation.knows_trained_on:
+        raise CheckpointError(f"{checkpoint} has no {TRAINED_ON}, so what it was trained on is not known")
     maps, questions = CandidateMaps(evaluation.model), Questions(evaluation)
     asked = list(islice(questions, count))
     if len(asked) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fashion_model.attributes import ATTRIBUTES, NAMES
@@ -16,14 +16,14 @@ CROSS_ENTROPIES = 2.15  # at most, the four on thumbnails together
 class Goal:
     title: str
     wanted: Mapping[str, float]  # attribute → value
-    places: Mapping[str, tuple[str, ...]]  # attribute → where the figure is in metrics.json
+    places: Mapping[str, str]  # attribute → where the figure is in metrics.json, keys with dots between
     percent: bool = True
     at_most: bool = False
 
     def cell(self, metrics: Mapping[str, Any], attribute: str) -> str:
         """Measured, wanted, and what is missing, as rounded."""
         found: Any = metrics
-        for key in self.places[attribute]:
+        for key in self.places[attribute].split("."):
             found = found[key]
         factor, digits = (100, 1) if self.percent else (1, 3)
         return compared(factor * found, self.wanted[attribute], digits, self.at_most)
@@ -36,37 +36,22 @@ def compared(measured: float, wanted: float, digits: int, at_most: bool) -> str:
     return f"{rounded:.{digits}f} ({'≤' if at_most else '≥'} {wanted}{missing})"
 
 
-def _goal(
-    title: str, wanted: tuple[float, ...], *place: str, percent: bool = True, at_most: bool = False, **others: tuple
-) -> Goal:
-    """`place`: keys in metrics.json, NAME for the attribute's; `others` for attributes whose figure is elsewhere."""
-    places = {name: tuple(name if key == "NAME" else key for key in place) for name in NAMES}
-    return Goal(title, dict(zip(NAMES, wanted, strict=True)), places | others, percent, at_most)
+def _goal(title: str, wanted: tuple[float, ...], place: str, percent: bool = True, at_most: bool = False) -> Goal:
+    """`place`: keys in metrics.json with dots between, {} for the attribute's."""
+    places = {name: place.format(name) for name in NAMES}
+    return Goal(title, dict(zip(NAMES, wanted, strict=True)), places, percent, at_most)
 
 
 # In the order of the attributes: color, product type, season, gender.
+ERRORS = (1.5, 1.5, 2.5, 1.5)
+SHARP = _goal("sharp photographs, accuracy %, of season balanced", (75, 89, 52, 94), "sharp.attributes.{}.accuracy")
 GOALS = (
-    _goal("thumbnails, accuracy %", (73, 89.5, 70, 94), "attributes", "NAME", "accuracy"),
-    _goal("thumbnails, macro F1", (0.45, 0.70, 0.70, 0.85), "attributes", "NAME", "macro_f1", percent=False),
-    _goal(
-        "sharp photographs, accuracy %, of season balanced",
-        (75, 89, 52, 94),
-        *("sharp", "attributes", "NAME", "accuracy"),
-        season=("sharp", "attributes", "season", "balanced_accuracy"),
-    ),
-    _goal("sharp photograph and thumbnail agree, %", (95, 97, 93, 98), "sharp", "agreement", "thumbnail", "NAME"),
-    _goal(
-        "thumbnails, calibration error %",
-        (1.5, 1.5, 2.5, 1.5),
-        *("attributes", "NAME", "calibration_error"),
-        at_most=True,
-    ),
-    _goal(
-        "sharp photographs, calibration error %",
-        (1.5, 1.5, 2.5, 1.5),
-        *("sharp", "attributes", "NAME", "calibration_error"),
-        at_most=True,
-    ),
+    _goal("thumbnails, accuracy %", (73, 89.5, 70, 94), "attributes.{}.accuracy"),
+    _goal("thumbnails, macro F1", (0.45, 0.70, 0.70, 0.85), "attributes.{}.macro_f1", percent=False),
+    replace(SHARP, places=SHARP.places | {"season": "sharp.attributes.season.balanced_accuracy"}),
+    _goal("sharp photograph and thumbnail agree, %", (95, 97, 93, 98), "sharp.agreement.thumbnail.{}"),
+    _goal("thumbnails, calibration error %", ERRORS, "attributes.{}.calibration_error", at_most=True),
+    _goal("sharp photographs, calibration error %", ERRORS, "sharp.attributes.{}.calibration_error", at_most=True),
 )
 
 
