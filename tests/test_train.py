@@ -220,7 +220,7 @@ def test_pictures_that_a_teacher_knows_are_not_validated_on(trained, cleaned, tm
     with (teacher / "trained_on.txt").open("a") as file:
         file.write(f"{known}\n")
     config = FitConfig(str(cleaned), str(tmp_path), weights="none", teachers=(str(teacher),), device="cpu")
-    assert len(Training(config.shrunk()).validation_targets) == 7
+    assert len(Training(config.shrunk()).validation["thumbnails"][1]) == 7
 
 
 def test_an_input_of_another_shape_than_the_thumbnails_is_refused(cleaned, tmp_path, capsys):

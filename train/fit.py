@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 from fashion_model.attributes import NAMES
-from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError
+from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError, backbone_named
 from fashion_model.checkpoint import CheckpointError, write_json
 from fashion_model.heads import LINEAR, MIXTURE
 from fashion_model.model import ModelConfig
@@ -30,7 +31,10 @@ FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
-    """Train and return the best epoch's entry of the history. The best epoch has the least summed cross-entropy."""
+    """Train and return the best epoch's entry of the history.
+
+    The best epoch has the least cross-entropy, summed over attributes and over thumbnails and sharp photographs.
+    """
     training = Training(config)
     state = Path(config.output) / "training" / "state.pt"
     if resume and state.is_file():
@@ -42,15 +46,13 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
     for epoch in range(len(training.history), config.epochs):
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()
-        entry = {
-            "epoch": epoch + 1,
-            **trained,
-            "cross_entropy_sum": metrics["cross_entropy_sum"],
-            **{f"{name}_accuracy": metrics["attributes"][name]["accuracy"] for name in NAMES},
-        }
+        entry = {"epoch": epoch + 1, **trained}
+        entry["cross_entropy_sum"] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
+        for kind, of_kind in metrics.items():
+            entry |= {f"{kind}_{name}_accuracy": of_kind["attributes"][name]["accuracy"] for name in NAMES}
         print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
         if not training.history or entry["cross_entropy_sum"] < best(training.history)["cross_entropy_sum"]:
-            training.save_best(metrics)
+            training.save_best(metrics["thumbnails"])
         training.history.append(entry)
         training.save_state(state)
         write_log(state.with_name("log.csv"), training.history)
@@ -85,6 +87,15 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--weights", help="imagenet (none with --smoke), none, a file, or a checkpoint to go on from")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=defaults.image_size)
     parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument(
+        "--first-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        default=defaults.first_size,
+        help="smaller input, sooner done, in the first --first-epochs; none",
+    )
+    parser.add_argument("--first-epochs", type=int, default=defaults.first_epochs)
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--teachers", nargs="+", metavar="CHECKPOINT", default=(), help="networks to learn from")
@@ -104,14 +115,20 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     options = vars(parser.parse_args(arguments))
     resume, smoke = options.pop("resume"), options.pop("smoke")
     options["weights"] = options["weights"] or (NO_WEIGHTS if smoke else defaults.weights)
-    options |= {key: tuple(options[key]) for key in ("image_size", "teachers", "sharp")}
+    options |= {key: tuple(options[key]) for key in ("image_size", "first_size", "teachers", "sharp")}
     if options["experts"] is None:
         options["experts"] = EXPERTS if options["heads"] == MIXTURE else 0
     if not 0 <= options["balance"] < math.inf or (options["balance"] and options["heads"] != MIXTURE):
         parser.error(f"--balance has to be a number from 0 on, and 0 without {MIXTURE} heads")
+    if bool(options["first_size"]) != bool(options["first_epochs"]) or options["first_epochs"] < 0:
+        parser.error("--first-size and --first-epochs belong together")
+    if options["first_size"] and backbone_named(options["backbone"]).patch > 1:
+        parser.error(f"{options['backbone']} takes input of one size: train it twice, the second time with --weights")
     shape = {key: options[key] for key in ("image_size", "heads", "experts")}
     try:
-        ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)
+        model_config = ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)
+        if options["first_size"]:
+            dataclasses.replace(model_config, image_size=options["first_size"])
     except ValueError as error:
         parser.error(str(error))
     config = FitConfig(**options)

@@ -23,6 +23,8 @@ class FitConfig:
     weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
     image_size: tuple[int, int] = (128, 96)  # height, width
     epochs: int = 7
+    first_size: tuple[int, int] | tuple[()] = ()  # of the input in the first `first_epochs`: progressive resizing
+    first_epochs: int = 0
     batch_size: int = 64
     learning_rate: float = 1.5e-3  # at its peak
     weight_decay: float = 0.02
@@ -43,7 +45,8 @@ class FitConfig:
 
     def shrunk(self) -> FitConfig:
         """What --smoke trains."""
-        return dataclasses.replace(self, smoke=True, image_size=(64, 48), epochs=2, batch_size=16)
+        first = {"first_size": (32, 24), "first_epochs": 1} if self.first_epochs else {}
+        return dataclasses.replace(self, smoke=True, image_size=(64, 48), epochs=2, batch_size=16, **first)
 
     def settings(self) -> dict[str, Any]:
         """Those that decide the result, as JSON has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
 from fashion_model.backbones import backbone_named, load_pretrained, take_over
 from fashion_model.checkpoint import METRICS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_json
 from fashion_model.model import ModelConfig, MultiTaskClassifier
-from fashion_model.transforms import train_transform
+from fashion_model.transforms import Transform, train_transform
 from train.augment import RandomBackground, RandomLight, RandomReencode
 from train.dataset import (
     DataError,
@@ -45,7 +46,7 @@ from train.evaluation import (
     without_pictures_of,
 )
 from train.fit_config import FitConfig
-from train.versions import SharpPhotographs, shrunk
+from train.versions import SharpPhotographs, VersionOf, shrunk
 
 PARTS = ("model", "average", "optimizer", "scheduler")  # of a training, with a state to resume from
 
@@ -83,14 +84,13 @@ class Training:
         self.average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
         targets = {split: encode_targets(rows[split], self.encoders) for split in rows}
         self.factors = repeat_factors(targets[TRAIN], config.rare)
+        self.sharp = SharpPhotographs([Path(path) for path in config.sharp])
         thumbnails = read_photographs(data, rows[TRAIN])
         self.lessons = self._lessons(teachers, thumbnails)
         photographs = self._with_sharp(thumbnails, rows[TRAIN]["id"].tolist())
-        self.train_set = ProductDataset(
-            photographs, targets[TRAIN], train_transform(model_config, self._augmentations(photographs))
-        )
-        self.validation_targets = targets[VALIDATION]
-        self.validation_photographs = read_photographs(data, rows[VALIDATION])
+        self.augmentations = self._augmentations(photographs)
+        self.train_set = ProductDataset(photographs, targets[TRAIN], self._transform(config.image_size))
+        self.validation = self._validation(read_photographs(data, rows[VALIDATION]), rows[VALIDATION])
         steps = -(-len(draw_epoch(self.factors, torch.Generator())) // config.batch_size) * config.epochs
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -137,9 +137,20 @@ class Training:
     def _with_sharp(self, thumbnails: Photographs, products: list[int]) -> Photographs:
         if not self.config.sharp:
             return thumbnails
-        sharp = SharpPhotographs([Path(path) for path in self.config.sharp])
-        known = tqdm([i for i in products if i in sharp], desc="shrinking", unit="image", disable=None)
-        return EitherPhotographs(thumbnails, {i: shrunk(sharp[i], i) for i in known}, products)
+        known = tqdm([i for i in products if i in self.sharp], desc="shrinking", unit="image", disable=None)
+        return EitherPhotographs(thumbnails, {i: shrunk(self.sharp[i], i) for i in known}, products)
+
+    def _validation(self, thumbnails: Photographs, rows: pd.DataFrame) -> dict[str, tuple[Photographs, torch.Tensor]]:
+        """Kind of photograph → photographs and their targets (N, 4)."""
+        found = {"thumbnails": (thumbnails, encode_targets(rows, self.encoders))}
+        with_sharp = rows[[product in self.sharp for product in rows["id"]]]
+        if len(with_sharp):
+            photographs = VersionOf(self.sharp, with_sharp["id"].tolist())
+            found["sharp"] = (photographs, encode_targets(with_sharp, self.encoders))
+        return found
+
+    def _transform(self, image_size: tuple[int, int]) -> Transform:
+        return train_transform(dataclasses.replace(self.model.config, image_size=image_size), self.augmentations)
 
     def _augmentations(self, photographs: Photographs) -> list[nn.Module]:
         config = self.config
@@ -161,6 +172,8 @@ class Training:
         seed = self.config.seed * 100_003 + epoch
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
+        first = epoch < self.config.first_epochs
+        self.train_set.transform = self._transform(self.config.first_size if first else self.config.image_size)
         batches = torch.tensor(draw_epoch(self.factors, generator)).split(self.config.batch_size)
         loader = DataLoader(
             self.train_set,
@@ -213,17 +226,24 @@ class Training:
             return torch.zeros((), device=self.device)
         return self.config.balance * uneven_use(torch.cat([s.float() for s in shares.values()]))
 
-    def validate(self) -> dict[str, Any]:
-        """The figures of the averaged weights on the thumbnails of the validation split."""
+    def validate(self) -> dict[str, dict[str, Any]]:
+        """Kind of photograph → the figures of the averaged weights on those of the validation split."""
         model = self.average.module
-        probabilities = probabilities_of(model, features_of(model, self.validation_photographs, self.config.workers))
-        return measure(probabilities, self.validation_targets, bootstrap=False)
+        return {
+            kind: measure(
+                probabilities_of(model, features_of(model, photographs, self.config.workers)), targets, bootstrap=False
+            )
+            for kind, (photographs, targets) in self.validation.items()
+        }
 
     def save_best(self, metrics: dict[str, Any]) -> None:
-        """Write the checkpoint directory, in half precision, which changes no figure at the digits we show."""
+        """Write the checkpoint directory, in half precision, which changes no figure at the digits we show.
+
+        `metrics` are those of the thumbnails.
+        """
         output = Path(self.config.output)
         save_checkpoint(output, self.average.module, self.encoders, dtype=torch.float16)
-        rows = len(self.validation_targets)
+        rows = len(self.validation["thumbnails"][1])
         write_json(output / METRICS, {"split": VALIDATION, "rows": rows, **metrics})
         (output / TRAINED_ON).write_text("".join(f"{i}\n" for i in sorted(self.trained_ids)), encoding="utf-8")
 
