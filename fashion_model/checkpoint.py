@@ -22,6 +22,7 @@ from fashion_model.model import ModelConfig, MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+LARGEST_FILE = "9MB"  # a Space refuses larger files outside of Git LFS than 10 MB
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors")  # one file, or the Hub's shards with their index
 REPORT = "report/report.html"  # a page that `train report` wrote, if it was asked to
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"

@@ -19,8 +19,8 @@ from fashion_model.explain import (
     METHOD,
     OPACITY,
     ROLLOUT,
-    activation_maps,
     heat_image,
+    maps_of_views,
     overlay,
     resolve_layers,
 )
@@ -203,16 +203,15 @@ class FashionClassifier:
         self, batch: torch.Tensor, targets: Targets, method: str, layers: Sequence[int]
     ) -> tuple[Prediction, Sequence[np.ndarray]]:
         """The prediction for a batch (1, 3, H, W) of one, and a map (h, w) of each target."""
-        first = resolve_layers(self._model, layers)[0] + 1
+        model = self._model
+        first = resolve_layers(model, layers)[0] + 1
         with torch.no_grad():
-            trunk = self._model.backbone[:first](batch)
-            prediction = self._predictions(self._model.backbone[first:](trunk))[0]
+            trunk = model.backbone[:first](model.views(batch))
+            prediction = self._predictions(model.joined(model.backbone[first:](trunk)))[0]
         if not targets:
             return prediction, []
         chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
-        return prediction, activation_maps(
-            self._model, trunk.expand(len(chosen), *trunk.shape[1:]), chosen, method=method, layers=layers
-        )
+        return prediction, maps_of_views(model, trunk, chosen, method=method, layers=layers)
 
     def _rolled_out(
         self, batch: torch.Tensor, targets: Targets, layers: Sequence[int] | None

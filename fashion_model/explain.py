@@ -94,6 +94,30 @@ def activation_maps(
         cam.activations_and_grads.release()
 
 
+def maps_of_views(
+    model: MultiTaskClassifier,
+    trunk: torch.Tensor,
+    targets: Sequence[tuple[str, int]],
+    method: str,
+    layers: Sequence[int],
+) -> np.ndarray:
+    """As `activation_maps`, for one photograph: `trunk` is what the first of `layers` gives for its `model.views`.
+
+    Returns (targets, h, w).
+    """
+    rows = trunk.repeat_interleave(len(targets), dim=0)
+    maps = activation_maps(model, rows, [*targets] * len(trunk), method=method, layers=layers)
+    return joined_maps(maps.reshape(len(trunk), len(targets), *maps.shape[1:]))
+
+
+def joined_maps(maps: np.ndarray) -> np.ndarray:
+    """Maps of the views of one photograph, (1 or 2, …, h, w) in [0, 1] → (…, h, w), the hottest place 1 again."""
+    if len(maps) == 1:
+        return maps[0]
+    mean = (maps[0] + maps[1][..., ::-1]) / 2
+    return mean / np.maximum(mean.max(axis=(-2, -1), keepdims=True), 1e-9)
+
+
 def heat_image(heat: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> Image.Image:
     """Heat (h, w) in [0, 1] over the letterboxed `frame` (height, width) → gray image over the photograph.
 

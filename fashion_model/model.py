@@ -17,8 +17,12 @@ from fashion_model.familiarity import Familiarity
 from fashion_model.heads import LINEAR, build_heads, check_heads
 from fashion_model.vision_transformer import as_map
 
-FORMAT_VERSION = 3
-ADDED_SINCE_2 = {"experts": 0}  # key → value in checkpoints of format version 2, which had none
+FORMAT_VERSION = 4
+ADDED_IN: dict[int, dict[str, Any]] = {  # format version → keys that came with it, and what older ones stand for
+    3: {"experts": 0},
+    4: {"exponents": dict.fromkeys(NAMES, 1.0), "mirrored": False},
+}
+OLDEST = min(ADDED_IN) - 1
 LARGEST_SIDE = 2048  # pixels
 MOST_EXPERTS = 64
 
@@ -37,7 +41,9 @@ class ModelConfig:
     jpeg_quality: int = 75  # and how it is then compressed, as the photographs trained on were
     image_size: tuple[int, int] = (128, 96)  # height, width of the network's input; 3:4 like the thumbnails
     dropout: float = 0.2
-    temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
+    mirrored: bool = False  # whether the mirrored photograph is looked at too, and both feature maps are averaged
+    temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))  # see `calibrated`
+    exponents: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
     fashion_threshold: float = 0.0  # of familiarity; a photograph below it shows no fashion product
     format_version: int = FORMAT_VERSION
 
@@ -54,10 +60,12 @@ class ModelConfig:
     def from_dict(cls, document: Mapping[str, Any]) -> ModelConfig:
         """ValueError for an unknown version or key, a missing key, or a value that cannot be right."""
         version = document.get("format_version")
-        if version == 2 and not ADDED_SINCE_2.keys() & document.keys():
-            document, version = {**ADDED_SINCE_2, **document, "format_version": FORMAT_VERSION}, FORMAT_VERSION
-        if version != FORMAT_VERSION:
-            raise ValueError(f"has format version {version!r}; this code reads 2 and {FORMAT_VERSION}")
+        if type(version) is not int or not OLDEST <= version <= FORMAT_VERSION:
+            raise ValueError(f"has format version {version!r}; this code reads {OLDEST} to {FORMAT_VERSION}")
+        missing = {key: v for added_in, added in ADDED_IN.items() if version < added_in for key, v in added.items()}
+        if missing.keys() & document.keys():
+            raise ValueError(f"has {sorted(missing.keys() & document.keys())}, unknown in format version {version}")
+        document = {**document, **missing, "format_version": FORMAT_VERSION}
         keys = {f.name for f in dataclasses.fields(cls)}
         if set(document) != keys:
             raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
@@ -71,7 +79,9 @@ class ModelConfig:
         check_heads(self.heads, self.experts)
         if not _number(self.dropout) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
-        for key, kind in (("num_classes", int), ("temperatures", float)):
+        if type(self.mirrored) is not bool:
+            raise ValueError(f"mirrored must be true or false; it is {self.mirrored!r}")
+        for key, kind in (("num_classes", int), ("temperatures", float), ("exponents", float)):
             value = getattr(self, key)
             fits = isinstance(value, Mapping) and set(value) == set(NAMES)
             if not fits or not all(_number(v, kind) and v > 0 for v in value.values()):
@@ -105,6 +115,17 @@ def _number(value: object, kind: type = float) -> bool:
     return math.isfinite(value)
 
 
+def calibrated(logits: torch.Tensor, temperature: float, exponent: float) -> torch.Tensor:
+    """Logits (B, classes) → probabilities in float32: softmax(-surprise ** exponent / temperature).
+
+    The surprise at a class is -log softmax(logits). With an exponent of 1 this is a plain temperature (Guo et al., ICML
+    2017). A larger one, with a larger temperature, makes the unlikely classes less likely yet and leaves the likely
+    ones, which label smoothing calls for. The order stays, as in Rahimi et al., NeurIPS 2020.
+    """
+    surprise = -logits.float().log_softmax(dim=1)
+    return torch.softmax(-(surprise**exponent) / temperature, dim=1)
+
+
 class MultiTaskClassifier(nn.Module):
     """Images (B, 3, H, W) → {attribute name: logits (B, classes)}. Built with random weights."""
 
@@ -118,7 +139,25 @@ class MultiTaskClassifier(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → feature map (B, C, h, w): the part all attributes share."""
-        return self.backbone(images)
+        return self.joined(self.backbone(self.views(images)))
+
+    def views(self, images: torch.Tensor) -> torch.Tensor:
+        """What the backbone looks at: (B, 3, H, W) → the same, or in use, if so configured, (2B, 3, H, W) with mirrors.
+
+        While it is trained the network sees one view of each photograph, mirrored at random.
+        """
+        return torch.cat([images, images.flip(3)]) if self._mirrors else images
+
+    def joined(self, feature_maps: torch.Tensor) -> torch.Tensor:
+        """Of the views, (B, C, h, w) or (2B, C, h, w) → (B, C, h, w)."""
+        if not self._mirrors:
+            return feature_maps
+        plain, mirrored = feature_maps.chunk(2)
+        return (plain + mirrored.flip(3)) / 2
+
+    @property
+    def _mirrors(self) -> bool:
+        return self.config.mirrored and not self.training
 
     def as_map(self, activations: torch.Tensor) -> torch.Tensor:
         """What a stage of the backbone gives → (B, C, h, w); tokens (B, 1 + h·w, C) are put in their places."""
@@ -143,5 +182,6 @@ class MultiTaskClassifier(nn.Module):
         return self.classify(self.features(images))
 
     def calibrate(self, logits: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Logits (B, classes) of each attribute → softmax(logits / temperature), of the same shape, in float32."""
-        return {n: torch.softmax(x.float() / self.config.temperatures[n], dim=1) for n, x in logits.items()}
+        """Logits (B, classes) of each attribute → probabilities of the same shape, see `calibrated`."""
+        temperatures, exponents = self.config.temperatures, self.config.exponents
+        return {name: calibrated(x, temperatures[name], exponents[name]) for name, x in logits.items()}

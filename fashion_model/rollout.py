@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torchvision.models.vision_transformer import EncoderBlock
 
+from fashion_model.explain import joined_maps
 from fashion_model.model import MultiTaskClassifier
 
 
@@ -23,7 +24,12 @@ def attention_rollout(model: MultiTaskClassifier, image: torch.Tensor) -> tuple[
     """
     if not has_attention(model):
         raise ValueError(f"{model.config.backbone} has no attention to roll out")
-    x, flow = image, None
+    feature_maps, heats = zip(*(_rolled_out(model, view[None]) for view in model.views(image)), strict=True)
+    return model.joined(torch.cat(feature_maps)), joined_maps(np.stack(heats))
+
+
+def _rolled_out(model: MultiTaskClassifier, view: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+    x, flow = view, None
     for stage in model.backbone:
         if isinstance(stage, EncoderBlock):
             attention = attention_of(stage, x)

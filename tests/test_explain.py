@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import threading
 
 import cv2
@@ -8,7 +10,7 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from fashion_model.attributes import NAMES
-from fashion_model.explain import METHODS, activation_maps, heat_image, overlay, resolve_layers
+from fashion_model.explain import METHODS, activation_maps, heat_image, maps_of_views, overlay, resolve_layers
 from fashion_model.images import open_image
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import eval_transform
@@ -67,11 +69,28 @@ def test_several_layers_are_averaged_in_the_size_of_the_first(classifier, photog
     trunk = model.backbone[:4](images)
     (both,) = activation_maps(model, trunk, targets[:1], "gradcam", [-1, 3])
     (early,) = activation_maps(model, trunk, targets[:1], "gradcam", [3])
-    (late,) = activation_maps(model, model.features(images), targets[:1], "gradcam", [-1])
+    (late,) = activation_maps(model, model.backbone(images), targets[:1], "gradcam", [-1])
     enlarged = cv2.resize(late, early.shape[::-1])
     expected = scaled(torch.from_numpy(early + enlarged)[None])[0].numpy()
     assert both.shape == early.shape == (20, 15)
     assert np.allclose(both, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("layers", [[-1], [5, -1]])
+def test_both_views_are_in_the_map_where_the_network_looks_at_the_mirrored_photograph_too(
+    classifier, photograph, layers
+):
+    model, (images, targets) = copy.copy(classifier._model), photograph
+    maps = {}
+    for mirrored in (False, True):
+        model.config = dataclasses.replace(model.config, mirrored=mirrored)
+        for view in (images, images.flip(3)):
+            trunk = model.backbone[: layers[0] % len(model.backbone) + 1](model.views(view))
+            maps[mirrored, view is images] = maps_of_views(model, trunk, targets, "gradcam++", layers)
+    mean = (maps[False, True] + maps[False, False][..., ::-1]) / 2
+    assert np.allclose(maps[True, True], mean / mean.max(axis=(1, 2), keepdims=True), atol=1e-5)
+    assert np.allclose(maps[True, True], maps[True, False][..., ::-1], atol=1e-3)
+    assert not np.allclose(maps[False, True], maps[False, False][..., ::-1], atol=0.1)
 
 
 @pytest.mark.parametrize("layer", [-1, 6])

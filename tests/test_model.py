@@ -10,7 +10,7 @@ from fashion_model.attributes import NAMES
 from fashion_model.backbones import BACKBONES, WeightsError, backbone_named, load_pretrained, take_over
 from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from fashion_model.heads import build_heads
-from fashion_model.model import ModelConfig, MultiTaskClassifier
+from fashion_model.model import ModelConfig, MultiTaskClassifier, calibrated
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -28,13 +28,32 @@ def test_each_backbone_has_a_feature_map_and_four_heads(backbone, tiny_encoders)
 
 
 def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(tiny_model):
-    config = dataclasses.replace(tiny_model.config, temperatures=dict.fromkeys(NAMES, 1.0) | {"color": 2.0})
+    ones = dict.fromkeys(NAMES, 1.0)
+    config = dataclasses.replace(
+        tiny_model.config, temperatures=ones | {"color": 2.0, "gender": 2.0}, exponents=ones | {"gender": 1.5}
+    )
     model = MultiTaskClassifier(config).eval()
     images = torch.randn(2, 3, 32, 24)
     logits = model(images)
     probabilities = model.calibrate(logits)
     assert torch.allclose(probabilities["color"], torch.softmax(logits["color"] / 2, 1))
     assert torch.allclose(probabilities["season"], torch.softmax(logits["season"], 1))
+    surprise = -torch.log_softmax(logits["gender"], 1)
+    assert torch.allclose(probabilities["gender"], torch.softmax(-(surprise**1.5) / 2, 1))
+    certain = calibrated(torch.tensor([[500.0, 0.0, -500.0]]), 1.5, 1.5)
+    assert torch.equal(certain, torch.tensor([[1.0, 0.0, 0.0]]))
+
+
+@torch.no_grad()
+def test_the_mirrored_photograph_is_looked_at_too(tiny_model):
+    model = MultiTaskClassifier(dataclasses.replace(tiny_model.config, mirrored=True)).eval()
+    images = torch.randn(2, 3, 64, 48)
+    expected = (model.backbone(images) + model.backbone(images.flip(3)).flip(3)) / 2
+    assert torch.allclose(model.features(images), expected, atol=1e-5)
+    mirrored, plain = model(images.flip(3)), model(images)
+    for name in NAMES:
+        assert torch.allclose(plain[name], mirrored[name], atol=1e-5)
+    assert model.train().views(images) is images  # mirrored at random there
 
 
 @torch.inference_mode()
@@ -103,12 +122,16 @@ def test_a_gate_that_chooses_one_expert_leaves_the_others_out(tiny_encoders):
     assert not torch.equal(heads.gate_shares(pooled)["color"], heads.gate_shares(pooled)["gender"])
 
 
-def test_a_config_of_the_version_before_is_read_as_it_was_meant(tiny_model):
+def test_a_config_of_the_versions_before_is_read_as_it_was_meant(tiny_model):
     document = tiny_model.config.to_dict()
-    del document["experts"]
-    assert ModelConfig.from_dict(document | {"format_version": 2}) == tiny_model.config
-    with pytest.raises(ValueError, match="format version 2"):
-        ModelConfig.from_dict(document | {"format_version": 2, "experts": 0})
+    for version, unknown in ((3, ("exponents", "mirrored")), (2, ("experts",))):
+        for key in unknown:
+            del document[key]
+        assert ModelConfig.from_dict(document | {"format_version": version}) == tiny_model.config
+        with pytest.raises(ValueError, match=f"unknown in format version {version}"):
+            ModelConfig.from_dict(document | {"format_version": version, "experts": 0, "mirrored": False})
+    with pytest.raises(ValueError, match="this code reads 2 to 4"):
+        ModelConfig.from_dict(document | {"format_version": 1})
 
 
 def test_the_heads_do_not_change_the_backbones_random_weights(tiny_encoders):
@@ -154,6 +177,8 @@ def test_a_config_survives_the_round_trip(tiny_model):
         ({"fashion_threshold": None}, "fashion_threshold"),
         ({"num_classes": dict.fromkeys(NAMES, 3.0)}, "num_classes"),
         ({"temperatures": dict.fromkeys(NAMES, float("nan"))}, "temperatures"),
+        ({"exponents": dict.fromkeys(NAMES, 0.0)}, "exponents"),
+        ({"mirrored": 1}, "mirrored must be true or false"),
     ],
 )
 def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, message):

@@ -1,5 +1,7 @@
 """Attention rollout, and where it is the default."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,16 @@ def test_rollout_multiplies_attention_from_the_first_block_to_the_pooled_patches
     assert rollout == pytest.approx((expected - expected.min()) / np.ptp(expected), abs=1e-5)
     assert rollout.ravel()[20] == 1
     assert 0.3 < rollout.ravel()[9] < 0.6
+
+
+def test_both_views_are_in_the_rollout_where_the_network_looks_at_the_mirrored_photograph_too(tiny_encoders):
+    model, image = transformer_of(tiny_encoders), torch.randn(1, 3, 64, 48)
+    (_, plain), (_, other) = (attention_rollout(model, view) for view in (image, image.flip(3)))
+    model.config = dataclasses.replace(model.config, mirrored=True)
+    feature_map, rollout = attention_rollout(model, image)
+    mean = (plain + other[:, ::-1]) / 2
+    assert rollout == pytest.approx(mean / mean.max(), abs=1e-5)
+    assert torch.allclose(feature_map, model.features(image), atol=1e-5)
 
 
 def test_the_attention_of_a_block_is_what_it_sums_values_by(tiny_encoders):

@@ -233,7 +233,10 @@ def test_a_run_with_teacher_start_and_sharp_photographs_resumes(trained, cleaned
     table = pd.read_csv(cleaned / "cleaned_styles.csv", keep_default_na=False)
     images = tmp_path / "sharp" / "images"
     images.mkdir(parents=True)
-    for product in table.loc[table["split"] == "train", "id"][:5]:
+    for product in [
+        *table.loc[table["split"] == "train", "id"][:5],
+        *table.loc[table["split"] == "validation", "id"][:2],
+    ]:
         open_image(cleaned / "images" / f"{product}.jpg").resize((180, 240)).save(images / f"{product}.jpg")
     more = ["--sharp", str(tmp_path / "sharp"), "--teachers", str(trained), "--weights", str(trained)]
     assert main(smoke_fit(cleaned, tmp_path / "run", *more)) == 0
@@ -243,6 +246,40 @@ def test_a_run_with_teacher_start_and_sharp_photographs_resumes(trained, cleaned
     tensors = load_file(tmp_path / "run" / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     assert (tensors["familiarity.basis"] == 0).all()
+    log = pd.read_csv(tmp_path / "run" / "training" / "log.csv")
+    assert set(log["sharp_color_accuracy"]) <= {0, 0.5, 1}
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["rows"] == 8
+    assert log["cross_entropy_sum"].min() > metrics["cross_entropy_sum"] + 1  # that of the sharp ones is in it
+
+
+def test_the_first_epochs_see_smaller_photographs(cleaned, tmp_path):
+    config = FitConfig(
+        str(cleaned), str(tmp_path), weights="none", first_size=(96, 72), first_epochs=4, mirrored=True, device="cpu"
+    ).shrunk()
+    assert (config.first_size, config.first_epochs, config.epochs) == ((32, 24), 1, 2)
+    training = Training(config)
+    assert training.model.config.mirrored
+    sizes = []
+    training.train_one_batch = lambda images, *others: sizes.append(tuple(images.shape[2:])) or 0.0
+    for epoch in range(2):
+        training.train_one_epoch(epoch)
+    assert list(dict.fromkeys(sizes)) == [(32, 24), (64, 48)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--first-size", "64", "48"], "belong together"),
+        (["--first-epochs", "2"], "belong together"),
+        (["--first-size", "64", "64", "--first-epochs", "2"], "must have the proportions of thumbnail_size"),
+        (["--first-size", "32", "24", "--first-epochs", "2", "--backbone", "vit_ti_8"], "input of one size"),
+    ],
+)
+def test_first_sizes_that_cannot_be_are_refused(cleaned, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--data", str(cleaned), "--output", str(tmp_path), "--image-size", "128", "96", *arguments])
+    assert message in capsys.readouterr().err
 
 
 def test_sharp_photographs_stand_in_for_thumbnails_half_the_time(cleaned, tmp_path):

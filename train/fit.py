@@ -84,6 +84,9 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--heads", choices=(LINEAR, MIXTURE), default=defaults.heads)
     parser.add_argument("--experts", type=int, help=f"how many {MIXTURE} heads have; {EXPERTS}")
     parser.add_argument("--balance", type=float, default=defaults.balance, help="weight of the experts' uneven use")
+    parser.add_argument(
+        "--mirrored", action="store_true", help="in use, look at the mirrored photograph too, in twice the time"
+    )
     parser.add_argument("--weights", help="imagenet (none with --smoke), none, a file, or a checkpoint to go on from")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=defaults.image_size)
     parser.add_argument("--epochs", type=int, default=defaults.epochs)

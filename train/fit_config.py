@@ -20,6 +20,7 @@ class FitConfig:
     heads: str = LINEAR  # or moe, a mixture of
     experts: int = 0  # shared by the attributes
     balance: float = 0.0  # weight of the experts' uneven use in the loss
+    mirrored: bool = False  # whether the network, once trained, looks at the mirrored photograph too
     weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
     image_size: tuple[int, int] = (128, 96)  # height, width
     epochs: int = 7

@@ -20,7 +20,7 @@ import torch
 from torchvision.transforms import v2
 
 from data_prep.splits import TRAIN, VALIDATION
-from fashion_model.checkpoint import CheckpointError, save_checkpoint
+from fashion_model.checkpoint import LARGEST_FILE, CheckpointError, save_checkpoint
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import train_transform
 from train.augment import RandomBackground, RandomLight
@@ -106,7 +106,7 @@ def fit_familiarity(recogniser: Recogniser, directory: Path) -> torch.Tensor:
         model.familiarity.fit(known, model.heads(known))
     model.familiarity.half().float()  # as it will be loaded, so that the threshold fits
     model.config = dataclasses.replace(model.config, fashion_threshold=recogniser.threshold(model.fashion_scores))
-    save_checkpoint(directory, model, recogniser.evaluation.checkpoint.encoders, dtype=torch.float16)
+    save_checkpoint(directory, model, recogniser.evaluation.checkpoint.encoders, torch.float16, LARGEST_FILE)
     return known
 
 

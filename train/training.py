@@ -21,7 +21,15 @@ from tqdm import tqdm
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
 from fashion_model.backbones import backbone_named, load_pretrained, take_over
-from fashion_model.checkpoint import METRICS, Checkpoint, CheckpointError, load_checkpoint, save_checkpoint, write_json
+from fashion_model.checkpoint import (
+    LARGEST_FILE,
+    METRICS,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+    write_json,
+)
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from fashion_model.transforms import Transform, train_transform
 from train.augment import RandomBackground, RandomLight, RandomReencode
@@ -71,6 +79,7 @@ class Training:
             dropout=config.dropout,
             heads=config.heads,
             experts=config.experts,
+            mirrored=config.mirrored,
         )
         self.model = MultiTaskClassifier(model_config)
         if Path(config.weights).is_dir():
@@ -242,7 +251,7 @@ class Training:
         `metrics` are those of the thumbnails.
         """
         output = Path(self.config.output)
-        save_checkpoint(output, self.average.module, self.encoders, dtype=torch.float16)
+        save_checkpoint(output, self.average.module, self.encoders, torch.float16, LARGEST_FILE)
         rows = len(self.validation["thumbnails"][1])
         write_json(output / METRICS, {"split": VALIDATION, "rows": rows, **metrics})
         (output / TRAINED_ON).write_text("".join(f"{i}\n" for i in sorted(self.trained_ids)), encoding="utf-8")

@@ -69,12 +69,13 @@ class Measured:
 
     def document(self) -> Report:
         place = {index: i for i, index in enumerate(self.evaluation.rows.index)}
-        temperatures = self.evaluation.model.config.temperatures
+        config = self.evaluation.model.config
         known = self.evaluation.knows_trained_on
         sections = [at_a_glance(self.metrics, self.slices, self.findings, known), by_slice(self.slices)]
         for found in self.findings:
             name, title = found.attribute.name, found.attribute.title
-            diagram = png(reliability_diagram(title, self.samples[name], temperatures[name]))
+            fitted = (config.temperatures[name], config.exponents[name])
+            diagram = png(reliability_diagram(title, self.samples[name], fitted))
             sections.append(of_attribute(found, diagram, lambda index: self.thumbnails[place[index]]))
         return Report(f"Evaluation report: {self.evaluation.checkpoint.name}", sections)
 

@@ -38,7 +38,7 @@ MATRIX = (
 ZOOMS = f"The framed blocks, of at most {BLOCK} classes each, in %; in brackets how many photographs have the label."
 RELIABILITY = (
     "Accuracy over confidence; on the gray line a confidence can be taken at its word. Before and after: without and "
-    "with the checkpoint's temperature."
+    "with the checkpoint's temperature and exponent."
 )
 SUSPICIONS = (
     "Candidates for a second look, not proofs: the answer differs from the label, and its probability reaches the mean "
