@@ -13,7 +13,7 @@ from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ROOT, TEST_SPLIT
 from train.card import model_card, season_limits
-from train.evaluation import TRAINED_ON
+from train.evaluation import TRAINED_ON, digest_of
 from train.goals import goals_table
 from train.tables import figures_rows, markdown
 
@@ -58,10 +58,23 @@ def test_its_figures_beat_the_published_ones(metrics):
         assert metrics["attributes"][name]["accuracy"] > published
 
 
+def test_its_figures_are_those_of_its_weights(metrics):
+    assert metrics["checkpoint"] == digest_of(DEFAULT_CHECKPOINT)
+
+
+def test_it_answers_alike_to_sharp_photographs_and_thumbnails(metrics):
+    agreement = metrics["sharp"]["agreement"]["thumbnail"]
+    assert all(agreement[name] > 0.95 for name in agreement)
+    assert metrics["sharp"]["attributes"]["season"]["balanced_accuracy"] > 0.52
+    seasons = metrics["sharp"]["season_shares"]
+    assert all(abs(seasons["sharp"][label] - seasons["thumbnails"][label]) < 0.05 for label in seasons["labels"])
+
+
 def test_its_confidences_are_calibrated(classifier, metrics):
     assert all(temperature != 1 for temperature in classifier.config.temperatures.values())
     for attribute in ATTRIBUTES:
         assert metrics["attributes"][attribute.name]["calibration_error"] < 0.03
+        assert metrics["sharp"]["attributes"][attribute.name]["calibration_error"] < 0.06
 
 
 def test_the_readme_shows_exactly_its_figures(metrics):

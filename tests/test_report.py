@@ -18,12 +18,13 @@ from fashion_model.images import open_image
 from fashion_model.report import framed
 from tests.conftest import HOSTILE
 from train.__main__ import main
+from train.metrics import share_interval
 from train.report.answers import AttributeAnswers
 from train.report.confusion import BLOCK, Confusion
 from train.report.document import Report, Section, Table, Text, escaped, to_markdown
 from train.report.drawing import zooms
 from train.report.sections import by_slice
-from train.report.slices import accuracy_by_slice, interval, weakest
+from train.report.slices import accuracy_by_slice, weakest
 
 VOID = {"meta", "img", "br"}
 
@@ -224,9 +225,9 @@ def test_the_interval_is_wilsons():
     p, n, z = 0.9, 40, 1.959964
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    assert interval(36, 40) == pytest.approx((middle - half, middle + half), abs=1e-6)
-    assert interval(0, 3)[0] == 0
-    assert interval(3, 3)[1] == pytest.approx(1)
+    assert share_interval(36, 40) == pytest.approx((middle - half, middle + half), abs=1e-6)
+    assert share_interval(0, 3)[0] == 0
+    assert share_interval(3, 3)[1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", NAMES)

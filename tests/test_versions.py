@@ -16,6 +16,7 @@ from fashion_model.transforms import eval_transform
 from tests.conftest import ROOT
 from train.__main__ import main
 from train.dataset import DataError, evaluation_loader
+from train.kinds import told_apart
 from train.versions import COPIES, DISTURBANCES, SharpPhotographs, VersionOf, on_color, product_mask
 
 EXAMPLES = {int(path.stem): open_image(path) for path in (ROOT / "fashion_model" / "examples").glob("*.jpg")}
@@ -115,6 +116,16 @@ def test_what_is_no_sharp_photograph_is_named(tmp_path):
         SharpPhotographs([tmp_path / "letter.zip"])
 
 
+def test_kinds_are_told_apart_where_the_features_show_them_and_not_otherwise():
+    random = np.random.default_rng(0)
+    products = random.normal(size=(300, 64))  # what both photographs of a product have in common
+    one, other = (products + random.normal(0, 0.1, (300, 64)) for _ in range(2))
+    assert told_apart(one, other) == pytest.approx(0.5, abs=0.06)
+    other[:, 7] += 3
+    assert told_apart(one, other) > 0.8
+    assert told_apart(one[:4], other[:4]) is None
+
+
 def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained, cleaned, tmp_path, capsys):
     """The tests' products have no sharp photographs, so their own stand in, enlarged: the arithmetic counts."""
     images = tmp_path / "sharp" / "images"
@@ -140,8 +151,13 @@ def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained,
         same = np.mean([a[name].label == b[name].label for a, b in zip(sharp, small, strict=True)])
         assert metrics["sharp"]["agreement"]["thumbnail"][name] == same
         assert metrics["sharp"]["agreement"]["all"][name] <= same
+    for kind, predictions in (("sharp", sharp), ("thumbnails", small)):
+        for label, share in metrics["sharp"]["season_shares"][kind].items():
+            assert share == np.mean([p.season.label == label for p in predictions])
+            assert f" {label} |" in printed
     assert "same answer as to the sharp photograph" in printed
     assert "rotated by 7° (5)" in printed
+    assert f"its thumbnail in {100 * metrics['sharp']['kinds_told_apart']:.1f} % of cases" in printed
     accepted = metrics["fashion"]["accepted"]
     assert set(accepted) >= {"thumbnails", "sharp", "rotated"}
     assert accepted["sharp"] == {"pictures": 5, "share": 1.0}  # nothing is refused before `train novelty`

@@ -20,7 +20,7 @@ from data_prep.splits import TEST, VALIDATION
 from fashion_model.checkpoint import METRICS, CheckpointError, write_json
 from train.card import CARD, model_card
 from train.dataset import DataError
-from train.evaluation import TRAINED_ON, Evaluation
+from train.evaluation import TRAINED_ON, Evaluation, digest_of
 from train.goals import goals_table
 from train.others import OtherPictures
 from train.tables import markdown
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not evaluation.knows_trained_on:
             print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
         others = OtherPictures(options.others / options.split) if options.others else None
-        metrics = evaluation.run(sharp, others)
+        metrics = {"checkpoint": digest_of(options.checkpoint), **evaluation.run(sharp, others)}
         output = options.output or options.checkpoint / METRICS
         output.parent.mkdir(parents=True, exist_ok=True)
         write_json(output, metrics)

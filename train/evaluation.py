@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tqdm import tqdm
 from data_prep.splits import TRAIN
 from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import (
+    CONFIG,
+    ENCODERS,
     Checkpoint,
     CheckpointError,
     load_checkpoint,
@@ -30,6 +33,7 @@ from train.dataset import (
     read_table,
     rows_of_split,
 )
+from train.kinds import shares, told_apart
 from train.metrics import BINS, Answers, calibration_error_by_chance, figures, intervals
 from train.others import OtherPictures
 from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, VersionOf, product_mask
@@ -92,6 +96,14 @@ def read_trained_on(checkpoint: Path) -> set[int]:
     return set(map(int, path.read_text(encoding="utf-8").split())) if path.is_file() else set()
 
 
+def digest_of(checkpoint: Path) -> str:
+    """SHA-256 of what decides a checkpoint's answers: configuration, labels and weights."""
+    found = hashlib.sha256()
+    for path in (checkpoint / CONFIG, checkpoint / ENCODERS, *sorted(checkpoint.glob("model*.safetensors"))):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
 class Evaluation:
     """A checkpoint and the rows of a split that it was not trained on."""
 
@@ -147,6 +159,7 @@ class Evaluation:
             pooled["sharp"] = self.sharp_features(sharp, rows)
             metrics["sharp"] = self._figures(rows, pooled["sharp"])
             metrics["sharp"]["agreement"] = self._agreement(rows, sharp, pooled)
+            metrics["sharp"] |= self._kinds(rows, pooled)
             metrics["sharp"]["disturbances"], of_disturbed = self._disturbances(rows, sharp)
             pooled |= of_disturbed
         if others is not None:
@@ -197,8 +210,7 @@ class Evaluation:
         self, rows: pd.DataFrame, sharp: SharpPhotographs, pooled: Mapping[str, torch.Tensor]
     ) -> dict[str, dict[str, float]]:
         """Copy → attribute → the share of products for which it gets the sharp photograph's answer."""
-        known = torch.from_numpy(self.rows.index.isin(rows.index)).to(pooled["thumbnails"].device)
-        copies = {"thumbnail": pooled["thumbnails"][known]} | {
+        copies = {"thumbnail": pooled["thumbnails"][self._known(rows)]} | {
             copy: self.sharp_features(sharp, rows, make) for copy, make in COPIES.items()
         }
         answers = classes(probabilities_of(self.model, pooled["sharp"]))
@@ -208,6 +220,20 @@ class Evaluation:
         }
         same["all"] = {name: np.all([of_copy[name] for of_copy in same.values()], axis=0) for name in NAMES}
         return {copy: {name: float(s.mean()) for name, s in of_copy.items()} for copy, of_copy in same.items()}
+
+    def _kinds(self, rows: pd.DataFrame, pooled: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """See train.kinds."""
+        features = {"thumbnails": pooled["thumbnails"][self._known(rows)], "sharp": pooled["sharp"]}
+        answers = {kind: classes(probabilities_of(self.model, p))["season"] for kind, p in features.items()}
+        labels = self.targets(rows)[:, NAMES.index("season")].numpy()
+        return {
+            "season_shares": shares({"labels": labels} | answers, self.checkpoint.encoders.labels["season"]),
+            "kinds_told_apart": told_apart(*(p.cpu().numpy() for p in features.values())),
+        }
+
+    def _known(self, rows: pd.DataFrame) -> torch.Tensor:
+        """Which of `self.rows` are among `rows`, bool."""
+        return torch.from_numpy(self.rows.index.isin(rows.index)).to(next(self.model.parameters()).device)
 
     def _disturbances(
         self, rows: pd.DataFrame, sharp: SharpPhotographs

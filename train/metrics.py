@@ -22,6 +22,12 @@ def mean_and_reach(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, stats.t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) / np.sqrt(count)
 
 
+def share_interval(count: int, of: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    found = stats.binomtest(count, of).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
 @dataclass(frozen=True)
 class Answers:
     """What the figures need to know of each of N photographs."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fashion_model.attributes import ATTRIBUTES
+from fashion_model.attributes import ATTRIBUTES, attribute_named
 from train.combinations import EXPECTED
+from train.metrics import share_interval
 
 FIGURES = {
     "accuracy": "accuracy %",
@@ -32,7 +33,11 @@ DISTURBANCES = {
     "on_clutter": "before a cluttered background",
 }
 
-
+SEASON_SHARES = {
+    "labels": "their labels",
+    "thumbnails": "answers to their thumbnails",
+    "sharp": "answers to their sharp photographs",
+}
 ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photographs"} | DISTURBANCES
 
 
@@ -46,7 +51,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         parts.append(figures_table(sharp, f"{metrics['split']} split, sharp photographs"))
         if "gates" in sharp:
             parts.append(gates_table(sharp["gates"], "sharp photographs"))
-        agreement = {title: sharp["agreement"][copy] for copy, title in COPIES.items()}
+        agreement = {title: sharp["agreement"][copy] | {"rows": sharp["rows"]} for copy, title in COPIES.items()}
         parts.append(shares_table("same answer as to the sharp photograph, %", agreement))
         disturbed = {
             f"{title} ({sharp['disturbances'][name]['rows']:,})": sharp["disturbances"][name]
@@ -54,6 +59,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
             if sharp["disturbances"][name]["rows"]
         }
         parts.append(shares_table("accuracy on sharp photographs (how many), %", disturbed))
+        parts.append(kinds_table(sharp))
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
     parts.append(unseen_pairs_line(metrics, "thumbnails"))
@@ -86,9 +92,26 @@ def figures_note(measured: Mapping[str, Any], title: str) -> str:
 
 
 def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
-    """`rows`: what the row is about → attribute → share."""
-    cells = [(row, *(f"{100 * shares[a.name]:.1f}" for a in ATTRIBUTES)) for row, shares in rows.items()]
+    """`rows`: what the row is about → attribute → share, and rows → of how many; 95 % intervals in brackets."""
+    cells = [(row, *(_share(shares[a.name], shares["rows"]) for a in ATTRIBUTES)) for row, shares in rows.items()]
     return markdown_table((title, *(a.title for a in ATTRIBUTES)), cells)
+
+
+def kinds_table(sharp: Mapping[str, Any]) -> str:
+    """Markdown, from what metrics.json holds under `sharp`."""
+    seasons = sharp["season_shares"]
+    labels = list(seasons["labels"])
+    title = f"{attribute_named('season').title}, share of the products with a sharp photograph, %"
+    rows = [
+        (SEASON_SHARES[kind], *(f"{100 * found[label]:.1f}" for label in labels)) for kind, found in seasons.items()
+    ]
+    table = markdown_table((title, *labels), rows)
+    if sharp["kinds_told_apart"] is None:
+        return table
+    return (
+        f"{table}\n\nFrom the network's pooled features a linear classifier tells a product's sharp photograph from "
+        f"its thumbnail in {100 * sharp['kinds_told_apart']:.1f} % of cases; 50 % is chance."
+    )
 
 
 def gates_table(gates: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -> str:
@@ -107,7 +130,9 @@ def fashion_table(fashion: Mapping[str, Any]) -> str:
     """What was accepted as a fashion product, and what was told from one."""
     titles = {f"yes: {ACCEPTED[kind]}": found for kind, found in fashion["accepted"].items()}
     titles |= {f"no: {'mean of these' if k == 'mean' else k + 's'}": found for k, found in fashion["flagged"].items()}
-    cells = [(title, f"{f['pictures']:,}", f"{100 * f['share']:.1f}") for title, f in titles.items()]
+    mean = titles.pop("no: mean of these")  # of the kinds, however many pictures each has: no share of pictures
+    cells = [(title, f"{f['pictures']:,}", _share(f["share"], f["pictures"])) for title, f in titles.items()]
+    cells.append(("no: mean of these", f"{mean['pictures']:,}", f"{100 * mean['share']:.1f}"))
     return markdown_table(("is it a fashion product?", "pictures", "right %"), cells)
 
 
@@ -126,6 +151,11 @@ def unseen_pairs_line(measured: Mapping[str, Any], kind: str) -> str:
         f"they should in {EXPECTED} or more. On {kind} they are {100 * found['answers']:.2f} % of the answers and "
         f"{100 * found['labels']:.2f} % of the labels{'; most often: ' if examples else ''}{examples}."
     )
+
+
+def _share(share: float, of: int) -> str:
+    low, high = share_interval(round(share * of), of)
+    return f"{100 * share:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _cell(figures: Mapping[str, Any], name: str) -> str:

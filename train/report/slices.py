@@ -6,22 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from data_prep.splits import TRAIN
 from fashion_model.attributes import ATTRIBUTES
+from train.metrics import share_interval
 from train.report.answers import AttributeAnswers
 
 ALL, PICTURE = "all", "kind of picture"
 RARITIES = {"below 20": 20, "20–99": 100, "100–499": 500, "500 and more": np.inf}  # training rows: below the value
 ENOUGH = 30  # photographs, for a slice to be called the weakest
 RARITY_OF = ("product_type", "color")  # the attributes that have rare labels
-
-
-def interval(right: int, rows: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    found = binomtest(right, rows).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
 
 
 def accuracy_by_slice(answers: Mapping[str, AttributeAnswers], rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +36,7 @@ def accuracies(kind: str, name: str, right: pd.DataFrame) -> dict[str, str | int
     found: dict[str, str | int | float] = {"kind": kind, "slice": name, "rows": len(right)}
     for attribute in right:
         count = int(right[attribute].sum())
-        low, high = interval(count, len(right))
+        low, high = share_interval(count, len(right))
         found |= {f"{attribute}_right": count, f"{attribute}_accuracy": count / len(right)}
         found |= {f"{attribute}_low": low, f"{attribute}_high": high}
     return found
