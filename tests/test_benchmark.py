@@ -22,15 +22,17 @@ def test_the_ways_take_turns_and_the_best_turn_counts():
     assert turns == ["first", "second"] * 3
 
 
-def test_the_command_prints_both_ways_and_their_ratio(capsys):
-    assert main(["benchmark", "--photographs", str(TEST_SPLIT / "images"), "--count", "2", "--rounds", "1"]) == 0
+def test_the_command_prints_both_ways_and_their_ratio(trained, capsys):
+    more = ["--others", str(trained), "--count", "2", "--rounds", "1"]
+    assert main(["benchmark", "--photographs", str(TEST_SPLIT / "images"), *more]) == 0
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", printed, re.MULTILINE)
     assert [row[:2] for row in rows] == [
         ("answers one by one", "in batches of 32"),
+        ("answers of smoke one by one", "of embedded default"),
         ("four overlays one by one", "together"),
         ("training, memory freed", "kept"),
-    ][: 3 if platform.libc_ver()[0] == "glibc" else 2]  # the last one only where the C library can be told
+    ][: 4 if platform.libc_ver()[0] == "glibc" else 3]  # the last one only where the C library can be told
     for first, second, ratio in ([float(cell) for cell in row[2:]] for row in rows):  # rounded
         assert (second - 0.05) / (first + 0.05) - 0.005 <= ratio <= (second + 0.05) / (first - 0.05) + 0.005
     if sys.platform == "linux":

