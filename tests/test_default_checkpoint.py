@@ -84,6 +84,14 @@ def test_the_readme_shows_exactly_its_figures(metrics):
     assert season_limits(metrics) in readme
 
 
+def test_its_card_and_the_readme_link_its_reliability_diagrams():
+    folder = DEFAULT_CHECKPOINT.relative_to(ROOT).as_posix()
+    for page, place in ((ROOT / "README.md", f"{folder}/"), (DEFAULT_CHECKPOINT / "README.md", "")):
+        links = re.findall(r"\]\(([^)]*reliability_[a-z_]+\.png)\)", page.read_text(encoding="utf-8"))
+        assert links == [f"{place}figures/reliability_{attribute.name}.png" for attribute in ATTRIBUTES]
+        assert all((page.parent / link).is_file() for link in links)
+
+
 def test_its_report_has_its_figures(metrics):
     page = (DEFAULT_CHECKPOINT / "report" / "report.html").read_text(encoding="utf-8")
     rows = re.findall("<tr>(.*?)</tr>", page, re.DOTALL)

@@ -157,6 +157,7 @@ def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained,
             assert f" {label} |" in printed
     assert "same answer as to the sharp photograph" in printed
     assert "rotated by 7° (5)" in printed
+    assert "sharp photographs: 5 photographs (5 of sharp); " in printed
     assert f"its thumbnail in {100 * metrics['sharp']['kinds_told_apart']:.1f} % of cases" in printed
     accepted = metrics["fashion"]["accepted"]
     assert set(accepted) >= {"thumbnails", "sharp", "rotated"}

@@ -26,6 +26,7 @@ from data_prep.splits import VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES
 from fashion_model.checkpoint import CONFIG, METRICS, CheckpointError, write_json
 from fashion_model.model import calibrated
+from train.card import reliability_file
 from train.dataset import DataError
 from train.evaluate import add_common_arguments, prepare
 from train.evaluation import Evaluation
@@ -115,7 +116,7 @@ def calibrate(evaluation: Evaluation, directory: Path, sharp: SharpPhotographs |
     (directory / "figures").mkdir(exist_ok=True)
     for attribute in ATTRIBUTES:
         figure = reliability_diagram(attribute.title, samples[attribute.name], fitted[attribute.name])
-        figure.savefig(directory / "figures" / f"reliability_{attribute.name}.png", dpi=100)
+        figure.savefig(directory / reliability_file(attribute.name), dpi=100)
     return fitted
 
 

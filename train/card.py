@@ -25,6 +25,7 @@ def model_card(
     `repository` and `space`, as `user/name`, are where it is pushed to, if it is.
     """
     height, width = config.image_size
+    mirror = ", for the photograph and its mirror image" if config.mirrored else ""
     classes = ", ".join(f"{config.num_classes[a.name]} of {a.title.lower()}" for a in ATTRIBUTES)
     return f"""---
 {metadata(metrics).to_yaml()}
@@ -33,8 +34,8 @@ def model_card(
 # {TITLE}
 
 A photograph of a fashion product goes in; its color, product type, season of use and target gender come out, each with
-a calibrated confidence. Backbone {config.backbone}, {config.heads} heads, input {height}×{width} pixels; classes:
-{classes}, all named in `label_encoders.json`. Trained on the public *Fashion Product Images* data set (Kaggle
+a calibrated confidence. Backbone {config.backbone}, {config.heads} heads, input {height}×{width} pixels{mirror};
+classes: {classes}, all named in `label_encoders.json`. Trained on the public *Fashion Product Images* data set (Kaggle
 `paramaggarwal/fashion-product-images-small`, on the Hub `{DATASET}`, MIT licence), on
 pictures none of which is among those measured below.
 
@@ -44,7 +45,7 @@ pictures none of which is among those measured below.
 
 ## How right it is
 
-{markdown(metrics)}
+{markdown(metrics)}{diagrams(config)}
 
 ## What the season means
 
@@ -57,6 +58,19 @@ true: pictures that stand under two ids now and then have two colors. Labels wit
 compare accuracy and macro F1. Target gender is the catalogue's department (Boys, Girls, Men, Unisex, Women), and says
 nothing about who may wear a product. Clothes and fashions of other regions and times are hardly in it.
 """
+
+
+def diagrams(config: ModelConfig) -> str:
+    """Links to what `train calibrate` drew, if it has been run."""
+    if set(config.temperatures.values()) == {1.0}:
+        return ""
+    links = ", ".join(f"[{a.title.lower()}]({reliability_file(a.name)})" for a in ATTRIBUTES)
+    return f"\n\nAccuracy over confidence on the validation split: {links}."
+
+
+def reliability_file(attribute: str) -> str:
+    """Where in a checkpoint directory its diagram is."""
+    return f"figures/reliability_{attribute}.png"
 
 
 def usage(repository: str | None, space: str | None) -> str:

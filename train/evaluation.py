@@ -157,7 +157,7 @@ class Evaluation:
         if sharp is not None:
             rows = self.rows_with(sharp)
             pooled["sharp"] = self.sharp_features(sharp, rows)
-            metrics["sharp"] = self._figures(rows, pooled["sharp"])
+            metrics["sharp"] = {"sources": sharp.sources(rows["id"]), **self._figures(rows, pooled["sharp"])}
             metrics["sharp"]["agreement"] = self._agreement(rows, sharp, pooled)
             metrics["sharp"] |= self._kinds(rows, pooled)
             metrics["sharp"]["disturbances"], of_disturbed = self._disturbances(rows, sharp)

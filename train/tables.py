@@ -84,8 +84,9 @@ def figures_rows(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def figures_note(measured: Mapping[str, Any], title: str) -> str:
     """What stands below `figures_table`."""
+    sources = ", ".join(f"{count:,} of {source}" for source, count in measured.get("sources", {}).items())
     return (
-        f"{title}: {measured['rows']:,} photographs; "
+        f"{title}: {measured['rows']:,} photographs{f' ({sources})' if sources else ''}; "
         f"the four cross-entropies together {measured['cross_entropy_sum']:.3f}; in brackets 95 % intervals; "
         "by chance: the calibration error that perfect confidences would show on so few photographs"
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,10 @@ class SharpPhotographs:
                 stem, _, suffix = file.rpartition(".")
                 if folder == "images" and suffix.lower() == "jpg" and stem.isdigit():
                     self._places.setdefault(int(stem), (path, name))
+
+    def sources(self, products: Iterable[int]) -> dict[str, int]:
+        """Name of the zip or folder → how many of `products` have their photograph from there."""
+        return dict(Counter(self._places[product][0].name for product in products))
 
     def __contains__(self, product: int) -> bool:
         return product in self._places
