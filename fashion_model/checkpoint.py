@@ -23,7 +23,8 @@ from fashion_model.model import ModelConfig, MultiTaskClassifier
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 LARGEST_FILE = "9MB"  # a Space refuses larger files outside of Git LFS than 10 MB
-WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors")  # one file, or the Hub's shards with their index
+SHARDS = "model-*-of-*.safetensors"
+WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
 REPORT = "report/report.html"  # a page that `train report` wrote, if it was asked to
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
@@ -53,6 +54,13 @@ class Checkpoint:
     @property
     def config(self) -> ModelConfig:
         return self.model.config
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files that `read_checkpoint` takes the weights from: the shards if there is an index, else the one file."""
+    if (directory / WEIGHTS_INDEX).is_file():
+        return sorted(directory.glob(SHARDS))
+    return [directory / WEIGHTS]
 
 
 def save_checkpoint(

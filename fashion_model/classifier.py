@@ -19,8 +19,8 @@ from fashion_model.explain import (
     METHOD,
     OPACITY,
     ROLLOUT,
+    activation_maps,
     heat_image,
-    maps_of_views,
     overlay,
     resolve_layers,
 )
@@ -211,7 +211,8 @@ class FashionClassifier:
         if not targets:
             return prediction, []
         chosen = [(n, int(prediction[n].probabilities.argmax()) if i is None else i) for n, i in targets]
-        return prediction, maps_of_views(model, trunk, chosen, method=method, layers=layers)
+        rows = trunk.repeat_interleave(len(chosen), dim=0)
+        return prediction, activation_maps(model, rows, chosen, method=method, layers=layers)
 
     def _rolled_out(
         self, batch: torch.Tensor, targets: Targets, layers: Sequence[int] | None

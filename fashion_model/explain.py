@@ -57,10 +57,10 @@ class _AfterTheTrunk(nn.Module):
             parts += [model.backbone[number], *filter(None, [probe_after.get(number)])]
         self.parts = nn.Sequential(*parts)
         self.heads = model.heads  # the package asks a parameter of this module for its device
-        self.classify = model.classify
+        self.classify, self.joined = model.classify, model.joined
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat(list(self.classify(self.parts(x)).values()), dim=1)
+        return torch.cat(list(self.classify(self.joined(self.parts(x))).values()), dim=1)
 
 
 def activation_maps(
@@ -72,9 +72,10 @@ def activation_maps(
 ) -> np.ndarray:
     """Where in the photograph the evidence for each target lies.
 
-    trunk: what the first of `layers` gives, (B, C, h, w) or the tokens of a transformer, one row a target, which is an
-    attribute and a class index; repeat the row of a photograph to ask for several. What comes before is not run again.
-    Several layers are averaged, each scaled to [0, 1]. Returns (B, h, w) float32 in [0, 1], of the first layer's size.
+    trunk: what the first of `layers` gives for `model.views`, (B, C, h, w) or the tokens of a transformer, or of two
+    views (2B, …). One photograph a target, which is an attribute and a class index; repeat its rows to ask for several.
+    What comes before is not run again. Several layers are averaged, each scaled to [0, 1], and so are two views, scaled
+    together. Returns (B, h, w) float32 in [0, 1], of the first layer's size.
     The parameters of `model` must not require gradients, or threads would share them. ValueError for an unknown method.
     """
     if method not in METHODS:
@@ -84,38 +85,29 @@ def activation_maps(
         offsets[name], offset = offset, offset + classes
     outputs = [ClassifierOutputTarget(offsets[name] + index) for name, index in targets]
     tail = _AfterTheTrunk(model, resolve_layers(model, layers))
-    cam = METHODS[method](tail, list(tail.probes), reshape_transform=model.as_map)
-    height, width = model.as_map(trunk).shape[-2:]
+
+    def side_by_side(activations: torch.Tensor) -> torch.Tensor:
+        """The views of each photograph as one map, so that the package weighs and scales them together."""
+        return torch.cat(model.as_map(activations).chunk(model.view_count), dim=3)
+
+    cam = METHODS[method](tail, list(tail.probes), reshape_transform=side_by_side)
+    height, width = side_by_side(trunk).shape[-2:]
     cam.get_target_width_height = lambda _: (width, height)  # it would take them from tokens, which have none
     try:
         with torch.enable_grad():
-            return cam(trunk.detach().clone().requires_grad_(True), outputs)
+            maps = cam(trunk.detach().clone().requires_grad_(True), outputs)
+        return joined_maps(np.split(maps, model.view_count, axis=2))
     finally:
         cam.activations_and_grads.release()
 
 
-def maps_of_views(
-    model: MultiTaskClassifier,
-    trunk: torch.Tensor,
-    targets: Sequence[tuple[str, int]],
-    method: str,
-    layers: Sequence[int],
-) -> np.ndarray:
-    """As `activation_maps`, for one photograph: `trunk` is what the first of `layers` gives for its `model.views`.
-
-    Returns (targets, h, w).
-    """
-    rows = trunk.repeat_interleave(len(targets), dim=0)
-    maps = activation_maps(model, rows, [*targets] * len(trunk), method=method, layers=layers)
-    return joined_maps(maps.reshape(len(trunk), len(targets), *maps.shape[1:]))
-
-
-def joined_maps(maps: np.ndarray) -> np.ndarray:
-    """Maps of the views of one photograph, (1 or 2, …, h, w) in [0, 1] → (…, h, w), the hottest place 1 again."""
+def joined_maps(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """One or two maps (…, h, w) in [0, 1], the second of the mirrored view → (…, h, w), scaled to [0, 1] again."""
     if len(maps) == 1:
         return maps[0]
     mean = (maps[0] + maps[1][..., ::-1]) / 2
-    return mean / np.maximum(mean.max(axis=(-2, -1), keepdims=True), 1e-9)
+    low, high = (limit(mean, axis=(-2, -1), keepdims=True) for limit in (np.min, np.max))
+    return (mean - low) / np.maximum(high - low, 1e-9)
 
 
 def heat_image(heat: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> Image.Image:

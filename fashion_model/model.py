@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ ADDED_IN: dict[int, dict[str, Any]] = {  # format version → keys that came wit
 OLDEST = min(ADDED_IN) - 1
 LARGEST_SIDE = 2048  # pixels
 MOST_EXPERTS = 64
+TEMPERATURES, EXPONENTS = (0.01, 100.0), (0.1, 10.0)  # the least and the largest; beyond, float32 overflows
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class ModelConfig:
     image_size: tuple[int, int] = (128, 96)  # height, width of the network's input; 3:4 like the thumbnails
     dropout: float = 0.2
     mirrored: bool = False  # whether the mirrored photograph is looked at too, and both feature maps are averaged
-    temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))  # see `calibrated`
+    # Of each attribute, see `calibrated`; 1 changes nothing.
+    temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
     exponents: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
     fashion_threshold: float = 0.0  # of familiarity; a photograph below it shows no fashion product
     format_version: int = FORMAT_VERSION
@@ -65,7 +68,7 @@ class ModelConfig:
         missing = {key: v for added_in, added in ADDED_IN.items() if version < added_in for key, v in added.items()}
         if missing.keys() & document.keys():
             raise ValueError(f"has {sorted(missing.keys() & document.keys())}, unknown in format version {version}")
-        document = {**document, **missing, "format_version": FORMAT_VERSION}
+        document = {**document, **copy.deepcopy(missing), "format_version": FORMAT_VERSION}
         keys = {f.name for f in dataclasses.fields(cls)}
         if set(document) != keys:
             raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
@@ -81,11 +84,16 @@ class ModelConfig:
             raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
         if type(self.mirrored) is not bool:
             raise ValueError(f"mirrored must be true or false; it is {self.mirrored!r}")
-        for key, kind in (("num_classes", int), ("temperatures", float), ("exponents", float)):
+        for key, kind, (least, largest) in (
+            ("num_classes", int, (1, math.inf)),
+            ("temperatures", float, TEMPERATURES),
+            ("exponents", float, EXPONENTS),
+        ):
             value = getattr(self, key)
             fits = isinstance(value, Mapping) and set(value) == set(NAMES)
-            if not fits or not all(_number(v, kind) and v > 0 for v in value.values()):
-                raise ValueError(f"{key} must have a positive number for each of {', '.join(NAMES)}; it is {value!r}")
+            if not fits or not all(_number(v, kind) and least <= v <= largest for v in value.values()):
+                wanted = f"a number from {least} to {largest} for each of {', '.join(NAMES)}"
+                raise ValueError(f"{key} must have {wanted}; it is {value!r}")
         if not _number(self.fashion_threshold):
             raise ValueError(f"fashion_threshold must be a finite number; it is {self.fashion_threshold!r}")
         if not _number(self.jpeg_quality, int) or not 1 <= self.jpeg_quality <= 95:
@@ -116,13 +124,13 @@ def _number(value: object, kind: type = float) -> bool:
 
 
 def calibrated(logits: torch.Tensor, temperature: float, exponent: float) -> torch.Tensor:
-    """Logits (B, classes) → probabilities in float32: softmax(-surprise ** exponent / temperature).
+    """Logits (B, classes) → probabilities, at least in float32: softmax(-surprise ** exponent / temperature).
 
     The surprise at a class is -log softmax(logits). With an exponent of 1 this is a plain temperature (Guo et al., ICML
     2017). A larger one, with a larger temperature, makes the unlikely classes less likely yet and leaves the likely
     ones, which label smoothing calls for. The order stays, as in Rahimi et al., NeurIPS 2020.
     """
-    surprise = -logits.float().log_softmax(dim=1)
+    surprise = -logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
     return torch.softmax(-(surprise**exponent) / temperature, dim=1)
 
 
@@ -141,23 +149,21 @@ class MultiTaskClassifier(nn.Module):
         """(B, 3, H, W) → feature map (B, C, h, w): the part all attributes share."""
         return self.joined(self.backbone(self.views(images)))
 
-    def views(self, images: torch.Tensor) -> torch.Tensor:
-        """What the backbone looks at: (B, 3, H, W) → the same, or in use, if so configured, (2B, 3, H, W) with mirrors.
+    @property
+    def view_count(self) -> int:
+        """How many views of each photograph the backbone looks at: while it is trained one, mirrored at random."""
+        return 2 if self.config.mirrored and not self.training else 1
 
-        While it is trained the network sees one view of each photograph, mirrored at random.
-        """
-        return torch.cat([images, images.flip(3)]) if self._mirrors else images
+    def views(self, images: torch.Tensor) -> torch.Tensor:
+        """Photographs (B, 3, H, W) → their views (B, 3, H, W), or (2B, 3, H, W), the mirrored ones last."""
+        return images if self.view_count == 1 else torch.cat([images, images.flip(3)])
 
     def joined(self, feature_maps: torch.Tensor) -> torch.Tensor:
         """Of the views, (B, C, h, w) or (2B, C, h, w) → (B, C, h, w)."""
-        if not self._mirrors:
+        if self.view_count == 1:
             return feature_maps
         plain, mirrored = feature_maps.chunk(2)
         return (plain + mirrored.flip(3)) / 2
-
-    @property
-    def _mirrors(self) -> bool:
-        return self.config.mirrored and not self.training
 
     def as_map(self, activations: torch.Tensor) -> torch.Tensor:
         """What a stage of the backbone gives → (B, C, h, w); tokens (B, 1 + h·w, C) are put in their places."""

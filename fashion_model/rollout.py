@@ -25,7 +25,7 @@ def attention_rollout(model: MultiTaskClassifier, image: torch.Tensor) -> tuple[
     if not has_attention(model):
         raise ValueError(f"{model.config.backbone} has no attention to roll out")
     feature_maps, heats = zip(*(_rolled_out(model, view[None]) for view in model.views(image)), strict=True)
-    return model.joined(torch.cat(feature_maps)), joined_maps(np.stack(heats))
+    return model.joined(torch.cat(feature_maps)), joined_maps(heats)
 
 
 def _rolled_out(model: MultiTaskClassifier, view: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:

@@ -23,13 +23,13 @@ def test_the_ways_take_turns_and_the_best_turn_counts():
 
 
 def test_the_command_prints_both_ways_and_their_ratio(trained, capsys):
-    more = ["--others", str(trained), "--count", "2", "--rounds", "1"]
+    more = ["--against", str(trained), "--count", "2", "--rounds", "1"]
     assert main(["benchmark", "--photographs", str(TEST_SPLIT / "images"), *more]) == 0
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", printed, re.MULTILINE)
     assert [row[:2] for row in rows] == [
         ("answers one by one", "in batches of 32"),
-        ("answers of smoke one by one", "of embedded default"),
+        (f"answers of {trained} one by one", "of this one"),
         ("four overlays one by one", "together"),
         ("training, memory freed", "kept"),
     ][: 4 if platform.libc_ver()[0] == "glibc" else 3]  # the last one only where the C library can be told

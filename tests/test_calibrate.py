@@ -45,6 +45,17 @@ def test_the_temperature_and_exponent_that_were_put_in_are_found(temperature, ex
     assert after["cross_entropy"] <= min(before["cross_entropy"], true["cross_entropy"]) + 1e-6
 
 
+def test_nothing_near_by_fits_better():
+    """Few photographs: temperature and exponent can nearly make up for each other."""
+    random = np.random.default_rng(3)
+    logits = torch.from_numpy(random.normal(0, 2, (300, 8)))
+    sample = Sample("few", logits, (logits + torch.from_numpy(random.gumbel(0, 1.3, (300, 8)))).argmax(1).numpy())
+    temperature, exponent = fit_calibration([sample])
+    for t in np.geomspace(0.8, 1.25, 9):
+        for e in np.geomspace(0.8, 1.25, 9):
+            assert sample.loss(temperature, exponent) <= sample.loss(temperature * t, exponent * e) + 1e-7
+
+
 def test_kinds_of_picture_weigh_the_same_however_many_there_are():
     sharp, soft = distorted(2.0, rows=400), distorted(0.5, rows=400)
     many = Sample("x", sharp.logits.repeat(10, 1), np.tile(sharp.targets, 10))

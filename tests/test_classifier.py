@@ -4,12 +4,14 @@ import weakref
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
+import torch
+from PIL import Image, ImageChops, ImageOps
 
 from fashion_model import FashionClassifier, ImageError
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders, attribute_named
-from fashion_model.checkpoint import save_checkpoint
+from fashion_model.checkpoint import Checkpoint, save_checkpoint
 from fashion_model.images import open_image
+from fashion_model.model import ModelConfig, MultiTaskClassifier
 from tests.conftest import PRODUCTS
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
@@ -143,6 +145,29 @@ def test_what_comes_before_the_maps_runs_once_for_all_attributes(classifier, lay
     views = 2 if classifier.config.mirrored else 1  # of one photograph
     assert runs[: first + 1] == [views] * (first + 1)
     assert runs[first + 1 :] == [views * (1 + len(NAMES))] * (len(runs) - first - 1)  # and then one for each attribute
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "vit_ti_8"])
+@pytest.mark.parametrize("settings", [{}, {"layers": (-1,)}, {"layers": (4, -1), "method": "gradcam"}])
+def test_a_photograph_and_its_mirror_image_get_the_same_answer_and_mirrored_maps(tiny_encoders, backbone, settings):
+    torch.manual_seed(0)
+    config = ModelConfig.for_backbone(
+        backbone, tiny_encoders.num_classes, image_size=(64, 48), mirrored=True, jpeg_quality=95
+    )
+    classifier = FashionClassifier(Checkpoint(MultiTaskClassifier(config), tiny_encoders, "tiny"))
+    photograph = open_image(PATHS[0]).resize((60, 80))
+    answers, overlays = zip(
+        *(classifier.predict_and_explain(p, ["color"], **settings) for p in (photograph, ImageOps.mirror(photograph))),
+        strict=True,
+    )
+    (batched,) = classifier.predict([photograph])
+    for name in NAMES:
+        assert np.allclose(answers[0][name].probabilities, batched[name].probabilities, atol=1e-5)
+        assert np.allclose(answers[0][name].probabilities, answers[1][name].probabilities, atol=0.02)
+    plain, mirrored = (np.asarray(o["color"]).astype(float) for o in overlays)
+    assert (
+        np.abs(plain - mirrored[:, ::-1]).mean() < 0.5 * np.abs(plain - mirrored).mean()
+    )  # compression does not mirror
 
 
 def test_explain_takes_a_method_layers_and_an_opacity(classifier):

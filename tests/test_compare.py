@@ -73,7 +73,7 @@ def test_what_cannot_be_compared_is_refused(runs, tmp_path, capsys):
         ((base, other[:2]), "3 checkpoints cannot be paired with 2"),
         ((base[:1], [write("test", 0.7, 0, "moe", metrics={"split": "test"})]), "on other photographs"),
         ((base[:1], [write("data", 0.7, 0, "moe", rows="another")]), "on other photographs"),
-        ((base[:1], [write("warm", 0.7, 0, "moe", temperature=1.2)]), "only one is calibrated"),
+        ((base[:1], [write("warm", 0.7, 0, "moe", temperature=1.2)]), "is calibrated otherwise"),
         ((base[:2], [other[0], write("long", 0.7, 1, "moe", epochs=3)]), "differ in more than the seed"),
         ((base[:2], other[1::-1]), "a seed of its own"),
         ((base[:1] * 2, other[:1] * 2), "a seed of its own"),

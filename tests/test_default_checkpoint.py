@@ -59,7 +59,7 @@ def test_its_figures_beat_the_published_ones(metrics):
 
 
 def test_its_figures_are_those_of_its_weights(metrics):
-    assert metrics["checkpoint"] == digest_of(DEFAULT_CHECKPOINT)
+    assert metrics["digest"] == digest_of(DEFAULT_CHECKPOINT)
 
 
 def test_it_answers_alike_to_sharp_photographs_and_thumbnails(metrics):

@@ -1,6 +1,7 @@
 import dataclasses
 import importlib.util
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from fashion_model.attributes import NAMES
 from fashion_model.backbones import BACKBONES, WeightsError, backbone_named, load_pretrained, take_over
 from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from fashion_model.heads import build_heads
-from fashion_model.model import ModelConfig, MultiTaskClassifier, calibrated
+from fashion_model.model import EXPONENTS, TEMPERATURES, ModelConfig, MultiTaskClassifier, calibrated
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -32,7 +33,7 @@ def test_each_backbone_has_a_feature_map_and_four_heads(backbone, tiny_encoders)
         assert torch.equal(x, logits[name])
 
 
-def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(tiny_model):
+def test_probabilities_are_calibrated_by_temperature_and_exponent(tiny_model):
     ones = dict.fromkeys(NAMES, 1.0)
     config = dataclasses.replace(
         tiny_model.config, temperatures=ones | {"color": 2.0, "gender": 2.0}, exponents=ones | {"gender": 1.5}
@@ -47,6 +48,9 @@ def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature(tiny_m
     assert torch.allclose(probabilities["gender"], torch.softmax(-(surprise**1.5) / 2, 1))
     certain = calibrated(torch.tensor([[500.0, 0.0, -500.0]]), 1.5, 1.5)
     assert torch.equal(certain, torch.tensor([[1.0, 0.0, 0.0]]))
+    for temperature, exponent in product(TEMPERATURES, EXPONENTS):
+        assert calibrated(torch.tensor([[80.0, 0.0, -80.0]]), temperature, exponent).isfinite().all()
+        assert calibrated(torch.zeros(1, 46), temperature, exponent).sum() == pytest.approx(1)
 
 
 @torch.no_grad()
@@ -132,7 +136,9 @@ def test_a_config_of_the_versions_before_is_read_as_it_was_meant(tiny_model):
     for version, unknown in ((3, ("exponents", "mirrored")), (2, ("experts",))):
         for key in unknown:
             del document[key]
-        assert ModelConfig.from_dict(document | {"format_version": version}) == tiny_model.config
+        one, other = (ModelConfig.from_dict(document | {"format_version": version}) for _ in range(2))
+        assert one == tiny_model.config
+        assert one.exponents is not other.exponents
         with pytest.raises(ValueError, match=f"unknown in format version {version}"):
             ModelConfig.from_dict(document | {"format_version": version, "experts": 0, "mirrored": False})
     with pytest.raises(ValueError, match="this code reads 2 to 4"):
@@ -183,6 +189,8 @@ def test_a_config_survives_the_round_trip(tiny_model):
         ({"num_classes": dict.fromkeys(NAMES, 3.0)}, "num_classes"),
         ({"temperatures": dict.fromkeys(NAMES, float("nan"))}, "temperatures"),
         ({"exponents": dict.fromkeys(NAMES, 0.0)}, "exponents"),
+        ({"exponents": dict.fromkeys(NAMES, 1000.0)}, "exponents must have a number from 0.1 to 10"),
+        ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "temperatures must have a number from 0.01 to 100"),
         ({"mirrored": 1}, "mirrored must be true or false"),
     ],
 )

@@ -7,11 +7,12 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, constants
 
-from fashion_model.attributes import ATTRIBUTES
+from fashion_model.attributes import ATTRIBUTES, LabelEncoders
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, read_checkpoint, save_checkpoint
-from tests.conftest import contents, logits
+from tests.conftest import contents, logits, take_figures
 from tests.hub import TOKEN
 from train.__main__ import main
+from train.evaluation import digest_of
 
 NAME = "user/classifier"
 
@@ -40,12 +41,14 @@ def test_a_second_push_replaces_what_the_first_left_and_nothing_else(
     hub, pushing, evaluated, tiny_model, tiny_encoders
 ):
     save_checkpoint(evaluated, tiny_model, tiny_encoders, max_shard_size="4MB")
+    take_figures(evaluated)
     assert push(evaluated) == 0
     repository = hub.repositories["model", NAME]
     shards = {file for file in repository.head if file.startswith("model-")}
     assert len(shards) > 1
     repository.commit({**repository.head, "notes.txt": b"the owner's"})
     save_checkpoint(evaluated, tiny_model, tiny_encoders)
+    take_figures(evaluated)
     assert push(evaluated) == 0
     assert not shards & set(repository.head)
     assert {"model.safetensors", "notes.txt"} < set(repository.head)
@@ -94,7 +97,7 @@ def test_a_dry_run_prints_and_asks_nothing(hub, evaluated, capsys):
         ("config.json", "{}", "config.json"),
         ("metrics.json", None, "run train evaluate first"),
         ("metrics.json", '{"split": "validation"}', "does not hold the test split's figures"),
-        ("metrics.json", '{"split": "test"}', "metrics.json lacks 'attributes'"),
+        ("metrics.json", '{"split": "test"}', "does not hold the figures of these weights; run train evaluate"),
         ("model.safetensors", "no weights", "does not fit"),
     ],
 )
@@ -104,6 +107,32 @@ def test_what_is_not_fit_to_be_shown_is_not_pushed(hub, pushing, evaluated, caps
         (evaluated / file).write_text(content)
     assert push(evaluated) == 2
     assert message in capsys.readouterr().err
+    assert not hub.requests
+
+
+def test_figures_that_lack_something_are_not_pushed(hub, pushing, evaluated, capsys):
+    (evaluated / "metrics.json").write_text(json.dumps({"split": "test", "digest": digest_of(evaluated)}))
+    assert push(evaluated) == 2
+    assert "metrics.json lacks 'attributes'" in capsys.readouterr().err
+    assert not hub.requests
+
+
+def test_figures_of_what_the_checkpoint_was_before_are_not_pushed(
+    hub, pushing, evaluated, tiny_model, tiny_encoders, capsys
+):
+    document = json.loads((evaluated / "config.json").read_text())
+    with torch.no_grad():
+        tiny_model.heads.linear["season"].bias.add_(1)
+    other_labels = LabelEncoders({n: (*labels[::-1],) for n, labels in tiny_encoders.labels.items()})
+    for change in (
+        lambda: (evaluated / "config.json").write_text(json.dumps(document | {"fashion_threshold": 1.0})),
+        lambda: other_labels.save(evaluated / "label_encoders.json"),
+        lambda: save_checkpoint(evaluated, tiny_model, tiny_encoders),
+    ):
+        take_figures(evaluated)
+        change()
+        assert push(evaluated) == 2
+        assert "does not hold the figures of these weights" in capsys.readouterr().err
     assert not hub.requests
 
 
@@ -174,6 +203,7 @@ def test_a_push_that_fails_leaves_the_old_revision(
     with torch.no_grad():
         tiny_model.heads.linear["season"].bias.add_(1)
     save_checkpoint(evaluated, tiny_model, tiny_encoders)
+    take_figures(evaluated)
     hub.fault(STEPS[step], kind)
     harmless = (step, kind) in HARMLESS
     assert push(evaluated, "--timeout", "5") == (0 if harmless else 2)

@@ -17,13 +17,14 @@ from safetensors.torch import load_file
 
 from fashion_model import FashionClassifier
 from fashion_model.attributes import ATTRIBUTES, NAMES
+from fashion_model.checkpoint import load_checkpoint, weight_files
 from fashion_model.images import open_image
 from fashion_model.transforms import eval_transform
 from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
-from train.fit import FIT, parse_arguments
+from train.fit import FIT, fit, parse_arguments
 from train.fit_config import FitConfig
 from train.metrics import Answers
 from train.training import Training, uneven_use
@@ -42,7 +43,7 @@ def test_fit_writes_a_checkpoint_directory(trained, cleaned):
     assert metrics["split"] == "validation"
     log = pd.read_csv(trained / "training" / "log.csv")
     assert log["epoch"].tolist() == [1, 2]
-    assert metrics["cross_entropy_sum"] == pytest.approx(log["cross_entropy_sum"].min())
+    assert metrics["cross_entropy_sum"] == pytest.approx(log["validation_loss"].min())
     assert np.isfinite(log["loss"]).all()
     table = pd.read_csv(cleaned / "cleaned_styles.csv")
     trained_ids = {int(line) for line in (trained / "trained_on.txt").read_text().split()}
@@ -250,7 +251,48 @@ def test_a_run_with_teacher_start_and_sharp_photographs_resumes(trained, cleaned
     assert set(log["sharp_color_accuracy"]) <= {0, 0.5, 1}
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["rows"] == 8
-    assert log["cross_entropy_sum"].min() > metrics["cross_entropy_sum"] + 1  # that of the sharp ones is in it
+    best = log.loc[log["validation_loss"].idxmin()]
+    assert metrics["cross_entropy_sum"] == pytest.approx(best["thumbnails_cross_entropy_sum"])
+    both = log["thumbnails_cross_entropy_sum"] + log["sharp_cross_entropy_sum"]
+    assert log["validation_loss"].tolist() == pytest.approx(both.tolist())
+
+
+def test_an_epoch_that_is_worse_on_sharp_photographs_is_not_saved(cleaned, tmp_path, monkeypatch):
+    measured = iter([(2.0, 3.0), (1.9, 3.5)])  # thumbnails, sharp
+    figures = {"attributes": {name: {"accuracy": 0.5} for name in NAMES}}
+    monkeypatch.setattr(
+        Training,
+        "validate",
+        lambda self: {
+            kind: figures | {"cross_entropy_sum": x}
+            for kind, x in zip(("thumbnails", "sharp"), next(measured), strict=True)
+        },
+    )
+    saved = []
+    monkeypatch.setattr(Training, "save_best", lambda self, metrics: saved.append(metrics["cross_entropy_sum"]))
+    config = FitConfig(str(cleaned), str(tmp_path), weights="none", device="cpu").shrunk()
+    assert fit(config)["epoch"] == 1
+    assert saved == [2.0]
+
+
+def test_the_weights_of_a_larger_network_are_saved_in_files_that_a_space_takes(cleaned, tmp_path):
+    config = FitConfig(
+        str(cleaned), str(tmp_path / "run"), backbone="efficientnet_lite2", weights="none", device="cpu"
+    ).shrunk()
+    Training(config).save_best({"attributes": {}})
+    files = weight_files(tmp_path / "run")
+    assert len(files) > 1
+    assert all(file.stat().st_size < 10_000_000 for file in files)
+    assert load_checkpoint(tmp_path / "run").config.backbone == "efficientnet_lite2"
+
+
+def test_a_state_from_before_the_sharp_photographs_counted_is_not_resumed(trained, cleaned, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    state = torch.load(run / "training" / "state.pt", weights_only=True)
+    del state["fitting"]["chosen_by"]
+    torch.save(state, run / "training" / "state.pt")
+    assert main(smoke_fit(cleaned, run, "--resume")) == 2
+    assert "chosen_by" in capsys.readouterr().err
 
 
 def test_the_first_epochs_see_smaller_photographs(cleaned, tmp_path):
@@ -270,9 +312,12 @@ def test_the_first_epochs_see_smaller_photographs(cleaned, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--first-size", "64", "48"], "belong together"),
-        (["--first-epochs", "2"], "belong together"),
-        (["--first-size", "64", "64", "--first-epochs", "2"], "must have the proportions of thumbnail_size"),
+        (["--first-size", "64", "48"], "needs a number of first epochs"),
+        (["--first-epochs", "2"], "needs a number of first epochs"),
+        (["--first-size", "64", "48", "--first-epochs", "-1"], "above 0 and below that of all"),
+        (["--first-size", "64", "48", "--first-epochs", "7"], "above 0 and below that of all"),
+        (["--first-size", "64", "64", "--first-epochs", "2"], "must be smaller than (128, 96), in its proportions"),
+        (["--first-size", "160", "120", "--first-epochs", "2"], "must be smaller than (128, 96)"),
         (["--first-size", "32", "24", "--first-epochs", "2", "--backbone", "vit_ti_8"], "input of one size"),
     ],
 )

@@ -1,12 +1,12 @@
 """Measure speed and memory: each way of doing a thing beside its alternative, in one run.
 
-    python -m train benchmark --photographs data/images [--checkpoint runs/NAME] [--others runs/OTHER …]
+    python -m train benchmark --photographs data/images [--checkpoint runs/NAME] [--against runs/OTHER …]
         [--count 256] [--rounds 3]
 
 Prints photographs a second and how many times as fast the second way is:
 
 - answers for photographs one by one, and in batches;
-- answers of other checkpoints one by one, and of this one, if there are `--others`;
+- answers of other checkpoints one by one, and of this one, if there are any to be `--against`;
 - overlays of all attributes asked for one by one, and together;
 - steps of training with freed memory handed back to the system, and kept (Linux with glibc).
 
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train benchmark", description=__doc__.split("\n")[0])
     parser.add_argument("--photographs", type=Path, required=True, metavar="FOLDER", help="of any depth and size")
     parser.add_argument("--checkpoint", metavar="REPO_OR_DIR", help="the embedded default if it is not given")
-    parser.add_argument("--others", nargs="+", default=[], metavar="REPO_OR_DIR", help="checkpoints to compare it with")
+    parser.add_argument("--against", nargs="+", default=[], metavar="REPO_OR_DIR", help="others to compare it with")
     parser.add_argument("--count", type=int, default=256, help="photographs to answer for (256)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of which the best counts (3)")
     options = parser.parse_args(arguments)
@@ -142,8 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         files = list(islice(find_images([options.photographs]), options.count))
         classifier = FashionClassifier.from_pretrained(options.checkpoint)
-        others = [FashionClassifier.from_pretrained(other) for other in options.others]
-        for each in (classifier, *others):
+        others = {name: FashionClassifier.from_pretrained(name) for name in options.against}
+        for each in (classifier, *others.values()):
             each.predict(files)  # all can be read, and the first turn is no slower than the others
     except (CheckpointError, ImageError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
@@ -161,17 +161,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(
-    classifier: FashionClassifier, others: Sequence[FashionClassifier], files: list[Path], rounds: int
+    classifier: FashionClassifier, others: Mapping[str, FashionClassifier], files: list[Path], rounds: int
 ) -> dict[tuple[str, str], list[float]]:
     """What each way is called → photographs a second of each."""
     measured = {
         ("answers one by one", f"in batches of {BATCH_SIZE}"): answers(classifier, files),
         **{
-            (f"answers of {other.name} one by one", f"of {classifier.name}"): [
+            (f"answers of {name} one by one", "of this one"): [
                 answers(other, files)[0],
                 answers(classifier, files)[0],
             ]
-            for other in others
+            for name, other in others.items()
         },
         ("four overlays one by one", "together"): overlays(classifier, files[:OVERLAYS]),
         ("training, memory freed", "kept"): training(),

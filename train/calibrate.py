@@ -35,6 +35,7 @@ from train.versions import SharpPhotographs
 
 UNCHANGED = (1.0, 1.0)  # temperature and exponent
 RANGES = ((0.1, 10.0), (0.2, 5.0))  # of temperatures and exponents looked at
+STARTS = (UNCHANGED, (1.6, 1.0), (1.0, 1.3))  # the first simplex
 
 
 Fitted = Mapping[str, tuple[float, float]]  # attribute → temperature and exponent
@@ -63,8 +64,9 @@ def fit_calibration(samples: list[Sample]) -> tuple[float, float]:
     found = minimize(
         lambda logarithms: sum(s.loss(*np.exp(logarithms)) for s in samples),
         np.log(UNCHANGED),
-        method="Nelder-Mead",  # without derivatives, which are those of float32 rounding here
+        method="Nelder-Mead",
         bounds=np.log(RANGES),
+        options={"initial_simplex": np.log(STARTS), "xatol": 1e-4, "fatol": 1e-8},
     )
     temperature, exponent = np.exp(found.x)
     return float(temperature), float(exponent)
@@ -75,7 +77,7 @@ def samples_of(evaluation: Evaluation, kind: str, rows: pd.DataFrame, pooled: to
     targets = evaluation.targets(rows).numpy()
     with torch.inference_mode():
         logits = evaluation.model.heads(pooled)
-    return {name: Sample(kind, logits[name].cpu(), targets[:, i]) for i, name in enumerate(NAMES)}
+    return {name: Sample(kind, logits[name].double().cpu(), targets[:, i]) for i, name in enumerate(NAMES)}
 
 
 def reliability_diagram(title: str, samples: list[Sample], fitted: tuple[float, float]) -> Figure:

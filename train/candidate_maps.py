@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from fashion_model.explain import METHODS, ROLLOUT, maps_of_views
+from fashion_model.explain import METHODS, ROLLOUT, activation_maps
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.rollout import attention_rollout, has_attention
 
@@ -45,7 +45,7 @@ class CandidateMaps:
             if layers[0] not in trunks:
                 with torch.no_grad():
                     trunks[layers[0]] = self.model.backbone[: layers[0] + 1](self.model.views(images))
-            (found[name],) = maps_of_views(self.model, trunks[layers[0]], [target], method=method, layers=layers)
+            (found[name],) = activation_maps(self.model, trunks[layers[0]], [target], method=method, layers=layers)
         if self.has_attention:
             found[ROLLOUT] = attention_rollout(self.model, images)[1]
         generator = np.random.default_rng(seed)

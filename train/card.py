@@ -62,7 +62,7 @@ nothing about who may wear a product. Clothes and fashions of other regions and 
 
 def diagrams(config: ModelConfig) -> str:
     """Links to what `train calibrate` drew, if it has been run."""
-    if set(config.temperatures.values()) == {1.0}:
+    if {*config.temperatures.values(), *config.exponents.values()} == {1.0}:
         return ""
     links = ", ".join(f"[{a.title.lower()}]({reliability_file(a.name)})" for a in ATTRIBUTES)
     return f"\n\nAccuracy over confidence on the validation split: {links}."

@@ -36,7 +36,7 @@ class Run:
     directory: Path
     metrics: Mapping[str, Any]
     settings: Mapping[str, Any]  # all that decided its result
-    calibrated: bool
+    calibrated: tuple[bool, ...]  # with temperatures, with exponents
 
     @classmethod
     def read(cls, directory: Path) -> Run:
@@ -48,7 +48,8 @@ class Run:
                 raise CheckpointError(f"{directory / file} cannot be read: {error}; run train {writer}") from error
         metrics, settings, config = documents
         settings = FitConfig("", "").settings() | settings  # an older run lacks what did not exist then
-        return cls(directory, metrics, settings, any(t != 1 for t in config["temperatures"].values()))
+        fitted = tuple(any(v != 1 for v in config.get(key, {}).values()) for key in ("temperatures", "exponents"))
+        return cls(directory, metrics, settings, fitted)
 
     @property
     def measured_on(self) -> tuple[Any, ...]:
@@ -69,7 +70,7 @@ def read_pairs(base: Sequence[Path], other: Sequence[Path]) -> list[tuple[Run, R
         for run in side:
             if run.measured_on != runs[0][0].measured_on:
                 raise CheckpointError(
-                    f"{run.directory} was measured on other photographs than {base[0]}, or only one is calibrated"
+                    f"{run.directory} was measured on other photographs than {base[0]}, or is calibrated otherwise"
                 )
             if run.recipe != side[0].recipe:
                 raise CheckpointError(f"{run.directory} and {side[0].directory} differ in more than the seed")

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not evaluation.knows_trained_on:
             print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
         others = OtherPictures(options.others / options.split) if options.others else None
-        metrics = {"checkpoint": digest_of(options.checkpoint), **evaluation.run(sharp, others)}
+        metrics = {"digest": digest_of(options.checkpoint), **evaluation.run(sharp, others)}
         output = options.output or options.checkpoint / METRICS
         output.parent.mkdir(parents=True, exist_ok=True)
         write_json(output, metrics)

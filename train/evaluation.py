@@ -20,6 +20,7 @@ from fashion_model.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
+    weight_files,
 )
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import Transform, eval_transform
@@ -33,7 +34,7 @@ from train.dataset import (
     read_table,
     rows_of_split,
 )
-from train.kinds import shares, told_apart
+from train.kinds import kind_accuracy, label_shares
 from train.metrics import BINS, Answers, calibration_error_by_chance, figures, intervals
 from train.others import OtherPictures
 from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, VersionOf, product_mask
@@ -63,7 +64,7 @@ def features_of(
 
 @torch.inference_mode()
 def probabilities_of(model: MultiTaskClassifier, pooled: torch.Tensor) -> dict[str, np.ndarray]:
-    """Pooled features (N, C) → attribute → probabilities (N, classes), after the temperature."""
+    """Pooled features (N, C) → attribute → calibrated probabilities (N, classes)."""
     return {name: p.cpu().numpy() for name, p in model.calibrate(model.heads(pooled)).items()}
 
 
@@ -99,8 +100,8 @@ def read_trained_on(checkpoint: Path) -> set[int]:
 def digest_of(checkpoint: Path) -> str:
     """SHA-256 of what decides a checkpoint's answers: configuration, labels and weights."""
     found = hashlib.sha256()
-    for path in (checkpoint / CONFIG, checkpoint / ENCODERS, *sorted(checkpoint.glob("model*.safetensors"))):
-        found.update(path.read_bytes())
+    for path in (checkpoint / CONFIG, checkpoint / ENCODERS, *weight_files(checkpoint)):
+        found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
 
 
@@ -163,7 +164,7 @@ class Evaluation:
             metrics["sharp"]["disturbances"], of_disturbed = self._disturbances(rows, sharp)
             pooled |= of_disturbed
         if others is not None:
-            metrics["fashion"] = self._told_apart(pooled, others)
+            metrics["fashion"] = self._fashion_figures(pooled, others)
         return metrics
 
     def thumbnail_metrics(self, pooled: torch.Tensor) -> dict[str, Any]:
@@ -210,7 +211,7 @@ class Evaluation:
         self, rows: pd.DataFrame, sharp: SharpPhotographs, pooled: Mapping[str, torch.Tensor]
     ) -> dict[str, dict[str, float]]:
         """Copy → attribute → the share of products for which it gets the sharp photograph's answer."""
-        copies = {"thumbnail": pooled["thumbnails"][self._known(rows)]} | {
+        copies = {"thumbnail": pooled["thumbnails"][self.among(rows)]} | {
             copy: self.sharp_features(sharp, rows, make) for copy, make in COPIES.items()
         }
         answers = classes(probabilities_of(self.model, pooled["sharp"]))
@@ -223,15 +224,15 @@ class Evaluation:
 
     def _kinds(self, rows: pd.DataFrame, pooled: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """See train.kinds."""
-        features = {"thumbnails": pooled["thumbnails"][self._known(rows)], "sharp": pooled["sharp"]}
+        features = {"thumbnails": pooled["thumbnails"][self.among(rows)], "sharp": pooled["sharp"]}
         answers = {kind: classes(probabilities_of(self.model, p))["season"] for kind, p in features.items()}
         labels = self.targets(rows)[:, NAMES.index("season")].numpy()
         return {
-            "season_shares": shares({"labels": labels} | answers, self.checkpoint.encoders.labels["season"]),
-            "kinds_told_apart": told_apart(*(p.cpu().numpy() for p in features.values())),
+            "season_shares": label_shares({"labels": labels} | answers, self.checkpoint.encoders.labels["season"]),
+            "kind_accuracy": kind_accuracy(*(p.cpu().numpy() for p in features.values())),
         }
 
-    def _known(self, rows: pd.DataFrame) -> torch.Tensor:
+    def among(self, rows: pd.DataFrame) -> torch.Tensor:
         """Which of `self.rows` are among `rows`, bool."""
         return torch.from_numpy(self.rows.index.isin(rows.index)).to(next(self.model.parameters()).device)
 
@@ -250,7 +251,7 @@ class Evaluation:
                 found[name] |= {n: float((answers[n] == targets[:, i]).mean()) for i, n in enumerate(NAMES)}
         return found, pooled
 
-    def _told_apart(self, pooled: Mapping[str, torch.Tensor], others: OtherPictures) -> dict[str, Any]:
+    def _fashion_figures(self, pooled: Mapping[str, torch.Tensor], others: OtherPictures) -> dict[str, Any]:
         """Kind of picture → how many there are and the share accepted as, or told from, a fashion product."""
         threshold = self.model.config.fashion_threshold
         flagged = self.fashion_scores(self.features(others)) < threshold

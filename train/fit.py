@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 from fashion_model.attributes import NAMES
-from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError, backbone_named
+from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError
 from fashion_model.checkpoint import CheckpointError, write_json
 from fashion_model.heads import LINEAR, MIXTURE
 from fashion_model.model import ModelConfig
@@ -26,6 +25,7 @@ from train.fit_config import FitConfig
 from train.memory import keep_freed_memory
 from train.training import Training
 
+CHOSEN_BY = "validation_loss"  # of an epoch: the cross-entropies of all attributes and kinds of photograph, summed
 EXPERTS = 4  # if nothing else is asked for
 FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
 
@@ -47,11 +47,12 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()
         entry = {"epoch": epoch + 1, **trained}
-        entry["cross_entropy_sum"] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
+        entry[CHOSEN_BY] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
         for kind, of_kind in metrics.items():
+            entry[f"{kind}_cross_entropy_sum"] = of_kind["cross_entropy_sum"]
             entry |= {f"{kind}_{name}_accuracy": of_kind["attributes"][name]["accuracy"] for name in NAMES}
         print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
-        if not training.history or entry["cross_entropy_sum"] < best(training.history)["cross_entropy_sum"]:
+        if not training.history or entry[CHOSEN_BY] < best(training.history)[CHOSEN_BY]:
             training.save_best(metrics["thumbnails"])
         training.history.append(entry)
         training.save_state(state)
@@ -61,7 +62,7 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
 
 
 def best(history: list[dict[str, Any]]) -> dict[str, Any]:
-    return min(history, key=lambda entry: entry["cross_entropy_sum"])
+    return min(history, key=lambda entry: entry[CHOSEN_BY])
 
 
 def write_log(path: Path, history: list[dict[str, Any]]) -> None:
@@ -98,7 +99,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
         default=defaults.first_size,
         help="smaller input, sooner done, in the first --first-epochs; none",
     )
-    parser.add_argument("--first-epochs", type=int, default=defaults.first_epochs)
+    parser.add_argument("--first-epochs", type=int, default=defaults.first_epochs, help="of all --epochs")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--teachers", nargs="+", metavar="CHECKPOINT", default=(), help="networks to learn from")
@@ -123,18 +124,12 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
         options["experts"] = EXPERTS if options["heads"] == MIXTURE else 0
     if not 0 <= options["balance"] < math.inf or (options["balance"] and options["heads"] != MIXTURE):
         parser.error(f"--balance has to be a number from 0 on, and 0 without {MIXTURE} heads")
-    if bool(options["first_size"]) != bool(options["first_epochs"]) or options["first_epochs"] < 0:
-        parser.error("--first-size and --first-epochs belong together")
-    if options["first_size"] and backbone_named(options["backbone"]).patch > 1:
-        parser.error(f"{options['backbone']} takes input of one size: train it twice, the second time with --weights")
     shape = {key: options[key] for key in ("image_size", "heads", "experts")}
     try:
-        model_config = ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)
-        if options["first_size"]:
-            dataclasses.replace(model_config, image_size=options["first_size"])
+        ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)
+        config = FitConfig(**options)
     except ValueError as error:
         parser.error(str(error))
-    config = FitConfig(**options)
     return (config.shrunk() if smoke else config), resume
 
 

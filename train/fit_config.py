@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fashion_model.backbones import IMAGENET
+from fashion_model.backbones import IMAGENET, backbone_named
 from fashion_model.heads import LINEAR
 
 
@@ -43,6 +43,19 @@ class FitConfig:
     workers: int = 1
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     smoke: bool = False  # a few hundred photographs, small, for two epochs: the same path in seconds
+
+    def __post_init__(self) -> None:
+        if not self.first_size and not self.first_epochs:
+            return
+        if not self.first_size or not 0 < self.first_epochs < self.epochs:
+            raise ValueError("a first size needs a number of first epochs, above 0 and below that of all")
+        (height, width), (first_height, first_width) = self.image_size, self.first_size
+        if not 0 < first_height < height or first_height * width != first_width * height:
+            raise ValueError(
+                f"the first size {self.first_size} must be smaller than {self.image_size}, in its proportions"
+            )
+        if backbone_named(self.backbone).patch > 1:
+            raise ValueError(f"{self.backbone} takes input of one size; train it twice, then with the first as weights")
 
     def shrunk(self) -> FitConfig:
         """What --smoke trains."""

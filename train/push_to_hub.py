@@ -25,7 +25,7 @@ from fashion_model.checkpoint import (
 )
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError
 from train.card import CARD, model_card
-from train.evaluation import TRAINED_ON
+from train.evaluation import TRAINED_ON, digest_of
 from train.publish import add_timeout_argument, clear_errors, commit, connect, create
 from train.push_space import push_space
 
@@ -53,6 +53,8 @@ def _metrics_of(checkpoint: Path) -> dict:
         raise CheckpointError(f"{checkpoint / METRICS} cannot be read: {error}; run train evaluate first") from error
     if metrics.get("split") != TEST:
         raise CheckpointError(f"{checkpoint / METRICS} does not hold the test split's figures; run train evaluate")
+    if metrics.get("digest") != digest_of(checkpoint):
+        raise CheckpointError(f"{checkpoint / METRICS} does not hold the figures of these weights; run train evaluate")
     return metrics
 
 

@@ -38,6 +38,8 @@ SEASON_SHARES = {
     "thumbnails": "answers to their thumbnails",
     "sharp": "answers to their sharp photographs",
 }
+# Crops are of the same few photographs, and the mean is one of shares, not of pictures.
+WITHOUT_INTERVAL = {"no: crops", "no: mean of these"}
 ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photographs"} | DISTURBANCES
 
 
@@ -51,14 +53,18 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         parts.append(figures_table(sharp, f"{metrics['split']} split, sharp photographs"))
         if "gates" in sharp:
             parts.append(gates_table(sharp["gates"], "sharp photographs"))
-        agreement = {title: sharp["agreement"][copy] | {"rows": sharp["rows"]} for copy, title in COPIES.items()}
+        agreement = {title: (sharp["rows"], sharp["agreement"][copy]) for copy, title in COPIES.items()}
         parts.append(shares_table("same answer as to the sharp photograph, %", agreement))
         disturbed = {
-            f"{title} ({sharp['disturbances'][name]['rows']:,})": sharp["disturbances"][name]
+            f"{title}, {sharp['disturbances'][name]['rows']:,} photographs": (
+                sharp["disturbances"][name]["rows"],
+                sharp["disturbances"][name],
+            )
             for name, title in DISTURBANCES.items()
             if sharp["disturbances"][name]["rows"]
         }
-        parts.append(shares_table("accuracy on sharp photographs (how many), %", disturbed))
+        parts.append(shares_table("accuracy on sharp photographs, %", disturbed))
+        parts.append("In brackets 95 % intervals (Wilson).")
         parts.append(kinds_table(sharp))
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
@@ -84,7 +90,7 @@ def figures_rows(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def figures_note(measured: Mapping[str, Any], title: str) -> str:
     """What stands below `figures_table`."""
-    sources = ", ".join(f"{count:,} of {source}" for source, count in measured.get("sources", {}).items())
+    sources = ", ".join(f"{count:,} from {source}" for source, count in measured.get("sources", {}).items())
     return (
         f"{title}: {measured['rows']:,} photographs{f' ({sources})' if sources else ''}; "
         f"the four cross-entropies together {measured['cross_entropy_sum']:.3f}; in brackets 95 % intervals; "
@@ -92,9 +98,9 @@ def figures_note(measured: Mapping[str, Any], title: str) -> str:
     )
 
 
-def shares_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
-    """`rows`: what the row is about → attribute → share, and rows → of how many; 95 % intervals in brackets."""
-    cells = [(row, *(_share(shares[a.name], shares["rows"]) for a in ATTRIBUTES)) for row, shares in rows.items()]
+def shares_table(title: str, rows: Mapping[str, tuple[int, Mapping[str, float]]]) -> str:
+    """`rows`: what the row is about → of how many photographs, and attribute → share; 95 % intervals in brackets."""
+    cells = [(row, *(_share(shares[a.name], count) for a in ATTRIBUTES)) for row, (count, shares) in rows.items()]
     return markdown_table((title, *(a.title for a in ATTRIBUTES)), cells)
 
 
@@ -107,11 +113,11 @@ def kinds_table(sharp: Mapping[str, Any]) -> str:
         (SEASON_SHARES[kind], *(f"{100 * found[label]:.1f}" for label in labels)) for kind, found in seasons.items()
     ]
     table = markdown_table((title, *labels), rows)
-    if sharp["kinds_told_apart"] is None:
+    if sharp["kind_accuracy"] is None:
         return table
     return (
-        f"{table}\n\nFrom the network's pooled features a linear classifier tells a product's sharp photograph from "
-        f"its thumbnail in {100 * sharp['kinds_told_apart']:.1f} % of cases; 50 % is chance."
+        f"{table}\n\nFrom the network's pooled features of a single photograph, a sharp one or a thumbnail, a linear "
+        f"classifier says which it is in {100 * sharp['kind_accuracy']:.1f} % of cases; 50 % is chance."
     )
 
 
@@ -131,9 +137,14 @@ def fashion_table(fashion: Mapping[str, Any]) -> str:
     """What was accepted as a fashion product, and what was told from one."""
     titles = {f"yes: {ACCEPTED[kind]}": found for kind, found in fashion["accepted"].items()}
     titles |= {f"no: {'mean of these' if k == 'mean' else k + 's'}": found for k, found in fashion["flagged"].items()}
-    mean = titles.pop("no: mean of these")  # of the kinds, however many pictures each has: no share of pictures
-    cells = [(title, f"{f['pictures']:,}", _share(f["share"], f["pictures"])) for title, f in titles.items()]
-    cells.append(("no: mean of these", f"{mean['pictures']:,}", f"{100 * mean['share']:.1f}"))
+    cells = [
+        (
+            title,
+            f"{f['pictures']:,}",
+            f"{100 * f['share']:.1f}" if title in WITHOUT_INTERVAL else _share(f["share"], f["pictures"]),
+        )
+        for title, f in titles.items()
+    ]
     return markdown_table(("is it a fashion product?", "pictures", "right %"), cells)
 
 

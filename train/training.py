@@ -28,6 +28,7 @@ from fashion_model.checkpoint import (
     CheckpointError,
     load_checkpoint,
     save_checkpoint,
+    weight_files,
     write_json,
 )
 from fashion_model.model import ModelConfig, MultiTaskClassifier
@@ -88,7 +89,6 @@ class Training:
             load_pretrained(self.model.backbone, config.backbone, config.weights)
         teachers = [self._own(Path(directory)) for directory in config.teachers]
         rows[VALIDATION] = without_pictures_of(rows[VALIDATION], table, self.trained_ids)
-        self.identity = config.settings() | {"rows": _fingerprint([*rows.values()]), "taken_over": self.taken_over}
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
         targets = {split: encode_targets(rows[split], self.encoders) for split in rows}
@@ -100,6 +100,11 @@ class Training:
         self.augmentations = self._augmentations(photographs)
         self.train_set = ProductDataset(photographs, targets[TRAIN], self._transform(config.image_size))
         self.validation = self._validation(read_photographs(data, rows[VALIDATION]), rows[VALIDATION])
+        self.identity = config.settings() | {
+            "rows": _fingerprint([*rows.values()]),
+            "taken_over": self.taken_over,
+            "chosen_by": list(self.validation),  # kinds of photograph that the best epoch is best on
+        }
         steps = -(-len(draw_epoch(self.factors, torch.Generator())) // config.batch_size) * config.epochs
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -115,7 +120,7 @@ class Training:
         if checkpoint.encoders != self.encoders:
             raise CheckpointError(f"{directory} has other labels than this run")
         self.trained_ids |= read_trained_on(directory)
-        for path in sorted(directory.glob("model*.safetensors")):
+        for path in weight_files(directory):
             self.taken_over.append(hashlib.sha256(path.read_bytes()).hexdigest())
         return checkpoint
 
@@ -270,7 +275,7 @@ class Training:
         """DataError if the run was started with other settings, which could not lead to the same result."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         before = FitConfig("", "").settings() | state["fitting"]  # an older state lacks what did not exist then
-        differing = {k: (v, before[k]) for k, v in self.identity.items() if before[k] != v}
+        differing = {k: (v, before.get(k)) for k, v in self.identity.items() if before.get(k) != v}
         if differing:
             raise DataError(f"{path} belongs to a run with other settings or data (now, then): {differing}")
         for part in PARTS:

@@ -46,7 +46,7 @@ class SharpPhotographs:
 
     def sources(self, products: Iterable[int]) -> dict[str, int]:
         """Name of the zip or folder → how many of `products` have their photograph from there."""
-        return dict(Counter(self._places[product][0].name for product in products))
+        return dict(Counter(self._places[product][0].resolve().name for product in products))
 
     def __contains__(self, product: int) -> bool:
         return product in self._places

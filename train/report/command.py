@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from data_prep.splits import TEST, VALIDATION
 from fashion_model.attributes import NAMES
@@ -53,8 +52,9 @@ class Measured:
         if sharp is not None:
             rows = evaluation.rows_with(sharp)
             features = evaluation.sharp_features(sharp, rows)
-            known = torch.from_numpy(evaluation.rows.index.isin(rows.index)).to(pooled.device)
-            kinds["thumbnails of products with a sharp photograph"] = answers_of(evaluation, rows, pooled[known])
+            kinds["thumbnails of products with a sharp photograph"] = answers_of(
+                evaluation, rows, pooled[evaluation.among(rows)]
+            )
             kinds["their sharp photographs"] = answers_of(evaluation, rows, features)
             samples.append(samples_of(evaluation, "sharp photographs", rows, features))
         self.samples: dict[str, list[Sample]] = {name: [kind[name] for kind in samples] for name in NAMES}
