@@ -45,35 +45,37 @@ ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photogra
 
 def markdown(metrics: Mapping[str, Any]) -> str:
     """All tables that `metrics` has figures for."""
-    parts = [figures_table(metrics, f"{metrics['split']} split, the catalogue's thumbnails")]
-    if "gates" in metrics:
-        parts.append(gates_table(metrics["gates"], "thumbnails"))
-    sharp = metrics.get("sharp")
-    if sharp:
-        parts.append(figures_table(sharp, f"{metrics['split']} split, sharp photographs"))
-        if "gates" in sharp:
-            parts.append(gates_table(sharp["gates"], "sharp photographs"))
-        agreement = {title: (sharp["rows"], sharp["agreement"][copy]) for copy, title in COPIES.items()}
-        parts.append(shares_table("same answer as to the sharp photograph, %", agreement))
-        disturbed = {
-            f"{title}, {sharp['disturbances'][name]['rows']:,} photographs": (
-                sharp["disturbances"][name]["rows"],
-                sharp["disturbances"][name],
-            )
-            for name, title in DISTURBANCES.items()
-            if sharp["disturbances"][name]["rows"]
-        }
-        parts.append(shares_table("accuracy on sharp photographs, %", disturbed))
-        parts.append("In brackets 95 % intervals (Wilson).")
-        parts.append(kinds_table(sharp))
+    kinds = {"thumbnails": metrics} | ({"sharp photographs": metrics["sharp"]} if "sharp" in metrics else {})
+    parts = []
+    for kind, measured in kinds.items():
+        title = "the catalogue's thumbnails" if kind == "thumbnails" else kind
+        parts.append(figures_table(measured, f"{metrics['split']} split, {title}"))
+        if "gates" in measured:
+            parts.append(gates_table(measured["gates"], kind))
+    if "sharp" in metrics:
+        parts += sharp_tables(metrics["sharp"])
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
-    parts.append(unseen_pairs_line(metrics, "thumbnails"))
-    if sharp:
-        parts.append(unseen_pairs_line(sharp, "sharp photographs"))
+    parts += [unseen_pairs_line(measured, kind) for kind, measured in kinds.items()]
     if metrics["rows_left_out_as_trained_on"]:
         parts.append(f"Left out, as their pictures were trained on: {metrics['rows_left_out_as_trained_on']} rows.")
     return "\n\n".join(parts)
+
+
+def sharp_tables(sharp: Mapping[str, Any]) -> list[str]:
+    """What is measured on sharp photographs alone."""
+    agreement = {title: (sharp["rows"], sharp["agreement"][copy]) for copy, title in COPIES.items()}
+    disturbed = {
+        f"{DISTURBANCES[name]}, {found['rows']:,} photographs": (found["rows"], found)
+        for name, found in sharp["disturbances"].items()
+        if found["rows"]
+    }
+    return [
+        shares_table("same answer as to the sharp photograph, %", agreement),
+        shares_table("accuracy on sharp photographs, %", disturbed),
+        "In brackets 95 % intervals (Wilson).",
+        kinds_table(sharp),
+    ]
 
 
 def figures_table(measured: Mapping[str, Any], title: str) -> str:
