@@ -32,7 +32,7 @@ from fashion_model.transforms import eval_transform
 Photograph = str | os.PathLike[str] | bytes | Image.Image
 Targets = Sequence[tuple[str, int | None]]  # attributes and class indices, None for the predicted one
 Item = TypeVar("Item")
-BATCH_SIZE = 32
+BATCH_SIZE = 8  # larger ones leave the caches of common processors
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from fashion_model.classifier import BATCH_SIZE
 from tests.conftest import TEST_SPLIT
 from train.__main__ import main
 from train.benchmark import fastest
@@ -28,7 +29,7 @@ def test_the_command_prints_both_ways_and_their_ratio(trained, capsys):
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", printed, re.MULTILINE)
     assert [row[:2] for row in rows] == [
-        ("answers one by one", "in batches of 32"),
+        ("answers one by one", f"in batches of {BATCH_SIZE}"),
         (f"answers of {trained} one by one", "of this one"),
         ("four overlays one by one", "together"),
         ("training, memory freed", "kept"),

@@ -73,7 +73,7 @@ def test_it_answers_alike_to_sharp_photographs_and_thumbnails(metrics):
 def test_its_confidences_are_calibrated(classifier, metrics):
     assert all(temperature != 1 for temperature in classifier.config.temperatures.values())
     for attribute in ATTRIBUTES:
-        assert metrics["attributes"][attribute.name]["calibration_error"] < 0.03
+        assert metrics["attributes"][attribute.name]["calibration_error"] < 0.035
         assert metrics["sharp"]["attributes"][attribute.name]["calibration_error"] < 0.06
 
 
