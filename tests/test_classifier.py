@@ -10,6 +10,7 @@ from PIL import Image, ImageChops, ImageOps
 from fashion_model import FashionClassifier, ImageError
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders, attribute_named
 from fashion_model.checkpoint import Checkpoint, save_checkpoint
+from fashion_model.classifier import BATCH_SIZE
 from fashion_model.images import open_image
 from fashion_model.model import ModelConfig, MultiTaskClassifier
 from tests.conftest import PRODUCTS
@@ -89,7 +90,8 @@ def test_the_backbone_runs_once_a_batch(tiny_model, tiny_encoders, tmp_path):
     sizes = []
     tiny._model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     assert len(tiny.predict(PATHS * 10)) == 70
-    assert sizes == [32, 32, 6]
+    full, rest = divmod(70, BATCH_SIZE)
+    assert sizes == [BATCH_SIZE] * full + [rest]
     sizes.clear()
     list(tiny.stream([tmp_path / "nothing.jpg", *PATHS, tmp_path / "nothing.jpg"], batch_size=4))
     assert sizes == [3, 4]

@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import threading
 
 import cv2
@@ -38,17 +40,24 @@ def scaled(maps):
 @pytest.fixture(scope="module")
 def photograph(classifier):
     """A real one as the embedded default sees it, (1, 3, H, W), and what is predicted for it."""
-    model = classifier._model
-    images = eval_transform(model.config)(open_image(EXAMPLE))[None]
-    logits = model(images)
+    images = eval_transform(classifier.config)(open_image(EXAMPLE))[None]
+    logits = classifier._model(images)
     return images, [(name, int(logits[name].argmax())) for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def one_view(classifier):
+    """The embedded default's network, looking at the photograph alone."""
+    model = copy.copy(classifier._model)
+    model.config = dataclasses.replace(model.config, mirrored=False)
+    return model
 
 
 @pytest.mark.parametrize("layer", [-1, 5, 3])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_map_is_the_one_of_its_definition(classifier, photograph, method, layer):
+def test_the_map_is_the_one_of_its_definition(one_view, photograph, method, layer):
     """Written out with autograd on the whole network."""
-    model, (images, targets) = classifier._model, photograph
+    model, (images, targets) = one_view, photograph
     stage = layer % len(model.backbone)
     trunk = model.backbone[: stage + 1](images)
     heats = activation_maps(model, trunk.expand(4, -1, -1, -1), targets, method=method, layers=[layer])
@@ -62,8 +71,8 @@ def test_the_map_is_the_one_of_its_definition(classifier, photograph, method, la
         assert np.allclose(heat, expected.numpy(), atol=0.01)
 
 
-def test_several_layers_are_averaged_in_the_size_of_the_first(classifier, photograph):
-    model, (images, targets) = classifier._model, photograph
+def test_several_layers_are_averaged_in_the_size_of_the_first(one_view, photograph):
+    model, (images, targets) = one_view, photograph
     trunk = model.backbone[:4](images)
     (both,) = activation_maps(model, trunk, targets[:1], "gradcam", [-1, 3])
     (early,) = activation_maps(model, trunk, targets[:1], "gradcam", [3])

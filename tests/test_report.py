@@ -20,7 +20,7 @@ from tests.conftest import HOSTILE
 from train.__main__ import main
 from train.metrics import share_interval
 from train.report.answers import AttributeAnswers
-from train.report.confusion import BLOCK, Confusion
+from train.report.confusion import BLOCK, Confusion, confusions
 from train.report.document import Report, Section, Table, Text, escaped, to_markdown
 from train.report.drawing import zooms
 from train.report.sections import by_slice
@@ -219,6 +219,16 @@ def test_sharp_photographs_are_a_slice_of_their_own(classifier, measured, mistak
             assert slices.loc[kind, f"{attribute.name}_right"] == right.sum()
     assert slices["product_type_right"].iloc[1] > slices["product_type_right"].iloc[2]
     assert not stale.exists()
+
+
+def test_where_nothing_is_confused_there_is_no_confusion():
+    label = pd.Series(["Men", "Women", "Men"])
+    assert confusions(label, label.copy()).empty
+    found = confusions(label, pd.Series(["Men", "Men", "Women"]))
+    assert found[["label", "answer", "count", "share"]].to_numpy().tolist() == [
+        ["Men", "Women", 1, 0.5],
+        ["Women", "Men", 1, 1.0],
+    ]
 
 
 def test_the_interval_is_wilsons():

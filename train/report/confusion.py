@@ -37,7 +37,7 @@ def confusions(label: pd.Series, answer: pd.Series) -> pd.DataFrame:
     wrong = label != answer
     pairs = pd.DataFrame({"label": label[wrong], "answer": answer[wrong]})
     counted = pairs.groupby(["label", "answer"]).size().rename("count").reset_index()
-    counted["share"] = counted["count"] / counted["label"].map(label.value_counts())
+    counted["share"] = counted["count"] / label.value_counts().loc[counted["label"]].to_numpy()
     return counted.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
