@@ -91,14 +91,14 @@ class Training:
         rows[VALIDATION] = without_pictures_of(rows[VALIDATION], table, self.trained_ids)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=self._update_average, use_buffers=True)
-        targets = {split: encode_targets(rows[split], self.encoders) for split in rows}
-        self.factors = repeat_factors(targets[TRAIN], config.rare)
+        targets = encode_targets(rows[TRAIN], self.encoders)
+        self.factors = repeat_factors(targets, config.rare)
         self.sharp = SharpPhotographs([Path(path) for path in config.sharp])
         thumbnails = read_photographs(data, rows[TRAIN])
         self.lessons = self._lessons(teachers, thumbnails)
         photographs = self._with_sharp(thumbnails, rows[TRAIN]["id"].tolist())
         self.augmentations = self._augmentations(photographs)
-        self.train_set = ProductDataset(photographs, targets[TRAIN], self._transform(config.image_size))
+        self.train_set = ProductDataset(photographs, targets, self._transform(config.image_size))
         self.validation = self._validation(read_photographs(data, rows[VALIDATION]), rows[VALIDATION])
         self.identity = config.settings() | {
             "rows": _fingerprint([*rows.values()]),
