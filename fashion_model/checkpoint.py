@@ -57,10 +57,14 @@ class Checkpoint:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files that `read_checkpoint` takes the weights from: the shards if there is an index, else the one file."""
-    if (directory / WEIGHTS_INDEX).is_file():
-        return sorted(directory.glob(SHARDS))
-    return [directory / WEIGHTS]
+    """The files that `read_checkpoint` takes the weights from."""
+    weights = _weights(directory)
+    return sorted(weights.glob(SHARDS)) if weights == directory else [weights]
+
+
+def _weights(directory: Path) -> Path:
+    """`directory` itself for its shards if it has their index, else the one file."""
+    return directory if (directory / WEIGHTS_INDEX).is_file() else directory / WEIGHTS
 
 
 def save_checkpoint(
@@ -124,7 +128,7 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
             f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} says {dict(config.num_classes)}"
         )
     model = MultiTaskClassifier(config)
-    weights = directory if (directory / WEIGHTS_INDEX).is_file() else directory / WEIGHTS
+    weights = _weights(directory)
     if not weights.exists():
         raise CheckpointError(f"{name}: {WEIGHTS} is missing")
     try:

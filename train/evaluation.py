@@ -131,7 +131,7 @@ class Evaluation:
 
     def rows_with(self, sharp: SharpPhotographs) -> pd.DataFrame:
         """DataError if there is none."""
-        rows = self.rows[[product in sharp for product in self.rows["id"]]]
+        rows = sharp.among(self.rows)
         if rows.empty:
             raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
         return rows
@@ -159,8 +159,11 @@ class Evaluation:
             rows = self.rows_with(sharp)
             pooled["sharp"] = self.sharp_features(sharp, rows)
             metrics["sharp"] = {"sources": sharp.sources(rows["id"]), **self._figures(rows, pooled["sharp"])}
-            metrics["sharp"]["agreement"] = self._agreement(rows, sharp, pooled)
-            metrics["sharp"] |= self._kinds(rows, pooled)
+            pair = {"thumbnails": pooled["thumbnails"][self.among(rows)], "sharp": pooled["sharp"]}
+            answers = {kind: self.answers(p) for kind, p in pair.items()}
+            metrics["sharp"]["agreement"] = self._agreement(rows, sharp, answers)
+            metrics["sharp"]["season_shares"] = self._season_shares(rows, answers)
+            metrics["sharp"]["kind_accuracy"] = kind_accuracy(*(p.cpu().numpy() for p in pair.values()))
             metrics["sharp"]["disturbances"], of_disturbed = self._disturbances(rows, sharp)
             pooled |= of_disturbed
         if others is not None:
@@ -208,29 +211,27 @@ class Evaluation:
         )
 
     def _agreement(
-        self, rows: pd.DataFrame, sharp: SharpPhotographs, pooled: Mapping[str, torch.Tensor]
+        self, rows: pd.DataFrame, sharp: SharpPhotographs, answers: Mapping[str, Mapping[str, np.ndarray]]
     ) -> dict[str, dict[str, float]]:
         """Copy → attribute → the share of products for which it gets the sharp photograph's answer."""
-        copies = {"thumbnail": pooled["thumbnails"][self.among(rows)]} | {
-            copy: self.sharp_features(sharp, rows, make) for copy, make in COPIES.items()
+        copies = {"thumbnail": answers["thumbnails"]} | {
+            copy: self.answers(self.sharp_features(sharp, rows, make)) for copy, make in COPIES.items()
         }
-        answers = classes(probabilities_of(self.model, pooled["sharp"]))
-        same = {
-            copy: {n: c == answers[n] for n, c in classes(probabilities_of(self.model, p)).items()}
-            for copy, p in copies.items()
-        }
+        same = {copy: {n: a == answers["sharp"][n] for n, a in of_copy.items()} for copy, of_copy in copies.items()}
         same["all"] = {name: np.all([of_copy[name] for of_copy in same.values()], axis=0) for name in NAMES}
         return {copy: {name: float(s.mean()) for name, s in of_copy.items()} for copy, of_copy in same.items()}
 
-    def _kinds(self, rows: pd.DataFrame, pooled: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    def _season_shares(
+        self, rows: pd.DataFrame, answers: Mapping[str, Mapping[str, np.ndarray]]
+    ) -> dict[str, dict[str, float]]:
         """See train.kinds."""
-        features = {"thumbnails": pooled["thumbnails"][self.among(rows)], "sharp": pooled["sharp"]}
-        answers = {kind: classes(probabilities_of(self.model, p))["season"] for kind, p in features.items()}
         labels = self.targets(rows)[:, NAMES.index("season")].numpy()
-        return {
-            "season_shares": label_shares({"labels": labels} | answers, self.checkpoint.encoders.labels["season"]),
-            "kind_accuracy": kind_accuracy(*(p.cpu().numpy() for p in features.values())),
-        }
+        seasons = {"labels": labels} | {kind: of_kind["season"] for kind, of_kind in answers.items()}
+        return label_shares(seasons, self.checkpoint.encoders.labels["season"])
+
+    def answers(self, pooled: torch.Tensor) -> dict[str, np.ndarray]:
+        """Pooled features (N, C) → attribute → the most probable class (N,)."""
+        return classes(probabilities_of(self.model, pooled))
 
     def among(self, rows: pd.DataFrame) -> torch.Tensor:
         """Which of `self.rows` are among `rows`, bool."""
@@ -247,7 +248,7 @@ class Evaluation:
             found[name] = {"rows": len(used)}
             if len(used):
                 pooled[name] = self.sharp_features(sharp, used, make)
-                answers, targets = classes(probabilities_of(self.model, pooled[name])), self.targets(used).numpy()
+                answers, targets = self.answers(pooled[name]), self.targets(used).numpy()
                 found[name] |= {n: float((answers[n] == targets[:, i]).mean()) for i, n in enumerate(NAMES)}
         return found, pooled
 

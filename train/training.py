@@ -157,7 +157,7 @@ class Training:
     def _validation(self, thumbnails: Photographs, rows: pd.DataFrame) -> dict[str, tuple[Photographs, torch.Tensor]]:
         """Kind of photograph → photographs and their targets (N, 4)."""
         found = {"thumbnails": (thumbnails, encode_targets(rows, self.encoders))}
-        with_sharp = rows[[product in self.sharp for product in rows["id"]]]
+        with_sharp = self.sharp.among(rows)
         if len(with_sharp):
             photographs = VersionOf(self.sharp, with_sharp["id"].tolist())
             found["sharp"] = (photographs, encode_targets(with_sharp, self.encoders))

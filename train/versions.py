@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
@@ -47,6 +48,10 @@ class SharpPhotographs:
     def sources(self, products: Iterable[int]) -> dict[str, int]:
         """Name of the zip or folder → how many of `products` have their photograph from there."""
         return dict(Counter(self._places[product][0].resolve().name for product in products))
+
+    def among(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Those of `rows` whose product has a sharp photograph."""
+        return rows[[product in self for product in rows["id"]]]
 
     def __contains__(self, product: int) -> bool:
         return product in self._places
