@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
@@ -15,10 +16,12 @@ from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, ViT_B_16_Weights, WeightsEnum, efficientnet_v2_s
 
 from fashion_model.efficientnet_lite import FEATURE_CHANNELS, efficientnet_lite
+from fashion_model.side_by_side import side_by_side
 from fashion_model.vision_transformer import Positions, resized_positions, vit_b_16, vit_ti_8
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BESIDE = "+"  # between the names of backbones side by side
 SAFETENSORS = ".safetensors"
 CLASSIFIERS = ("_fc.", "classifier.", "heads.")  # what whole ImageNet classifiers call their last layer
 
@@ -73,10 +76,35 @@ def _lite(number: int, width: float, depth: float) -> Backbone:
     )
 
 
-BACKBONES: dict[str, Backbone] = {
+LITES = {
     "efficientnet_lite0": _lite(0, 1.0, 1.0),
     "efficientnet_lite1": _lite(1, 1.0, 1.1),
     "efficientnet_lite2": _lite(2, 1.1, 1.2),
+}
+
+
+def _lites(*names: str) -> dict[str, Backbone]:
+    """Several of `LITES` side by side, by their name."""
+    parts = [LITES[name] for name in names]
+
+    def imagenet() -> Mapping[str, torch.Tensor]:
+        networks = [part.build((32, 32)) for part in parts]
+        for name, network in zip(names, networks, strict=True):
+            load_pretrained(network, name, IMAGENET)
+        return side_by_side(networks).state_dict()
+
+    together = dataclasses.replace(
+        parts[0],
+        build=lambda image_size: side_by_side([part.build(image_size) for part in parts]),
+        channels=sum(part.channels for part in parts),
+        fetch_imagenet=imagenet,
+    )
+    return {BESIDE.join(names): together}
+
+
+BACKBONES: dict[str, Backbone] = {
+    **LITES,
+    **_lites("efficientnet_lite0", "efficientnet_lite2"),
     "efficientnet_v2_s": Backbone(
         build=lambda image_size: efficientnet_v2_s(weights=None).features,
         channels=1280,

@@ -13,9 +13,10 @@ from fashion_model.attributes import ATTRIBUTES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ROOT, TEST_SPLIT
 from train.card import model_card, season_limits
-from train.evaluation import TRAINED_ON, digest_of
+from train.evaluation import digest_of
 from train.goals import goals_table
 from train.tables import figures_rows, markdown
+from train.trained_on import TRAINED_ON
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
 ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.67, "gender": 0.86}

@@ -166,7 +166,7 @@ def test_a_config_survives_the_round_trip(tiny_model):
         ({"format_version": 99}, "format version 99"),
         ({"surprise": 1}, "unknown .*surprise"),
         ({"backbone": "resnet"}, "unknown backbone"),
-        ({"heads": "hydra"}, "heads must be linear with 0 experts or moe"),
+        ({"heads": "hydra"}, "heads must be linear with 0 experts, or moe or linear.moe"),
         ({"heads": "moe"}, "heads must be"),
         ({"experts": 2}, "heads must be"),
         ({"heads": "moe", "experts": 1}, "heads must be"),

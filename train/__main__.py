@@ -11,7 +11,9 @@ from train import (
     evaluate,
     explanations,
     fit,
+    heads,
     import_original,
+    join,
     novelty,
     push_space,
     push_to_hub,
@@ -20,6 +22,8 @@ from train.report import command as report
 
 COMMANDS = {
     "fit": fit.main,
+    "join": join.main,
+    "heads": heads.main,
     "novelty": novelty.main,
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,

@@ -20,10 +20,11 @@ from data_prep.splits import TEST, VALIDATION
 from fashion_model.checkpoint import METRICS, CheckpointError, write_json
 from train.card import CARD, model_card
 from train.dataset import DataError
-from train.evaluation import TRAINED_ON, Evaluation, digest_of
+from train.evaluation import Evaluation, digest_of
 from train.goals import goals_table
 from train.others import OtherPictures
 from train.tables import markdown
+from train.trained_on import TRAINED_ON
 from train.versions import SharpPhotographs
 
 

@@ -37,9 +37,9 @@ from train.dataset import (
 from train.kinds import kind_accuracy, label_shares
 from train.metrics import BINS, Answers, calibration_error_by_chance, figures, intervals
 from train.others import OtherPictures
+from train.trained_on import TRAINED_ON, read_trained_on, without_pictures_of
 from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, VersionOf, product_mask
 
-TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
 PAIR = ("product_type", "gender")  # whose combinations are looked at
 
 
@@ -85,18 +85,6 @@ def measure(probabilities: Mapping[str, np.ndarray], targets: torch.Tensor, boot
     return {"attributes": attributes, "cross_entropy_sum": sum(f["cross_entropy"] for f in attributes.values())}
 
 
-def without_pictures_of(rows: pd.DataFrame, table: pd.DataFrame, ids: set[int]) -> pd.DataFrame:
-    """`rows` less those that show the picture of one of `ids`."""
-    groups = set(table.loc[table["id"].isin(ids), "group"])
-    return rows[~rows["group"].isin(groups)]
-
-
-def read_trained_on(checkpoint: Path) -> set[int]:
-    """The ids in the checkpoint's trained_on.txt; none if it has no such file."""
-    path = checkpoint / TRAINED_ON
-    return set(map(int, path.read_text(encoding="utf-8").split())) if path.is_file() else set()
-
-
 def digest_of(checkpoint: Path) -> str:
     """SHA-256 of what decides a checkpoint's answers: configuration, labels and weights."""
     found = hashlib.sha256()
@@ -117,7 +105,8 @@ class Evaluation:
         all_rows = rows_of_split(self.table, split)
         self.split, self.data, self.workers = split, data, workers
         self.knows_trained_on = (checkpoint / TRAINED_ON).is_file()
-        self.rows = without_pictures_of(all_rows, self.table, read_trained_on(checkpoint))
+        trained_on = read_trained_on(checkpoint) if self.knows_trained_on else set()
+        self.rows = without_pictures_of(all_rows, self.table, trained_on)
         self.left_out = len(all_rows) - len(self.rows)
         if self.rows.empty:
             raise DataError(f"the checkpoint was trained on every picture of split {split!r}")

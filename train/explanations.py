@@ -48,10 +48,11 @@ from fashion_model.checkpoint import CheckpointError
 from fashion_model.transforms import thumbnail_steps
 from train.candidate_maps import REFERENCE, CandidateMaps
 from train.dataset import DataError
-from train.evaluation import TRAINED_ON, Evaluation
+from train.evaluation import Evaluation
 from train.faithfulness import BETTER, FIGURES, FromThumbnail, Question, measure
 from train.metrics import mean_and_reach
 from train.tables import markdown_table
+from train.trained_on import read_trained_on
 from train.versions import product_mask
 
 
@@ -131,8 +132,7 @@ class Measurements(Dataset):
 def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
     """DataError or CheckpointError if there are not two photographs to measure on."""
     evaluation = Evaluation(checkpoint, data, TEST)
-    if not evaluation.knows_trained_on:
-        raise CheckpointError(f"{checkpoint} has no {TRAINED_ON}, so what it was trained on is not known")
+    read_trained_on(checkpoint)  # which has to be known
     maps, questions = CandidateMaps(evaluation.model), Questions(evaluation)
     asked = list(islice(questions, count))
     if len(asked) < 2:

@@ -17,7 +17,7 @@ class FitConfig:
     data: str
     output: str
     backbone: str = "efficientnet_lite0"
-    heads: str = LINEAR  # or moe, a mixture of
+    heads: str = LINEAR  # one of fashion_model.heads.HEADS; others have a mixture of
     experts: int = 0  # shared by the attributes
     balance: float = 0.0  # weight of the experts' uneven use in the loss
     mirrored: bool = False  # whether the network, once trained, looks at the mirrored photograph too

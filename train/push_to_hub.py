@@ -25,9 +25,10 @@ from fashion_model.checkpoint import (
 )
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError
 from train.card import CARD, model_card
-from train.evaluation import TRAINED_ON, digest_of
+from train.evaluation import digest_of
 from train.publish import add_timeout_argument, clear_errors, commit, connect, create
 from train.push_space import push_space
+from train.trained_on import TRAINED_ON
 
 REPORTS = ("report/report.html", "report/report.md", "report/*.csv", "report/figures/*.png")
 OURS = (CONFIG, ENCODERS, METRICS, *WEIGHT_FILES, TRAINED_ON, "figures/*.png", *REPORTS)

@@ -46,15 +46,9 @@ from train.dataset import (
     repeat_factors,
     rows_of_split,
 )
-from train.evaluation import (
-    TRAINED_ON,
-    features_of,
-    measure,
-    probabilities_of,
-    read_trained_on,
-    without_pictures_of,
-)
+from train.evaluation import features_of, measure, probabilities_of
 from train.fit_config import FitConfig
+from train.trained_on import read_trained_on, without_pictures_of, write_trained_on
 from train.versions import SharpPhotographs, VersionOf, shrunk
 
 PARTS = ("model", "average", "optimizer", "scheduler")  # of a training, with a state to resume from
@@ -114,12 +108,11 @@ class Training:
 
     def _own(self, directory: Path) -> Checkpoint:
         """A checkpoint with the labels of this run. What it was trained on counts as trained on here."""
-        if not (directory / TRAINED_ON).is_file():
-            raise CheckpointError(f"{directory} has no {TRAINED_ON}, so what it was trained on is not known")
+        trained_on = read_trained_on(directory)
         checkpoint = load_checkpoint(directory)
         if checkpoint.encoders != self.encoders:
             raise CheckpointError(f"{directory} has other labels than this run")
-        self.trained_ids |= read_trained_on(directory)
+        self.trained_ids |= trained_on
         for path in weight_files(directory):
             self.taken_over.append(hashlib.sha256(path.read_bytes()).hexdigest())
         return checkpoint
@@ -259,7 +252,7 @@ class Training:
         save_checkpoint(output, self.average.module, self.encoders, torch.float16, LARGEST_FILE)
         rows = len(self.validation["thumbnails"][1])
         write_json(output / METRICS, {"split": VALIDATION, "rows": rows, **metrics})
-        (output / TRAINED_ON).write_text("".join(f"{i}\n" for i in sorted(self.trained_ids)), encoding="utf-8")
+        write_trained_on(output, self.trained_ids)
 
     def save_state(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,134 @@
+"""A mixture of experts beside linear heads, fitted to features that stay as they are."""
+
+import shutil
+
+import pytest
+import torch
+
+from fashion_model.attributes import NAMES
+from fashion_model.checkpoint import load_checkpoint, save_checkpoint
+from fashion_model.heads import build_heads
+from fashion_model.model import MultiTaskClassifier
+from train.__main__ import main
+from train.dataset import encode_targets, read_photographs, read_table, rows_of_split
+from train.evaluation import features_of, measure, probabilities_of
+from train.heads import fit_mixture
+
+CLASSES = dict.fromkeys(NAMES, 2)
+
+
+def checkered(rows):
+    """Features (N, 8) and targets (N, 4): in one of two classes where two of the features have the same sign."""
+    pooled = torch.randn(rows, 8)
+    targets = torch.stack([(pooled[:, i] * pooled[:, i + 1] > 0).long() for i in range(4)], dim=1)
+    return pooled, targets
+
+
+@torch.no_grad()
+def right(heads, pooled, targets):
+    logits = heads(pooled)
+    return torch.stack([logits[name].argmax(1) == targets[:, i] for i, name in enumerate(NAMES)]).float().mean().item()
+
+
+def test_the_mixture_learns_what_no_linear_layer_can():
+    torch.manual_seed(0)
+    pooled, targets = checkered(6000)
+    targets[:300] = -1  # labels that the network does not know
+    heads = fit_mixture(pooled, targets, CLASSES)
+    assert right(heads, *checkered(1000)) > 0.8
+
+
+@torch.no_grad()
+def test_the_scale_of_the_features_does_not_matter():
+    torch.manual_seed(0)
+    pooled, targets = checkered(512)
+    pooled[:, 7] = 3.0  # never varies
+    scale, offset = torch.rand(8) * 20 + 0.1, torch.randn(8) * 5
+    with torch.enable_grad():
+        plain = fit_mixture(pooled, targets, CLASSES)
+        scaled = fit_mixture(pooled * scale + offset, targets, CLASSES)
+        seeded = fit_mixture(pooled, targets, CLASSES, seed=1)
+    varying = torch.arange(8) < 7
+    tried = torch.where(varying, torch.randn(20, 8), pooled[:20])
+    for name in NAMES:
+        answers = plain(tried)[name]
+        torch.testing.assert_close(scaled(tried * scale + offset)[name], answers, atol=0.05, rtol=0.05)
+        assert (seeded(tried)[name] - answers).abs().max() > 0.05
+
+
+@torch.inference_mode()
+def test_both_heads_have_their_say():
+    heads = build_heads("linear+moe", 8, CLASSES, dropout=0.5, experts=2).eval()
+    pooled = torch.randn(5, 8)
+    linear, mixed, both = heads.linear(pooled), heads.mixture(pooled), heads(pooled)
+    for name in NAMES:
+        torch.testing.assert_close(both[name], (linear[name] + mixed[name]) / 2)
+    assert heads.gate_shares(pooled)["color"].shape == (5, 2)
+
+
+def test_the_command_adds_a_mixture_and_leaves_the_rest(trained, cleaned, tmp_path, capsys):
+    checkpoint = tmp_path / "run"
+    shutil.copytree(trained, checkpoint)
+    (checkpoint / "trained_on.txt").write_text("1\n")
+    arguments = ["heads", "--checkpoint", str(checkpoint), "--data", str(cleaned), "--device", "cpu", "--experts", "3"]
+    assert main(arguments) == 0
+    assert "run train novelty" in capsys.readouterr().out
+    before, after = load_checkpoint(trained), load_checkpoint(checkpoint)
+    assert (after.config.heads, after.config.experts) == ("linear+moe", 3)
+    assert after.config.unfitted(heads="linear", experts=0) == before.config.unfitted()
+    tensors = after.model.state_dict()
+    for key, tensor in before.model.state_dict().items():
+        assert torch.equal(tensors.pop(key.replace("heads.linear", "heads.linear.linear")), tensor), key
+    assert all(key.startswith("heads.mixture.") for key in tensors)
+    assert set((trained / "trained_on.txt").read_text().split()) < set(
+        (checkpoint / "trained_on.txt").read_text().split()
+    )
+    assert main(arguments) == 0  # instead of the mixture that is there, not beside it
+    again = load_checkpoint(checkpoint).model.state_dict()
+    assert all(torch.equal(again[key], tensor) for key, tensor in tensors.items())
+
+
+def test_the_mixture_is_fitted_to_training_photographs(trained, cleaned, tmp_path):
+    """It makes the answers to them more certain than the linear heads alone were after two epochs."""
+    checkpoint = tmp_path / "run"
+    shutil.copytree(trained, checkpoint)
+    assert main(["heads", "--checkpoint", str(checkpoint), "--data", str(cleaned), "--device", "cpu"]) == 0
+    losses = []
+    for directory in (trained, checkpoint):
+        loaded = load_checkpoint(directory)
+        rows = rows_of_split(read_table(cleaned), "train")
+        pooled = features_of(loaded.model, read_photographs(cleaned, rows))
+        losses.append(measure(probabilities_of(loaded.model, pooled), encode_targets(rows, loaded.encoders), False))
+    assert losses[1]["cross_entropy_sum"] < losses[0]["cross_entropy_sum"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda checkpoint: shutil.rmtree(checkpoint), "is not a directory"),
+        (lambda checkpoint: (checkpoint / "trained_on.txt").unlink(), "has no trained_on.txt"),
+        (lambda checkpoint: (checkpoint / "config.json").write_text("{}"), "config.json"),
+    ],
+)
+def test_what_is_wrong_with_a_checkpoint_is_said(spoil, reason, trained, cleaned, tmp_path, capsys):
+    checkpoint = tmp_path / "run"
+    shutil.copytree(trained, checkpoint)
+    spoil(checkpoint)
+    assert main(["heads", "--checkpoint", str(checkpoint), "--data", str(cleaned)]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_heads_that_are_no_linear_ones_and_too_few_experts_are_an_error(saved_mixture, cleaned, capsys):
+    arguments = ["heads", "--checkpoint", str(saved_mixture), "--data", str(cleaned)]
+    assert main(arguments) == 2
+    assert "has moe heads, no linear ones" in capsys.readouterr().err
+    assert main([*arguments, "--experts", "1"]) == 2
+    assert "heads must be" in capsys.readouterr().err
+
+
+@pytest.fixture
+def saved_mixture(tiny_model, tiny_encoders, tmp_path):
+    model = MultiTaskClassifier(tiny_model.config.unfitted(heads="moe", experts=2))
+    save_checkpoint(tmp_path / "moe", model, tiny_encoders)
+    (tmp_path / "moe" / "trained_on.txt").write_text("1\n")
+    return tmp_path / "moe"
