@@ -2,8 +2,8 @@
 
     python -m train heads --checkpoint runs/NAME --data data/
 
-The backbone answers once for each training photograph, as in use; that takes the time, five minutes on two cores for
-the compact network and its mirror images. The mixture learns the labels from that alone, without knowing what the
+The backbone looks once at each training photograph, as in use; that takes the time, a quarter of an hour on two cores
+for two networks side by side and mirror images. The mixture learns the labels from that alone, without knowing what the
 linear heads say, and both have their say afterwards (`fashion_model.heads.BothHeads`). Fitted anew if there is one.
 What was fitted to the answers before, `train novelty` and `train calibrate` have to fit anew.
 """
@@ -28,7 +28,7 @@ from train.dataset import encode_targets, read_photographs, read_table, rows_of_
 from train.evaluation import features_of
 from train.trained_on import read_trained_on, write_trained_on
 
-EXPERTS, EPOCHS = 2, 16
+EXPERTS, EPOCHS = 4, 16
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 256, 1e-3, 0.05
 LEAST_STD = 0.01  # of a feature; a smaller one would make weights that half precision cannot hold
 DROPOUT = 0.5  # of the features, and of what is taken of the experts
