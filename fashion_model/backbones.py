@@ -76,16 +76,16 @@ def _lite(number: int, width: float, depth: float) -> Backbone:
     )
 
 
-LITES = {
+_LITES = {
     "efficientnet_lite0": _lite(0, 1.0, 1.0),
     "efficientnet_lite1": _lite(1, 1.0, 1.1),
     "efficientnet_lite2": _lite(2, 1.1, 1.2),
 }
 
 
-def _lites(*names: str) -> dict[str, Backbone]:
-    """Several of `LITES` side by side, by their name."""
-    parts = [LITES[name] for name in names]
+def _side_by_side(*names: str) -> Backbone:
+    """Several of `_LITES`, which all take photographs normalised alike."""
+    parts = [_LITES[name] for name in names]
 
     def imagenet() -> Mapping[str, torch.Tensor]:
         networks = [part.build((32, 32)) for part in parts]
@@ -93,18 +93,17 @@ def _lites(*names: str) -> dict[str, Backbone]:
             load_pretrained(network, name, IMAGENET)
         return side_by_side(networks).state_dict()
 
-    together = dataclasses.replace(
+    return dataclasses.replace(
         parts[0],
         build=lambda image_size: side_by_side([part.build(image_size) for part in parts]),
         channels=sum(part.channels for part in parts),
         fetch_imagenet=imagenet,
     )
-    return {BESIDE.join(names): together}
 
 
 BACKBONES: dict[str, Backbone] = {
-    **LITES,
-    **_lites("efficientnet_lite0", "efficientnet_lite2"),
+    **_LITES,
+    "efficientnet_lite0+efficientnet_lite2": _side_by_side("efficientnet_lite0", "efficientnet_lite2"),
     "efficientnet_v2_s": Backbone(
         build=lambda image_size: efficientnet_v2_s(weights=None).features,
         channels=1280,

@@ -57,14 +57,12 @@ class Checkpoint:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files that `read_checkpoint` takes the weights from."""
-    weights = _weights(directory)
-    return sorted(weights.glob(SHARDS)) if weights == directory else [weights]
+    """The files that `read_checkpoint` takes the weights from: the shards if there is an index, else the one file."""
+    return sorted(directory.glob(SHARDS)) if has_shards(directory) else [directory / WEIGHTS]
 
 
-def _weights(directory: Path) -> Path:
-    """`directory` itself for its shards if it has their index, else the one file."""
-    return directory if (directory / WEIGHTS_INDEX).is_file() else directory / WEIGHTS
+def has_shards(directory: Path) -> bool:
+    return (directory / WEIGHTS_INDEX).is_file()
 
 
 def save_checkpoint(
@@ -128,7 +126,7 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
             f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} says {dict(config.num_classes)}"
         )
     model = MultiTaskClassifier(config)
-    weights = _weights(directory)
+    weights = directory if has_shards(directory) else directory / WEIGHTS
     if not weights.exists():
         raise CheckpointError(f"{name}: {WEIGHTS} is missing")
     try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-LINEAR, MIXTURE, BOTH = HEADS = "linear", "moe", "linear+moe"
+LINEAR, MIXTURE, BOTH = "linear", "moe", "linear+moe"
 EXPERT_WIDTH = 256
 
 
@@ -52,7 +52,7 @@ class MixtureHeads(nn.Module):
 
 
 class BothHeads(nn.Module):
-    """Linear heads and a mixture of experts, each with its own say: the mean of their logits."""
+    """Linear heads and a mixture of experts, and the mean of their logits: a product of experts (Hinton 2002)."""
 
     def __init__(self, channels: int, num_classes: Mapping[str, int], dropout: float, experts: int):
         super().__init__()

@@ -37,8 +37,8 @@ class ModelConfig:
     backbone: str
     mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
     std: tuple[float, float, float]
-    heads: str = LINEAR  # one of fashion_model.heads.HEADS; others have a mixture of
-    experts: int = 0  # shared by the attributes
+    heads: str = LINEAR  # or moe, or linear+moe
+    experts: int = 0  # of the mixture, shared by the attributes
     thumbnail_size: tuple[int, int] = (80, 60)  # height, width: what every photograph is first reduced to,
     jpeg_quality: int = 75  # and how it is then compressed, as the photographs trained on were
     image_size: tuple[int, int] = (128, 96)  # height, width of the network's input; 3:4 like the thumbnails
@@ -56,10 +56,10 @@ class ModelConfig:
         known = backbone_named(backbone)
         return cls(num_classes=dict(num_classes), backbone=backbone, mean=known.mean, std=known.std, **others)
 
-    def unfitted(self, **others: Any) -> ModelConfig:
-        """Without what is fitted to the answers after training; with `others` instead of its own values."""
+    def unfitted(self) -> ModelConfig:
+        """Without what is fitted to the answers after training."""
         ones = dict.fromkeys(NAMES, 1.0)
-        return dataclasses.replace(self, temperatures=ones, exponents=dict(ones), fashion_threshold=0.0, **others)
+        return dataclasses.replace(self, temperatures=ones, exponents=dict(ones), fashion_threshold=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

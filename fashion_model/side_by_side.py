@@ -11,12 +11,13 @@ from torch import nn
 class SideBySide(nn.Module):
     """The same stage of several backbones, each on its own channels of the map before: (B, C, h, w) → (B, C', h', w').
 
-    `channels` are those of each one's input; without, each gets all of it, as the first stages get the photograph.
+    `channels` are those of each one's input; None gives each all of it, as the first stages get the photograph. The
+    stages must leave their input as it is.
     """
 
-    def __init__(self, stages: Sequence[nn.Module], channels: Sequence[int] = ()):
+    def __init__(self, stages: Sequence[nn.Module], channels: Sequence[int] | None):
         super().__init__()
-        self.stages, self.channels = nn.ModuleList(stages), list(channels)
+        self.stages, self.channels = nn.ModuleList(stages), channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts = x.split(self.channels, dim=1) if self.channels else [x] * len(self.stages)
@@ -24,8 +25,11 @@ class SideBySide(nn.Module):
 
 
 def side_by_side(backbones: Sequence[nn.Sequential]) -> nn.Sequential:
-    """Backbones of batch-normalised stages, as many in each and of the same grids, as one. It shares their weights."""
-    together, channels = [], []
+    """Several backbones as one, which shares their weights: each stage ends in batch normalisation.
+
+    ValueError if one has more stages than another; their grids have to be the same at every stage.
+    """
+    together, channels = [], None
     for stages in zip(*backbones, strict=True):
         together.append(SideBySide(stages, channels))
         channels = [_channels_out(stage) for stage in stages]

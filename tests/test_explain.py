@@ -83,24 +83,29 @@ def test_several_layers_are_averaged_in_the_size_of_the_first(one_view, photogra
     assert np.allclose(both, expected, atol=0.02)
 
 
-def mirroring(encoders, heads):
+def mirroring(encoders, heads, backbone="efficientnet_lite0"):
     """A network with random weights that looks at both views, for 64 × 48 pixels."""
     torch.manual_seed(0)
-    kind = {"heads": "moe", "experts": 3} if heads == "moe" else {}
-    config = ModelConfig.for_backbone(
-        "efficientnet_lite0", encoders.num_classes, image_size=(64, 48), mirrored=True, **kind
-    )
+    kind = {"heads": heads, "experts": 0 if heads == "linear" else 3}
+    config = ModelConfig.for_backbone(backbone, encoders.num_classes, image_size=(64, 48), mirrored=True, **kind)
     model = MultiTaskClassifier(config).eval().requires_grad_(False)
     for parameter in model.heads.parameters():
-        parameter.mul_(3)  # far enough from linear for the point at which it is differentiated to count
+        parameter.mul_(10)  # far enough from linear for the point at which it is differentiated to count
     return model
 
 
-@pytest.mark.parametrize("heads", ["linear", "moe"])
+@pytest.mark.parametrize(
+    ("backbone", "heads"),
+    [
+        ("efficientnet_lite0", "linear"),
+        ("efficientnet_lite0", "moe"),
+        ("efficientnet_lite0+efficientnet_lite2", "linear+moe"),
+    ],
+)
 @pytest.mark.parametrize("layer", [-1, 5])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_map_of_two_views_is_that_of_their_common_answer(tiny_encoders, method, layer, heads):
-    model = mirroring(tiny_encoders, heads)
+def test_the_map_of_two_views_is_that_of_their_common_answer(tiny_encoders, method, layer, backbone, heads):
+    model = mirroring(tiny_encoders, heads, backbone)
     stage = layer % len(model.backbone)
     trunk = model.backbone[: stage + 1](model.views(torch.randn(1, 3, 64, 48)))
     targets = [("color", 1), ("gender", 0)]

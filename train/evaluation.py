@@ -35,6 +35,7 @@ from train.dataset import (
     rows_of_split,
 )
 from train.kinds import kind_accuracy, label_shares
+from train.memory import keep_freed_memory
 from train.metrics import BINS, Answers, calibration_error_by_chance, figures, intervals
 from train.others import OtherPictures
 from train.trained_on import TRAINED_ON, read_trained_on, without_pictures_of
@@ -54,6 +55,8 @@ def features_of(
     nothing = torch.zeros(len(photographs), 0)  # to be right or wrong about
     loader = evaluation_loader(photographs, nothing, transform or eval_transform(model.config), workers=workers)
     device = next(model.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
     model.eval()
     batches = [
         model.pool(model.features(images.to(device, memory_format=torch.channels_last))).float()

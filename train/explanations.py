@@ -132,7 +132,7 @@ class Measurements(Dataset):
 def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
     """DataError or CheckpointError if there are not two photographs to measure on."""
     evaluation = Evaluation(checkpoint, data, TEST)
-    read_trained_on(checkpoint)  # which has to be known
+    read_trained_on(checkpoint)  # CheckpointError if that is not known
     maps, questions = CandidateMaps(evaluation.model), Questions(evaluation)
     asked = list(islice(questions, count))
     if len(asked) < 2:

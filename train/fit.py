@@ -18,15 +18,14 @@ from typing import Any
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import BACKBONES, NO_WEIGHTS, WeightsError
 from fashion_model.checkpoint import CheckpointError, write_json
-from fashion_model.heads import HEADS, LINEAR
+from fashion_model.heads import LINEAR, MIXTURE
 from fashion_model.model import ModelConfig
 from train.dataset import DataError
-from train.fit_config import FitConfig
+from train.fit_config import EXPERTS, FitConfig
 from train.memory import keep_freed_memory
 from train.training import Training
 
 CHOSEN_BY = "validation_loss"  # of an epoch: the cross-entropies of all attributes and kinds of photograph, summed
-EXPERTS = 4  # if nothing else is asked for
 FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
 
 
@@ -82,8 +81,8 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--data", required=True, help="what data_prep.clean_data wrote")
     parser.add_argument("--output", required=True, help="the checkpoint directory to write")
     parser.add_argument("--backbone", choices=list(BACKBONES), default=defaults.backbone)
-    parser.add_argument("--heads", choices=HEADS, default=defaults.heads)
-    parser.add_argument("--experts", type=int, help=f"how many other than {LINEAR} heads have; {EXPERTS}")
+    parser.add_argument("--heads", choices=(LINEAR, MIXTURE), default=defaults.heads)
+    parser.add_argument("--experts", type=int, help=f"how many {MIXTURE} heads have; {EXPERTS}")
     parser.add_argument("--balance", type=float, default=defaults.balance, help="weight of the experts' uneven use")
     parser.add_argument(
         "--mirrored", action="store_true", help="in use, look at the mirrored photograph too, in twice the time"
@@ -121,9 +120,9 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     options["weights"] = options["weights"] or (NO_WEIGHTS if smoke else defaults.weights)
     options |= {key: tuple(options[key]) for key in ("image_size", "first_size", "teachers", "sharp")}
     if options["experts"] is None:
-        options["experts"] = 0 if options["heads"] == LINEAR else EXPERTS
-    if not 0 <= options["balance"] < math.inf or (options["balance"] and options["heads"] == LINEAR):
-        parser.error(f"--balance has to be a number from 0 on, and 0 with {LINEAR} heads")
+        options["experts"] = EXPERTS if options["heads"] == MIXTURE else 0
+    if not 0 <= options["balance"] < math.inf or (options["balance"] and options["heads"] != MIXTURE):
+        parser.error(f"--balance has to be a number from 0 on, and 0 without {MIXTURE} heads")
     shape = {key: options[key] for key in ("image_size", "heads", "experts")}
     try:
         ModelConfig.for_backbone(options["backbone"], dict.fromkeys(NAMES, 1), **shape)

@@ -11,14 +11,16 @@ import torch
 from fashion_model.backbones import IMAGENET, backbone_named
 from fashion_model.heads import LINEAR
 
+EXPERTS = 4  # of a mixture, if nothing else is asked for
+
 
 @dataclass(frozen=True)
 class FitConfig:
     data: str
     output: str
     backbone: str = "efficientnet_lite0"
-    heads: str = LINEAR  # one of fashion_model.heads.HEADS; others have a mixture of
-    experts: int = 0  # shared by the attributes
+    heads: str = LINEAR  # or moe
+    experts: int = 0  # of the mixture, shared by the attributes
     balance: float = 0.0  # weight of the experts' uneven use in the loss
     mirrored: bool = False  # whether the network, once trained, looks at the mirrored photograph too
     weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from

@@ -20,6 +20,7 @@ import torch
 from fashion_model.attributes import ATTRIBUTES, LabelEncoders
 from fashion_model.checkpoint import CheckpointError, save_checkpoint
 from fashion_model.model import ModelConfig, MultiTaskClassifier
+from train.new_checkpoint import check_new
 
 HEADS = {"color_head": "color", "type_head": "product_type", "season_head": "season", "gender_head": "gender"}
 
@@ -69,8 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(224, 168))
     options = parser.parse_args(arguments)
     try:
-        if options.output.exists():
-            raise CheckpointError(f"{options.output} exists already; figures in it would be taken for this network's")
+        check_new(options.output)
         model, encoders = import_original(options.weights, options.labels, tuple(options.image_size))
     except ValueError as error:  # CheckpointError, or an image size that cannot be
         print(f"import_original: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: training on the CPU allocates the same large tensors again in every step.
+"""Keep freed memory in the process: networks on the CPU allocate the same large tensors again in every step.
 
 `python -m train benchmark` measures both ways side by side.
 """

@@ -9,18 +9,25 @@ import pandas as pd
 
 from fashion_model.checkpoint import CheckpointError
 
-TRAINED_ON = "trained_on.txt"  # one id a line: the rows of the training split
+TRAINED_ON = "trained_on.txt"  # one id a line, of all networks that went into the checkpoint
 
 
 def read_trained_on(checkpoint: Path) -> set[int]:
-    """The ids. CheckpointError if the checkpoint has no such file."""
+    """The ids. CheckpointError if there is no such directory, it has no such file or that holds something else."""
     path = checkpoint / TRAINED_ON
+    if not checkpoint.is_dir():
+        raise CheckpointError(f"{checkpoint} is not a directory")
     if not path.is_file():
         raise CheckpointError(f"{checkpoint} has no {TRAINED_ON}, so what it was trained on is not known")
-    return set(map(int, path.read_text(encoding="utf-8").split()))
+    try:
+        return set(map(int, path.read_text(encoding="utf-8").split()))
+    except ValueError as error:
+        raise CheckpointError(f"{path} does not hold one id a line: {error}") from error
 
 
 def write_trained_on(checkpoint: Path, ids: Iterable[int]) -> None:
+    """Before the weights, so that these never lie there without it; the directory is made if need be."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
     (checkpoint / TRAINED_ON).write_text("".join(f"{i}\n" for i in sorted(set(ids))), encoding="utf-8")
 
 

@@ -249,10 +249,10 @@ class Training:
         `metrics` are those of the thumbnails.
         """
         output = Path(self.config.output)
+        write_trained_on(output, self.trained_ids)
         save_checkpoint(output, self.average.module, self.encoders, torch.float16, LARGEST_FILE)
         rows = len(self.validation["thumbnails"][1])
         write_json(output / METRICS, {"split": VALIDATION, "rows": rows, **metrics})
-        write_trained_on(output, self.trained_ids)
 
     def save_state(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
