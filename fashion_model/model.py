@@ -1,4 +1,4 @@
-"""ModelConfig and MultiTaskClassifier: one shared backbone, pooled features, one head an attribute."""
+"""ModelConfig and MultiTaskClassifier: a backbone that all attributes share, pooled features, heads."""
 
 from __future__ import annotations
 

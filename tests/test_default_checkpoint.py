@@ -19,7 +19,7 @@ from train.tables import figures_rows, markdown
 from train.trained_on import TRAINED_ON
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
-ACCURACY_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.67, "gender": 0.86}
+ACCURACY_FLOOR = {"color": 0.62, "product_type": 0.82, "season": 0.70, "gender": 0.88}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,8 @@ def test_it_is_as_right_as_its_figures_say(classifier, products):
 def test_its_figures_beat_the_published_ones(metrics):
     assert metrics["split"] == "test"
     assert metrics["rows"] > 4000
-    assert metrics["cross_entropy_sum"] < 3.0
+    assert metrics["cross_entropy_sum"] < 2.15
+    assert metrics["sharp"]["attributes"]["product_type"]["accuracy"] > 0.89
     for name, published in {"color": 0.63, "product_type": 0.82, "gender": 0.887}.items():
         assert metrics["attributes"][name]["accuracy"] > published
 

@@ -209,9 +209,9 @@ def test_teachers_with_other_labels_are_refused(trained, cleaned, tmp_path, caps
 def test_teachers_that_do_not_say_what_they_were_trained_on_are_refused(trained, cleaned, tmp_path, capsys):
     silent = shutil.copytree(trained, tmp_path / "silent")
     (silent / "trained_on.txt").unlink()
-    for directory in (silent, tmp_path / "typo"):
+    for directory, reason in ((silent, "has no trained_on.txt"), (tmp_path / "typo", "is not a directory")):
         assert main(smoke_fit(cleaned, tmp_path / "run", "--teachers", str(directory))) == 2
-        assert f"{directory} has no trained_on.txt" in capsys.readouterr().err
+        assert f"{directory} {reason}" in capsys.readouterr().err
 
 
 def test_pictures_that_a_teacher_knows_are_not_validated_on(trained, cleaned, tmp_path):

@@ -4,7 +4,7 @@
 
 Stores them in config.json, where `predict` finds them (`fashion_model.model.calibrated`: the answers stay, only the
 confidences move), writes the validation figures after them to metrics.json, and draws figures/reliability_*.png.
-With --sharp the fit weighs both kinds of picture equally. A minute on two cores.
+With --sharp the fit weighs both kinds of picture equally.
 """
 
 from __future__ import annotations

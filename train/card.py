@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from fashion_model.attributes import ATTRIBUTES
+from fashion_model.backbones import BESIDE
 from fashion_model.model import ModelConfig
 from train.tables import markdown
 
@@ -25,6 +26,8 @@ def model_card(
     `repository` and `space`, as `user/name`, are where it is pushed to, if it is.
     """
     height, width = config.image_size
+    backbones = config.backbone.replace(BESIDE, " and ")
+    experts = f" of {config.experts} experts" if config.experts else ""
     mirror = ", for the photograph and its mirror image" if config.mirrored else ""
     classes = ", ".join(f"{config.num_classes[a.name]} of {a.title.lower()}" for a in ATTRIBUTES)
     return f"""---
@@ -34,7 +37,7 @@ def model_card(
 # {TITLE}
 
 A photograph of a fashion product goes in; its color, product type, season of use and target gender come out, each with
-a calibrated confidence. Backbone {config.backbone}, {config.heads} heads, input {height}×{width} pixels{mirror};
+a calibrated confidence. Backbone {backbones}, {config.heads} heads{experts}, input {height}×{width} pixels{mirror};
 classes: {classes}, all named in `label_encoders.json`. Trained on the public *Fashion Product Images* data set (Kaggle
 `paramaggarwal/fashion-product-images-small`, on the Hub `{DATASET}`, MIT licence), on
 pictures none of which is among those measured below.

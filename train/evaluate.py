@@ -4,8 +4,8 @@
         [--others data/other]
 
 Prints the tables and writes them to metrics.json and the model card, README.md, in the checkpoint directory (elsewhere
-with --output, and then no card). A minute for the test split on two cores, and two for its sharp photographs. Rows
-whose picture the checkpoint was trained on, by its trained_on.txt, are left out and counted.
+with --output, and then no card). Rows whose picture the checkpoint was trained on, by its
+trained_on.txt, are left out and counted.
 """
 
 from __future__ import annotations

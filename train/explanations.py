@@ -23,7 +23,7 @@ interval by Student's t, and in how many of the four figures it is better or wor
 twenty leaves out 0 by chance. The default of fashion_model.explain is the one that is better in most figures less those
 in which it is worse, by ROAD among equals.
 
-Nine minutes for 200 photographs on two cores.
+Nine minutes for 200 photographs on two cores with EfficientNet-Lite0 and one view.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class Measurements(Dataset):
 
 def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
     """DataError or CheckpointError if there are not two photographs to measure on."""
-    evaluation = Evaluation(checkpoint, data, TEST)
     read_trained_on(checkpoint)  # CheckpointError if that is not known
+    evaluation = Evaluation(checkpoint, data, TEST)
     maps, questions = CandidateMaps(evaluation.model), Questions(evaluation)
     asked = list(islice(questions, count))
     if len(asked) < 2:

@@ -2,7 +2,7 @@
 
     python -m train fit --data data/ --output runs/NAME
 
-About eight minutes an epoch on two cores for the compact default at 128×96. `--output` becomes a checkpoint directory
+About eight minutes an epoch on two cores for EfficientNet-Lite0 at 128×96. `--output` becomes a checkpoint directory
 with the weights of the best epoch, and keeps what `--resume` needs, and a log, in its folder training/.
 """
 

@@ -1,4 +1,4 @@
-"""A checkpoint directory that is put together from others."""
+"""A checkpoint directory that was not there before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.trained_on import write_trained_on
 
 
 def check_new(directory: Path) -> None:
-    """CheckpointError if it exists."""
+    """CheckpointError if it exists: to be asked before long work too."""
     if directory.exists():
         raise CheckpointError(f"{directory} exists already; figures in it would be taken for this network's")
 

@@ -4,8 +4,7 @@
 
 Stores what its training photographs' features look like with the weights, which are then in half precision, and in
 config.json the threshold that accepts 97 % of the validation split's photographs of either kind. Prints how this score
-compares with others that are common, on the validation half of what data_prep.other_pictures collects. Three minutes on
-two cores.
+compares with others that are common, on the validation half of what data_prep.other_pictures collects.
 """
 
 from __future__ import annotations

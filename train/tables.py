@@ -131,7 +131,7 @@ def gates_table(gates: Mapping[str, Mapping[str, Sequence[float]]], kind: str) -
 
     rows = [(a.title, *cells(gates[a.name])) for a in ATTRIBUTES]
     experts = [f"expert {number}" for number in range(1, len(rows[0]))]
-    title = f"share of {kind}, %, and its standard deviation"
+    title = f"taken of each expert on {kind}, % (± standard deviation)"
     return markdown_table((title, *experts), rows)
 
 
