@@ -89,5 +89,5 @@ def test_layers_ask_for_another_method(transformer):
 
 
 def test_there_is_none_without_attention(classifier):
-    with pytest.raises(ValueError, match="efficientnet_lite0.efficientnet_lite2 has no attention"):
+    with pytest.raises(ValueError, match=r"efficientnet_lite0\+efficientnet_lite2 has no attention"):
         classifier.explain(EXAMPLE, "color", method="rollout")
