@@ -2,7 +2,7 @@
 
     python -m train heads --checkpoint runs/NAME --data data/ --output runs/OTHER
 
-The backbone looks once at each training thumbnail, as in use; that takes the time, a quarter of an hour on two cores
+The backbone looks once at each training thumbnail, as in use; that takes the time, eleven minutes on two cores
 for two networks side by side and mirror images. The mixture learns the labels from these features alone, without
 knowing what the linear heads say, and both have their say afterwards (`fashion_model.heads.BothHeads`). It has seen
 neither sharp photographs nor other lamps and backgrounds, only the backbone has: `train evaluate` shows what comes of
