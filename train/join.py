@@ -56,8 +56,7 @@ def ensemble(networks: Sequence[Checkpoint]) -> MultiTaskClassifier:
 
 def _comparable(network: Checkpoint, backbone: str) -> ModelConfig:
     """Its configuration with another backbone, without what is fitted after training and what only training needs."""
-    dropout = ModelConfig.for_backbone(backbone, network.config.num_classes).dropout
-    return dataclasses.replace(network.config.unfitted(), backbone=backbone, dropout=dropout)
+    return dataclasses.replace(network.config.unfitted(), backbone=backbone, dropout=ModelConfig.dropout)
 
 
 def main(arguments: list[str] | None = None) -> int:
