@@ -82,6 +82,18 @@ def test_intervals_hold_the_figures_and_narrow_with_more_photographs(many):
     assert widths[1] == pytest.approx(widths[0] / 3, rel=0.3)
 
 
+def test_the_interval_of_accuracy_is_as_wide_as_chance_makes_it():
+    """Though right answers are frequent in one class and rare in the other: photographs of both are drawn."""
+    probabilities = np.tile([[0.9, 0.1]], (2000, 1))
+    low, high = intervals(Answers.of(probabilities, np.arange(2000) % 2), 500)["accuracy"]
+    assert high - low == pytest.approx(2 * 1.96 * (0.25 / 2000) ** 0.5, rel=0.1)
+
+
+def test_no_class_is_lost_where_the_mean_is_over_classes():
+    answers = Answers.of(np.tile([[0.9, 0.1]], (101, 1)), np.array([0] * 100 + [1]))
+    assert intervals(answers, 50)["balanced_accuracy"] == [0.5, 0.5]
+
+
 def test_the_interval_of_a_perfect_calibration_reaches_down_to_nothing():
     """Labels drawn from the very probabilities: the error found is noise alone."""
     random = np.random.default_rng(1)

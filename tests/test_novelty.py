@@ -14,7 +14,7 @@ from fashion_model import FashionClassifier
 from fashion_model.familiarity import CERTAINTY, DIMENSIONS, Familiarity
 from tests.conftest import PRODUCTS, TEST_SPLIT
 from train.__main__ import main
-from train.combinations import unseen_answers, unseen_pairs
+from train.combinations import Combinations
 from train.dataset import DataError
 from train.others import OtherPictures
 
@@ -156,24 +156,27 @@ def test_a_missing_package_is_a_sentence(tmp_path, capsys, monkeypatch):
     assert "no_such_package is not installed" in capsys.readouterr().err
 
 
-def test_pairs_that_never_occur_though_they_should_are_counted():
-    first = np.array([0] * 50 + [1] * 50 + [2])
-    second = np.array([0] * 50 + [1] * 25 + [0] * 25 + [1])
-    unseen = unseen_pairs(first, second, (3, 2))
-    # The pair (0, 1) is missing among 50 x 26 / 101 expected; (2, 0) is missing too, but of 0.7 expected.
-    assert unseen.tolist() == [[False, True], [False, False], [False, False]]
-    found = unseen_answers(
-        unseen,
-        (np.array([0, 0, 1, 0]), np.array([1, 1, 1, 0])),
-        (np.array([0, -1, 1, 0]), np.array([1, 1, 1, 0])),
-        (("Sarees", "Shirts", "Caps"), ("Women", "Men")),
-    )
-    assert found == {
-        "pairs": 1,
-        "answers": 0.5,
-        "labels": 0.25,
-        "frequent": [{"labels": ["Sarees", "Men"], "count": 2}],
+def test_pairs_that_hardly_occur_though_they_should_are_counted():
+    pairs = {(0, 0): 500, (1, 0): 250, (1, 1): 250, (2, 0): 1, (3, 1): 300, (3, 0): 1, (4, 1): 200, (4, 0): 2}
+    rows = np.repeat(list(pairs), list(pairs.values()), axis=0)
+    labels = (("Sarees", "Shirts", "Caps", "Ties", "Trunk"), ("Women", "Men"))
+    combinations = Combinations.of((rows[:, 0], rows[:, 1]), labels)
+    # (0, 1) is missing of 500 x 750 / 1504 expected, (2, 1) of 0.5; of 301 and 202 x 754 / 1504, 1 and 2 are there.
+    assert np.argwhere(combinations.unlikely).tolist() == [[0, 1], [3, 0]]
+    answers = (np.array([0, 3, 3, 1, 0]), np.array([1, 0, 0, 1, 0]))
+    assert combinations.figures(answers, (np.array([0, -1, 1, 3, 0]), np.array([1, 0, 1, 1, 0]))) == {
+        "pairs": 2,
+        "answers": 0.6,
+        "labels": 0.2,
+        "frequent": [{"labels": ["Ties", "Women"], "count": 2}, {"labels": ["Sarees", "Men"], "count": 1}],
     }
+    none = (np.array([1]), np.array([1]))
+    ranked = combinations.ranked({"small": answers, "sharp": none})
+    assert [(pair["labels"], pair["seen"], pair["answers"]) for pair in ranked] == [
+        (["Ties", "Women"], 1, {"small": 2, "sharp": 0}),
+        (["Sarees", "Men"], 0, {"small": 1, "sharp": 0}),
+    ]
+    assert [pair["expected"] for pair in ranked] == pytest.approx([301 * 754 / 1504, 500 * 750 / 1504])
 
 
 def test_a_picture_that_is_no_photograph_of_a_product_still_gets_its_answers(classifier):

@@ -23,7 +23,7 @@ from train.report.answers import AttributeAnswers
 from train.report.confusion import BLOCK, Confusion, confusions
 from train.report.document import Report, Section, Table, Text, escaped, to_markdown
 from train.report.drawing import zooms
-from train.report.sections import by_slice
+from train.report.sections import by_slice, pairs_table, unlikely_pairs
 from train.report.slices import accuracy_by_slice, weakest
 
 VOID = {"meta", "img", "br"}
@@ -218,7 +218,27 @@ def test_sharp_photographs_are_a_slice_of_their_own(classifier, measured, mistak
             right = [p[attribute.name].label for p in predictions] == rows[attribute.column]
             assert slices.loc[kind, f"{attribute.name}_right"] == right.sum()
     assert slices["product_type_right"].iloc[1] > slices["product_type_right"].iloc[2]
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    for kind in ("thumbnails", "sharp photographs"):
+        assert f"On {kind} they are 0.00 % of the answers and 0.00 % of the labels." in text
     assert not stale.exists()
+
+
+def test_unlikely_pairs_stand_in_a_table_below_how_often_each_kind_of_photograph_gets_them():
+    pair = {
+        "labels": ["Sarees", "Men"],
+        "seen": 0,
+        "expected": 162.6,
+        "answers": {"9 thumbnails": 2, "4 sharp ones": 1},
+    }
+    figures = {"pairs": 30, "answers": 0.5, "labels": 0.0, "frequent": []}
+    section = unlikely_pairs({"thumbnails": figures, "sharp ones": figures}, pairs_table([pair] * 30))
+    *lines, _, table = section.blocks
+    assert ["On thumbnails they are 50.00 %" in line.text for line in lines] == [True, False]
+    assert ["On sharp ones they are 50.00 %" in line.text for line in lines] == [False, True]
+    answers = ("answers to 9 thumbnails", "answers to 4 sharp ones")
+    assert table.columns == ("product type", "gender", "training photographs", "expected", *answers)
+    assert table.rows == [("Sarees", "Men", "0", "163", "2", "1")] * 20
 
 
 def test_where_nothing_is_confused_there_is_no_confusion():

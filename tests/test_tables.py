@@ -1,5 +1,6 @@
 from fashion_model.attributes import NAMES
-from train.tables import fashion_table, kinds_table, shares_table
+from train.card import season_limits
+from train.tables import fashion_table, kinds_table, shares_table, unlikely_pairs_line
 
 
 def test_each_share_has_the_interval_of_its_own_number_of_photographs():
@@ -18,6 +19,31 @@ def test_crops_of_the_same_photographs_and_means_of_shares_have_no_interval():
         "| no: photographs | 40 | 50.0 (35.2–64.8) |",
         "| no: mean of these | 40 | 50.0 |",
     ]
+
+
+def test_unlikely_pairs_are_named_with_how_often_they_are_answered():
+    frequent = [{"labels": ["Sarees", "Men"], "count": 3}, {"labels": ["Ties", "Women"], "count": 1}]
+    found = {"pairs": 7, "answers": 0.0123, "labels": 0.001, "frequent": frequent}
+    line = unlikely_pairs_line({"unlikely_pairs": found}, "thumbnails")
+    assert line.startswith(
+        "By the frequency of their labels, 7 pairs of product type and gender should each occur in 5 "
+    )
+    assert line.endswith(
+        "On thumbnails they are 1.23 % of the answers and 0.10 % of the labels; "
+        "most often: Sarees for Men (3), Ties for Women (1)."
+    )
+
+
+def test_the_season_is_compared_with_its_most_frequent_label():
+    season = {"accuracy": 0.7, "balanced_accuracy": 0.55, "calibration_error": 0.04}
+    sharp = {
+        "attributes": {"season": season},
+        "agreement": {"thumbnail": {"season": 0.9}},
+        "season_shares": {"labels": {"Fall": 0.2, "Spring": 0.1, "Summer": 0.6, "Winter": 0.1}},
+    }
+    text = season_limits({"attributes": {"season": season}, "sharp": sharp})
+    assert "60.0 % of those measured are labelled Summer, so always answering Summer would be right as often" in text
+    assert "the network is right in 55.0 %, a guess in 25.0 %" in text
 
 
 def test_the_shares_of_the_seasons_stand_beside_those_of_the_labels():

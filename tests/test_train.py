@@ -89,6 +89,21 @@ def test_evaluate_leaves_out_pictures_that_the_checkpoint_was_trained_on(trained
     assert json.loads((tmp_path / "m.json").read_text())["rows"] == 8
 
 
+def test_the_card_says_whether_it_knows_what_was_trained_on(trained, cleaned, tmp_path):
+    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
+    arguments = ["evaluate", "--checkpoint", str(checkpoint), "--data", str(cleaned)]
+    known = "on pictures none of which is among those measured below"
+    assert main(arguments) == 0
+    card = (checkpoint / "README.md").read_text(encoding="utf-8")
+    assert known in card
+    assert "each with\na confidence, which is not calibrated. " in card
+    (checkpoint / "trained_on.txt").unlink()
+    assert main(arguments) == 0
+    card = (checkpoint / "README.md").read_text(encoding="utf-8")
+    assert known not in card
+    assert "whether on some of the pictures measured below is not known" in card
+
+
 def test_training_learns_a_handful_of_photographs_by_heart(cleaned, tmp_path):
     """Twelve photographs over and over: the loss reaches its gradients through every head and the backbone."""
     config = FitConfig(
@@ -255,6 +270,14 @@ def test_a_run_with_teacher_start_and_sharp_photographs_resumes(trained, cleaned
     assert metrics["cross_entropy_sum"] == pytest.approx(best["thumbnails_cross_entropy_sum"])
     both = log["thumbnails_cross_entropy_sum"] + log["sharp_cross_entropy_sum"]
     assert log["validation_loss"].tolist() == pytest.approx(both.tolist())
+
+
+def test_sharp_photographs_of_other_products_are_nothing_to_train_on(cleaned, tmp_path, capsys):
+    images = tmp_path / "sharp" / "images"
+    images.mkdir(parents=True)
+    Image.new("RGB", (180, 240)).save(images / "1.jpg")
+    assert main(smoke_fit(cleaned, tmp_path / "run", "--sharp", str(tmp_path / "sharp"))) == 2
+    assert "no product of split 'train' has a photograph in" in capsys.readouterr().err
 
 
 def test_an_epoch_that_is_worse_on_sharp_photographs_is_not_saved(cleaned, tmp_path, monkeypatch):

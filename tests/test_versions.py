@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from itertools import product as product_of
 
 import numpy as np
 import pytest
@@ -9,13 +10,13 @@ from PIL import Image
 
 import app
 from data_prep.duplicates import THUMBNAIL
-from fashion_model import FashionClassifier
-from fashion_model.attributes import NAMES
+from fashion_model.attributes import ATTRIBUTES, NAMES
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.images import open_image
 from fashion_model.transforms import eval_transform
 from tests.conftest import ROOT
 from train.__main__ import main
-from train.dataset import DataError, evaluation_loader
+from train.dataset import DataError, evaluation_loader, read_table, rows_of_split
 from train.kinds import kind_accuracy
 from train.versions import COPIES, DISTURBANCES, SharpPhotographs, VersionOf, on_color, product_mask
 
@@ -91,6 +92,19 @@ def test_sharp_photographs_come_from_the_first_path_and_get_their_shape_back(sou
     assert SharpPhotographs(sources[::-1])[2650].size == (360, 480)
 
 
+def test_sharp_photographs_may_lie_one_folder_deeper(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as file:
+        file.write(app.EXAMPLES[0], "fashion-dataset/images/7.JPG")
+        file.write(app.EXAMPLES[0], "__MACOSX/fashion-dataset/images/8.jpg")
+        file.write(app.EXAMPLES[0], "fashion-dataset/more-images/9.jpg")
+    with zipfile.ZipFile(tmp_path / "whole.zip") as file:
+        file.extractall(tmp_path / "unpacked")
+    for path in (tmp_path / "whole.zip", tmp_path / "unpacked"):
+        sharp = SharpPhotographs([path])
+        assert [product in sharp for product in (7, 8, 9)] == [True, False, False]
+        assert sharp[7].tobytes() == open_image(app.EXAMPLES[0]).tobytes()
+
+
 def test_worker_processes_read_one_zip(tmp_path, tiny_model):
     with zipfile.ZipFile(tmp_path / "sharp.zip", "w") as file:
         for copy in range(40):
@@ -106,6 +120,8 @@ def test_what_is_no_sharp_photograph_is_named(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     (folder / "._1.jpg").touch()  # as macOS leaves them
+    with pytest.raises(DataError, match=r"holds no images/<id>\.jpg"):
+        SharpPhotographs([tmp_path])
     (folder / "7.jpg").write_bytes(b"no photograph")
     sharp = SharpPhotographs([tmp_path])
     assert 1 not in sharp
@@ -126,47 +142,77 @@ def test_kinds_are_told_apart_where_the_features_show_them_and_not_otherwise():
     assert kind_accuracy(one[:40], other[:40]) is None
 
 
-def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(trained, cleaned, tmp_path, capsys):
-    """The tests' products have no sharp photographs, so their own stand in, enlarged: the arithmetic counts."""
-    images = tmp_path / "sharp" / "images"
-    images.mkdir(parents=True)
-    table = [line.split(",") for line in (cleaned / "cleaned_styles.csv").read_text().splitlines()[1:]]
-    products = [row[0] for row in table if row[-1] == "test"][:5]
-    for product in products:
-        open_image(cleaned / "images" / f"{product}.jpg").resize((180, 240)).save(images / f"{product}.jpg", quality=95)
-    arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(cleaned), "--output", str(tmp_path / "m.json")]
-    others = tmp_path / "others" / "test"
+def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(
+    classifier, measured, mistaken, tmp_path, capsys, monkeypatch
+):
+    """The sharp photographs are those of other products, so that answers differ: the arithmetic counts."""
+    monkeypatch.setattr("train.combinations.EXPECTED", 0.01)  # of so few training rows
+    others = tmp_path / "others" / "validation"
     others.mkdir(parents=True)
     Image.effect_noise((60, 80), 90).convert("RGB").save(others / "noise-1.jpg")
-    assert main([*arguments, "--sharp", str(tmp_path / "sharp"), "--others", str(tmp_path / "others")]) == 0
+    arguments = ["evaluate", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(measured), "--split", "validation"]
+    more = ["--sharp", str(mistaken), "--others", str(tmp_path / "others"), "--output", str(tmp_path / "m.json")]
+    assert main([*arguments, *more]) == 0
     printed = capsys.readouterr().out
     metrics = json.loads((tmp_path / "m.json").read_text())
-    assert (metrics["rows"], metrics["sharp"]["rows"]) == (8, 5)
-    assert set(metrics["sharp"]["agreement"]) == {"thumbnail", *COPIES, "all"}
-    assert set(metrics["sharp"]["disturbances"]) == set(DISTURBANCES)
-    classifier = FashionClassifier.from_pretrained(trained)
-    sharp = classifier.predict([images / f"{p}.jpg" for p in products])
-    small = classifier.predict([cleaned / "images" / f"{p}.jpg" for p in products])
+    assert (metrics["rows"], metrics["sharp"]["rows"]) == (10, 10)
+
+    rows = rows_of_split(read_table(measured), "validation")
+    products = rows["id"].tolist()
+    photographs = [open_image(mistaken / "images" / f"{p}.jpg") for p in products]
+
+    def answers_to(make, places=range(10)):
+        return classifier.predict([make(photographs[i], products[i]) for i in places])
+
+    sharp = classifier.predict(photographs)
+    small = classifier.predict([measured / "images" / f"{p}.jpg" for p in products])
+    copies = {"thumbnail": small} | {copy: answers_to(make) for copy, make in COPIES.items()}
+    assert set(metrics["sharp"]["agreement"]) == {*copies, "all"}
     for name in NAMES:
-        same = np.mean([a[name].label == b[name].label for a, b in zip(sharp, small, strict=True)])
-        assert metrics["sharp"]["agreement"]["thumbnail"][name] == same
-        assert metrics["sharp"]["agreement"]["all"][name] <= same
+        same = {
+            copy: [a[name].label == b[name].label for a, b in zip(sharp, of_copy, strict=True)]
+            for copy, of_copy in copies.items()
+        }
+        same["all"] = np.all(list(same.values()), axis=0)
+        assert {copy: found[name] for copy, found in metrics["sharp"]["agreement"].items()} == {
+            copy: np.mean(of_copy) for copy, of_copy in same.items()
+        }
+        assert 0 < metrics["sharp"]["agreement"]["all"][name] < 1
+    assert set(metrics["sharp"]["disturbances"]) == set(DISTURBANCES)
+    for disturbance, (make, needs_mask) in DISTURBANCES.items():
+        used = [i for i in range(10) if not needs_mask or product_mask(photographs[i]) is not None]
+        found = metrics["sharp"]["disturbances"][disturbance]
+        assert found["rows"] == len(used) > 5
+        answers = answers_to(make, used)
+        for attribute in ATTRIBUTES:
+            labels = rows[attribute.column].iloc[used]
+            right = [a[attribute.name].label == label for a, label in zip(answers, labels, strict=True)]
+            assert found[attribute.name] == np.mean(right)
+        assert len({found[name] for name in NAMES}) > 1
+
+    known = rows_of_split(read_table(measured), "train")
+    seen = set(zip(known["articleType"], known["gender"], strict=True))
+    unlikely = {pair for pair in product_of(set(known["articleType"]), set(known["gender"])) if pair not in seen}
+    labelled = list(zip(rows["articleType"], rows["gender"], strict=True))
+    for predictions, found in ((small, metrics), (sharp, metrics["sharp"])):
+        given = [(p.product_type.label, p.gender.label) for p in predictions]
+        pairs = found["unlikely_pairs"]
+        assert pairs["pairs"] == len(unlikely) > 5
+        assert pairs["answers"] == np.mean([pair in unlikely for pair in given])
+        assert pairs["labels"] == np.mean([pair in unlikely for pair in labelled])
     for kind, predictions in (("sharp", sharp), ("thumbnails", small)):
         for label, share in metrics["sharp"]["season_shares"][kind].items():
             assert share == np.mean([p.season.label == label for p in predictions])
             assert f" {label} |" in printed
     assert "same answer as to the sharp photograph" in printed
-    assert "rotated by 7°, 5 photographs" in printed
-    assert "sharp photographs: 5 photographs (5 from sharp); " in printed
+    assert "rotated by 7°, 10 photographs" in printed
+    assert f"sharp photographs: 10 photographs (10 from {mistaken.name}); " in printed
     assert metrics["sharp"]["kind_accuracy"] is None  # too few
-    accepted = metrics["fashion"]["accepted"]
+    accepted, noise = metrics["fashion"]["accepted"], classifier.predict([others / "noise-1.jpg"])[0]
     assert set(accepted) >= {"thumbnails", "sharp", "rotated"}
-    assert accepted["sharp"] == {"pictures": 5, "share": 1.0}  # nothing is refused before `train novelty`
-    assert metrics["fashion"]["flagged"]["noise"] == {"pictures": 1, "share": 0.0}
-    for measured, pictures in ((metrics, 8), (metrics["sharp"], 5)):
-        unseen = measured["unseen_pairs"]
-        assert sum(e["count"] for e in unseen["frequent"]) <= round(unseen["answers"] * pictures)
-        assert f"{unseen['pairs']} pairs of product type and gender occur in no training row" in printed
+    for kind, predictions in (("sharp", sharp), ("thumbnails", small)):
+        assert accepted[kind] == {"pictures": 10, "share": np.mean([p.is_fashion for p in predictions])}
+    assert metrics["fashion"]["flagged"]["noise"] == {"pictures": 1, "share": float(not noise.is_fashion)}
 
 
 def test_sharp_photographs_of_other_products_are_no_measurement(trained, cleaned, sources, tmp_path, capsys):

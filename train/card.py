@@ -30,6 +30,11 @@ def model_card(
     experts = f" of {config.experts} experts" if config.experts else ""
     mirror = ", for the photograph and its mirror image" if config.mirrored else ""
     classes = ", ".join(f"{config.num_classes[a.name]} of {a.title.lower()}" for a in ATTRIBUTES)
+    confidence = "calibrated confidence" if is_calibrated(config) else "confidence, which is not calibrated"
+    if metrics["knows_trained_on"]:
+        trained_on = "None of the pictures measured below is among those it was trained on."
+    else:
+        trained_on = "Whether it was trained on some of the pictures measured below is not known."
     return f"""---
 {metadata(metrics).to_yaml()}
 ---
@@ -37,10 +42,10 @@ def model_card(
 # {TITLE}
 
 A photograph of a fashion product goes in; its color, product type, season of use and target gender come out, each with
-a calibrated confidence. Backbone {backbones}, {config.heads} heads{experts}, input {height}×{width} pixels{mirror};
+a {confidence}. Backbone {backbones}, {config.heads} heads{experts}, input {height}×{width} pixels{mirror};
 classes: {classes}, all named in `label_encoders.json`. Trained on the public *Fashion Product Images* data set (Kaggle
-`paramaggarwal/fashion-product-images-small`, on the Hub `{DATASET}`, MIT licence), on
-pictures none of which is among those measured below.
+`paramaggarwal/fashion-product-images-small`, on the Hub `{DATASET}`, MIT licence).
+{trained_on}
 
 ## Use it
 
@@ -63,9 +68,13 @@ nothing about who may wear a product. Clothes and fashions of other regions and 
 """
 
 
+def is_calibrated(config: ModelConfig) -> bool:
+    return {*config.temperatures.values(), *config.exponents.values()} != {1.0}
+
+
 def diagrams(config: ModelConfig) -> str:
     """Links to what `train calibrate` drew, if it has been run."""
-    if {*config.temperatures.values(), *config.exponents.values()} == {1.0}:
+    if not is_calibrated(config):
         return ""
     links = ", ".join(f"[{a.title.lower()}]({reliability_file(a.name)})" for a in ATTRIBUTES)
     return f"\n\nAccuracy over confidence on the validation split: {links}."
@@ -140,12 +149,15 @@ def season_limits(metrics: Mapping[str, Any]) -> str:
     sharp = metrics.get("sharp")
     if not sharp:
         return f"{text}."
-    found = sharp["attributes"]["season"]
+    found, labels = sharp["attributes"]["season"], sharp["season_shares"]["labels"]
+    usual = max(labels, key=labels.get)
     return (
-        f"{text}; on sharp photographs, which is what people upload, in {_percent(found['accuracy'])}, and averaged "
-        f"over the four seasons in {_percent(found['balanced_accuracy'])}. There its confidence is off by "
-        f"{_percent(found['calibration_error'])} on average. The sharp photograph and the thumbnail of one product "
-        f"get the same season in {_percent(sharp['agreement']['thumbnail']['season'])} of cases. Take it as a hint."
+        f"{text}; on sharp photographs, which is what people upload, in {_percent(found['accuracy'])}. Yet "
+        f"{_percent(labels[usual])} of those measured are labelled {usual}, so always answering {usual} would be right "
+        f"as often as that. Averaged over the seasons, the network is right in {_percent(found['balanced_accuracy'])}, "
+        f"a guess in {_percent(1 / len(labels))}. Its confidence in sharp photographs is off by "
+        f"{_percent(found['calibration_error'])} on average. The sharp photograph and the thumbnail of one product get "
+        f"the same season in {_percent(sharp['agreement']['thumbnail']['season'])} of cases. Take it as a hint."
     )
 
 

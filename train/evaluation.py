@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from fashion_model.checkpoint import (
 )
 from fashion_model.model import MultiTaskClassifier
 from fashion_model.transforms import Transform, eval_transform
-from train.combinations import unseen_answers, unseen_pairs
+from train.combinations import Combinations, Indices
 from train.dataset import (
     DataError,
     Photographs,
@@ -74,6 +75,12 @@ def probabilities_of(model: MultiTaskClassifier, pooled: torch.Tensor) -> dict[s
 def classes(probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Probabilities (N, classes) of each attribute → the most probable class (N,) of each."""
     return {name: p.argmax(axis=1) for name, p in probabilities.items()}
+
+
+def pair_of(answers: Mapping[str, np.ndarray]) -> Indices:
+    """Attribute → class (N,) → those of the attributes whose combinations are looked at."""
+    first, second = PAIR
+    return answers[first], answers[second]
 
 
 def measure(probabilities: Mapping[str, np.ndarray], targets: torch.Tensor, bootstrap: bool = True) -> dict[str, Any]:
@@ -167,14 +174,15 @@ class Evaluation:
         return {
             "split": self.split,
             "rows_left_out_as_trained_on": self.left_out,
+            "knows_trained_on": self.knows_trained_on,
             "calibration_bins": BINS,
             **self._figures(self.rows, pooled),
         }
 
     def _figures(self, rows: pd.DataFrame, pooled: torch.Tensor) -> dict[str, Any]:
         probabilities, targets = probabilities_of(self.model, pooled), self.targets(rows)
-        unseen = self._unseen_pairs(classes(probabilities), targets)
-        return {"rows": len(rows), **measure(probabilities, targets), "unseen_pairs": unseen} | self._gates(pooled)
+        pairs = self.pair_figures(classes(probabilities), targets)
+        return {"rows": len(rows), **measure(probabilities, targets), "unlikely_pairs": pairs} | self._gates(pooled)
 
     @torch.inference_mode()
     def _gates(self, pooled: torch.Tensor) -> dict[str, Any]:
@@ -188,19 +196,17 @@ class Evaluation:
         }
         return {"gates": gates} if gates else {}
 
-    def _unseen_pairs(self, answers: Mapping[str, np.ndarray], targets: torch.Tensor) -> dict[str, Any]:
-        """How often product type and gender are combined as in no training row; see train.combinations."""
-        columns = [NAMES.index(name) for name in PAIR]
-        known = self.targets(rows_of_split(self.table, TRAIN)).numpy()[:, columns]
+    def pair_figures(self, answers: Mapping[str, np.ndarray], targets: torch.Tensor) -> dict[str, Any]:
+        """How often unlikely pairs are answered: attribute → class (N,), targets (N, 4)."""
+        labels = pair_of({name: targets[:, i].numpy() for i, name in enumerate(NAMES)})
+        return self.combinations.figures(pair_of(answers), labels)
+
+    @cached_property
+    def combinations(self) -> Combinations:
+        """Of product type and gender."""
+        known = self.targets(rows_of_split(self.table, TRAIN)).numpy()[:, [NAMES.index(name) for name in PAIR]]
         known = known[(known >= 0).all(axis=1)]
-        encoders = self.checkpoint.encoders
-        sizes = tuple(encoders.num_classes[name] for name in PAIR)
-        return unseen_answers(
-            unseen_pairs(known[:, 0], known[:, 1], sizes),
-            tuple(answers[name] for name in PAIR),
-            tuple(targets[:, i].numpy() for i in columns),
-            tuple(encoders.labels[name] for name in PAIR),
-        )
+        return Combinations.of((known[:, 0], known[:, 1]), tuple(self.checkpoint.encoders.labels[n] for n in PAIR))
 
     def _agreement(
         self, rows: pd.DataFrame, sharp: SharpPhotographs, answers: Mapping[str, Mapping[str, np.ndarray]]

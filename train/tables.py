@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fashion_model.attributes import ATTRIBUTES, attribute_named
-from train.combinations import EXPECTED
+from train.combinations import EXPECTED, HARDLY
 from train.metrics import share_interval
 
 FIGURES = {
@@ -26,7 +26,7 @@ COPIES = {
 }
 DISTURBANCES = {
     "rotated": "rotated by 7°",
-    "cropped": "a tenth cropped away",
+    "cropped": "a tenth of width and height cropped away",
     "darker": "a quarter darker",
     "warmer": "white balance too warm",
     "on_color": "on a plain color",
@@ -56,7 +56,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         parts += sharp_tables(metrics["sharp"])
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
-    parts += [unseen_pairs_line(measured, kind) for kind, measured in kinds.items()]
+    parts += [unlikely_pairs_line(measured, kind) for kind, measured in kinds.items()]
     if metrics["rows_left_out_as_trained_on"]:
         parts.append(f"Left out, as their pictures were trained on: {metrics['rows_left_out_as_trained_on']} rows.")
     return "\n\n".join(parts)
@@ -156,14 +156,15 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words:
     return "\n".join("|" + "".join(f" {cell} |" if cell else " |" for cell in line) for line in lines)
 
 
-def unseen_pairs_line(measured: Mapping[str, Any], kind: str) -> str:
-    """One sentence on the pairs of product type and gender that no training row has though their labels are common."""
-    found = measured["unseen_pairs"]
+def unlikely_pairs_line(measured: Mapping[str, Any], kind: str) -> str:
+    """On the pairs of product type and gender that training rows hardly ever have though their labels are common."""
+    found = measured["unlikely_pairs"]
     examples = ", ".join(f"{' for '.join(e['labels'])} ({e['count']})" for e in found["frequent"])
     return (
-        f"{found['pairs']} pairs of product type and gender occur in no training row, though by the frequency of both "
-        f"they should in {EXPECTED} or more. On {kind} they are {100 * found['answers']:.2f} % of the answers and "
-        f"{100 * found['labels']:.2f} % of the labels{'; most often: ' if examples else ''}{examples}."
+        f"By the frequency of their labels, {found['pairs']} pairs of product type and gender should each occur in "
+        f"{EXPECTED} training rows or more, but occur in fewer than {100 * HARDLY:.0f} % of those. On {kind} they are "
+        f"{100 * found['answers']:.2f} % of the answers and {100 * found['labels']:.2f} % of the labels"
+        f"{'; most often: ' if examples else ''}{examples}."
     )
 
 

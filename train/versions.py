@@ -6,6 +6,7 @@ A person uploads a sharp photograph, a screenshot, a messenger's copy. An answer
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -23,27 +24,28 @@ from fashion_model.transforms import jpeg
 from train.dataset import DataError
 
 SHAPE = 3 / 4  # width / height of the catalogue's photographs
+PHOTOGRAPH = re.compile(r"(?:[^/]+/)?images/([0-9]+)\.(?:jpg|JPG)")
 WHITE = 240  # of 255: no channel of the background is darker
 
 Version = Callable[[Image.Image, int], Image.Image]  # photograph, product id → photograph
 
 
 class SharpPhotographs:
-    """The sharp photographs in `paths`, by product id: folders or zips that hold images/<id>.jpg.
+    """The sharp photographs in `paths`, by product id: folders or zips with images/<id>.jpg, or that one deeper.
 
     Where several have one product, the first path wins. A square picture was squashed and gets its shape back.
-    DataError for a path that is neither, or a photograph that is damaged.
+    DataError for a path that is neither or holds none, or a photograph that is damaged.
     """
 
     def __init__(self, paths: Sequence[Path]):
         self._places: dict[int, tuple[Path, str]] = {}  # archive or folder, name in it
         self._archives: dict[tuple[int, Path], zipfile.ZipFile] = {}
         for path in paths:
-            for name in self._names(path):
-                folder, _, file = name.rpartition("/")
-                stem, _, suffix = file.rpartition(".")
-                if folder == "images" and suffix.lower() == "jpg" and stem.isdigit():
-                    self._places.setdefault(int(stem), (path, name))
+            found = [match for name in self._names(path) if (match := PHOTOGRAPH.fullmatch(name))]
+            if not found:
+                raise DataError(f"{path} holds no images/<id>.jpg")
+            for match in found:
+                self._places.setdefault(int(match[1]), (path, match[0]))
 
     def sources(self, products: Iterable[int]) -> dict[str, int]:
         """Name of the zip or folder → how many of `products` have their photograph from there."""
@@ -68,7 +70,9 @@ class SharpPhotographs:
 
     def _names(self, path: Path) -> list[str]:
         if path.is_dir():
-            return [file.relative_to(path).as_posix() for file in path.glob("images/*")]
+            return [
+                f.relative_to(path).as_posix() for pattern in ("images/*", "*/images/*") for f in path.glob(pattern)
+            ]
         try:
             return self._archive(path).namelist()
         except (OSError, zipfile.BadZipFile) as error:

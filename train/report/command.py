@@ -4,8 +4,8 @@
 
 Writes report.html (one page that needs nothing else), report.md with its pictures in figures/, and the tables as CSV to
 report/ in the checkpoint directory, where the app finds the page, or to --output. Rows whose picture the checkpoint was
-trained on are left out. With --sharp the sharp photographs are one kind of picture among the slices. Two minutes for
-the test split on two cores.
+trained on are left out. With --sharp the sharp photographs are one kind of picture among the slices and pairs. Two
+minutes for the test split on two cores.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from fashion_model.checkpoint import REPORT, CheckpointError
 from train.calibrate import Sample, reliability_diagram, samples_of
 from train.dataset import DataError
 from train.evaluate import add_common_arguments, prepare
-from train.evaluation import Evaluation
+from train.evaluation import Evaluation, pair_of
 from train.report.answers import AttributeAnswers, answers_of
 from train.report.document import Report, pictures, to_markdown
 from train.report.drawing import png
 from train.report.findings import Findings
 from train.report.page import to_html
-from train.report.sections import at_a_glance, by_slice, of_attribute
+from train.report.sections import at_a_glance, by_slice, of_attribute, pairs_table, unlikely_pairs
 from train.report.slices import PICTURE, accuracies, accuracy_by_slice, right_answers
 from train.versions import SharpPhotographs
 
@@ -49,6 +49,8 @@ class Measured:
         self.findings = [Findings.of(answers[name], evaluation.table) for name in NAMES]
         kinds = {"the catalogue's thumbnails": answers}
         samples = [samples_of(evaluation, "thumbnails", evaluation.rows, pooled)]
+        self.of_pairs = {"thumbnails": self.metrics["unlikely_pairs"]}
+        pairs = {f"{len(evaluation.rows):,} thumbnails": pair_of(evaluation.answers(pooled))}
         if sharp is not None:
             rows = evaluation.rows_with(sharp)
             features = evaluation.sharp_features(sharp, rows)
@@ -57,6 +59,10 @@ class Measured:
             )
             kinds["their sharp photographs"] = answers_of(evaluation, rows, features)
             samples.append(samples_of(evaluation, "sharp photographs", rows, features))
+            given = evaluation.answers(features)
+            self.of_pairs["sharp photographs"] = evaluation.pair_figures(given, evaluation.targets(rows))
+            pairs[f"{len(rows):,} sharp photographs"] = pair_of(given)
+        self.pairs = pairs_table(evaluation.combinations.ranked(pairs))
         self.samples: dict[str, list[Sample]] = {name: [kind[name] for kind in samples] for name in NAMES}
         self.slices = self._slices(answers, kinds)
 
@@ -70,8 +76,11 @@ class Measured:
     def document(self) -> Report:
         place = {index: i for i, index in enumerate(self.evaluation.rows.index)}
         config = self.evaluation.model.config
-        known = self.evaluation.knows_trained_on
-        sections = [at_a_glance(self.metrics, self.slices, self.findings, known), by_slice(self.slices)]
+        sections = [
+            at_a_glance(self.metrics, self.slices, self.findings),
+            by_slice(self.slices),
+            unlikely_pairs(self.of_pairs, self.pairs),
+        ]
         for found in self.findings:
             name, title = found.attribute.name, found.attribute.title
             fitted = (config.temperatures[name], config.exponents[name])
@@ -93,6 +102,7 @@ class Measured:
             for file, table in found.tables().items():
                 table.to_csv(folder / file, index=False)
         self.slices.to_csv(folder / "slices.csv", index=False)
+        self.pairs.to_csv(folder / "unlikely_pairs.csv", index=False)
         (folder / MARKDOWN).write_text(to_markdown(document), encoding="utf-8")
         (folder / Path(REPORT).name).write_text(to_html(document), encoding="utf-8")
 

@@ -16,7 +16,7 @@ from train.report.drawing import overview, png, zooms
 from train.report.findings import Findings
 from train.report.photos import Photo
 from train.report.slices import ALL, ENOUGH, weakest
-from train.tables import FIGURES, figures_note, figures_rows, unseen_pairs_line
+from train.tables import FIGURES, figures_note, figures_rows, unlikely_pairs_line
 
 FREQUENT, EXAMPLES = 20, 6  # confusions shown, photographs of each
 SHEET_LINES, SHEET_PLACES = 6, 10  # of likely label errors
@@ -47,15 +47,17 @@ SUSPICIONS = (
     "are those that train report writes beside its page."
 )
 
+UNLIKELY = (
+    f"Pairs that training photographs hardly ever show, though both labels are frequent: the {FREQUENT} answered most "
+    "often; among equals, the most expected first. All of them are in unlikely_pairs.csv."
+)
+
 Photographer = Callable[[int], Image.Image]  # a row's index in the table → its photograph
 
 
-def at_a_glance(
-    metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequence[Findings], knows_trained_on: bool
-) -> Section:
-    """`knows_trained_on`: whether the checkpoint says which pictures it was trained on."""
+def at_a_glance(metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequence[Findings]) -> Section:
     photographs = f"{metrics['rows']:,} photographs of the {metrics['split']} split"
-    if knows_trained_on:
+    if metrics["knows_trained_on"]:
         left_out = metrics["rows_left_out_as_trained_on"]
         text = f"{photographs}, none of them trained on; left out, as their pictures were: {left_out:,} rows."
     else:
@@ -67,7 +69,6 @@ def at_a_glance(
             Table(("", *FIGURES.values()), figures_rows(metrics)),
             Text(figures_note(metrics, f"{metrics['split']} split, the catalogue's thumbnails")),
             Table(GLANCE, [_glance(found, slices) for found in findings], words=3),
-            Text(unseen_pairs_line(metrics, "thumbnails")),
         ],
     )
 
@@ -89,6 +90,32 @@ def by_slice(slices: pd.DataFrame) -> Section:
         ]
         blocks.append(Table((str(kind), "photographs", *(a.title for a in ATTRIBUTES)), rows))
     return Section("Accuracy by slice", blocks)
+
+
+def unlikely_pairs(measured: Mapping[str, Mapping[str, Any]], pairs: pd.DataFrame) -> Section:
+    """`measured`: kind of photograph → see `Combinations.figures`; `pairs`: see `pairs_table`."""
+    blocks: list[Block] = [Text(unlikely_pairs_line({"unlikely_pairs": m}, kind)) for kind, m in measured.items()]
+    if len(pairs):
+        rows = [
+            (first, second, *(f"{count:,.0f}" for count in counts))
+            for first, second, *counts in pairs.head(FREQUENT).itertuples(index=False)
+        ]
+        blocks += [Text(UNLIKELY), Table(tuple(pairs.columns), rows, words=2)]
+    return Section("Unlikely pairs of product type and gender", blocks)
+
+
+def pairs_table(ranked: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Of `Combinations.ranked`, one row a pair."""
+    return pd.DataFrame(
+        {
+            "product type": pair["labels"][0],
+            "gender": pair["labels"][1],
+            "training photographs": pair["seen"],
+            "expected": pair["expected"],
+            **{f"answers to {kind}": count for kind, count in pair["answers"].items()},
+        }
+        for pair in ranked
+    )
 
 
 def _share(part: pd.Series, attribute: str) -> str:
