@@ -42,7 +42,7 @@ def test_the_season_is_compared_with_its_most_frequent_label():
         "season_shares": {"labels": {"Fall": 0.2, "Spring": 0.1, "Summer": 0.6, "Winter": 0.1}},
     }
     text = season_limits({"attributes": {"season": season}, "sharp": sharp})
-    assert "60.0 % of those measured are labelled Summer, so always answering Summer would be right as often" in text
+    assert "in 70.0 %. Yet Summer for each of them would be right in 60.0 %. " in text
     assert "the network is right in 55.0 %, a guess in 25.0 %" in text
 
 

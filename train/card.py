@@ -153,11 +153,11 @@ def season_limits(metrics: Mapping[str, Any]) -> str:
     usual = max(labels, key=labels.get)
     return (
         f"{text}; on sharp photographs, which is what people upload, in {_percent(found['accuracy'])}. Yet "
-        f"{_percent(labels[usual])} of those measured are labelled {usual}, so always answering {usual} would be right "
-        f"as often as that. Averaged over the seasons, the network is right in {_percent(found['balanced_accuracy'])}, "
-        f"a guess in {_percent(1 / len(labels))}. Its confidence in sharp photographs is off by "
-        f"{_percent(found['calibration_error'])} on average. The sharp photograph and the thumbnail of one product get "
-        f"the same season in {_percent(sharp['agreement']['thumbnail']['season'])} of cases. Take it as a hint."
+        f"{usual} for each of them would be right in {_percent(labels[usual])}. Averaged over the seasons, the network "
+        f"is right in {_percent(found['balanced_accuracy'])}, a guess in {_percent(1 / len(labels))}. Its confidence "
+        f"in sharp photographs is off by {_percent(found['calibration_error'])} on average. The sharp photograph and "
+        f"the thumbnail of one product get the same season "
+        f"in {_percent(sharp['agreement']['thumbnail']['season'])} of cases. Take it as a hint."
     )
 
 
