@@ -111,7 +111,9 @@ def test_what_is_not_fit_to_be_shown_is_not_pushed(hub, pushing, evaluated, caps
 
 
 def test_figures_that_lack_something_are_not_pushed(hub, pushing, evaluated, capsys):
-    (evaluated / "metrics.json").write_text(json.dumps({"split": "test", "digest": digest_of(evaluated)}))
+    (evaluated / "metrics.json").write_text(
+        json.dumps({"split": "test", "digest": digest_of(evaluated), "knows_trained_on": True})
+    )
     assert push(evaluated) == 2
     assert "metrics.json lacks 'attributes'" in capsys.readouterr().err
     assert not hub.requests

@@ -92,7 +92,7 @@ def test_evaluate_leaves_out_pictures_that_the_checkpoint_was_trained_on(trained
 def test_the_card_says_whether_it_knows_what_was_trained_on(trained, cleaned, tmp_path):
     checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
     arguments = ["evaluate", "--checkpoint", str(checkpoint), "--data", str(cleaned)]
-    known = "on pictures none of which is among those measured below"
+    known = "None of the pictures measured below is among those it was trained on."
     assert main(arguments) == 0
     card = (checkpoint / "README.md").read_text(encoding="utf-8")
     assert known in card
@@ -101,7 +101,7 @@ def test_the_card_says_whether_it_knows_what_was_trained_on(trained, cleaned, tm
     assert main(arguments) == 0
     card = (checkpoint / "README.md").read_text(encoding="utf-8")
     assert known not in card
-    assert "whether on some of the pictures measured below is not known" in card
+    assert "Whether it was trained on some of the pictures measured below is not known." in card
 
 
 def test_training_learns_a_handful_of_photographs_by_heart(cleaned, tmp_path):

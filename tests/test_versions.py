@@ -94,6 +94,8 @@ def test_sharp_photographs_come_from_the_first_path_and_get_their_shape_back(sou
 
 def test_sharp_photographs_may_lie_one_folder_deeper(tmp_path):
     with zipfile.ZipFile(tmp_path / "whole.zip", "w") as file:
+        file.write(app.EXAMPLES[1], "thumbs/images/5.jpg")
+        file.write(app.EXAMPLES[0], "images/5.jpg")
         file.write(app.EXAMPLES[0], "fashion-dataset/images/7.JPG")
         file.write(app.EXAMPLES[0], "__MACOSX/fashion-dataset/images/8.jpg")
         file.write(app.EXAMPLES[0], "fashion-dataset/more-images/9.jpg")
@@ -102,7 +104,7 @@ def test_sharp_photographs_may_lie_one_folder_deeper(tmp_path):
     for path in (tmp_path / "whole.zip", tmp_path / "unpacked"):
         sharp = SharpPhotographs([path])
         assert [product in sharp for product in (7, 8, 9)] == [True, False, False]
-        assert sharp[7].tobytes() == open_image(app.EXAMPLES[0]).tobytes()
+        assert sharp[5].tobytes() == sharp[7].tobytes() == open_image(app.EXAMPLES[0]).tobytes()
 
 
 def test_worker_processes_read_one_zip(tmp_path, tiny_model):

@@ -150,13 +150,13 @@ def season_limits(metrics: Mapping[str, Any]) -> str:
     if not sharp:
         return f"{text}."
     found, labels = sharp["attributes"]["season"], sharp["season_shares"]["labels"]
-    usual = max(labels, key=labels.get)
+    usual, guess = max(labels, key=labels.get), 1 / sum(share > 0 for share in labels.values())
     return (
-        f"{text}; on sharp photographs, which is what people upload, in {_percent(found['accuracy'])}. Yet "
-        f"{usual} for each of them would be right in {_percent(labels[usual])}. Averaged over the seasons, the network "
-        f"is right in {_percent(found['balanced_accuracy'])}, a guess in {_percent(1 / len(labels))}. Its confidence "
-        f"in sharp photographs is off by {_percent(found['calibration_error'])} on average. The sharp photograph and "
-        f"the thumbnail of one product get the same season "
+        f"{text}; on sharp photographs, which is what people upload, in {_percent(found['accuracy'])}. "
+        f"Always answering {usual} would be right in {_percent(labels[usual])} of them. Averaged over the seasons, the "
+        f"network is right in {_percent(found['balanced_accuracy'])}, a guess would be in {_percent(guess)}. Its "
+        f"confidence in sharp photographs is off by {_percent(found['calibration_error'])} on average. The sharp "
+        "photograph and the thumbnail of one product get the same season "
         f"in {_percent(sharp['agreement']['thumbnail']['season'])} of cases. Take it as a hint."
     )
 

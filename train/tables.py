@@ -162,9 +162,9 @@ def unlikely_pairs_line(measured: Mapping[str, Any], kind: str) -> str:
     examples = ", ".join(f"{' for '.join(e['labels'])} ({e['count']})" for e in found["frequent"])
     return (
         f"By the frequency of their labels, {found['pairs']} pairs of product type and gender should each occur in "
-        f"{EXPECTED} training rows or more, but occur in fewer than {100 * HARDLY:.0f} % of those. On {kind} they are "
-        f"{100 * found['answers']:.2f} % of the answers and {100 * found['labels']:.2f} % of the labels"
-        f"{'; most often: ' if examples else ''}{examples}."
+        f"{EXPECTED} training rows or more, but occur in fewer than {100 * HARDLY:.0f} % of the rows expected. "
+        f"On {kind} they are {100 * found['answers']:.2f} % of the answers and {100 * found['labels']:.2f} % of the "
+        f"labels{'; most often: ' if examples else ''}{examples}."
     )
 
 

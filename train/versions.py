@@ -31,10 +31,11 @@ Version = Callable[[Image.Image, int], Image.Image]  # photograph, product id â†
 
 
 class SharpPhotographs:
-    """The sharp photographs in `paths`, by product id: folders or zips with images/<id>.jpg, or that one deeper.
+    """The sharp photographs in `paths`, by product id: folders or zips with images/<id>.jpg or FOLDER/images/<id>.jpg.
 
-    Where several have one product, the first path wins. A square picture was squashed and gets its shape back.
-    DataError for a path that is neither or holds none, or a photograph that is damaged.
+    Where several have one product, the first path wins, in it the first of these. A square picture was squashed and
+    gets its shape back.
+    DataError for a path that is neither folder nor zip or holds none, or a photograph that is damaged.
     """
 
     def __init__(self, paths: Sequence[Path]):
@@ -44,7 +45,7 @@ class SharpPhotographs:
             found = [match for name in self._names(path) if (match := PHOTOGRAPH.fullmatch(name))]
             if not found:
                 raise DataError(f"{path} holds no images/<id>.jpg")
-            for match in found:
+            for match in sorted(found, key=lambda match: (match[0].count("/"), match[0])):
                 self._places.setdefault(int(match[1]), (path, match[0]))
 
     def sources(self, products: Iterable[int]) -> dict[str, int]:

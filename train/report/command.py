@@ -50,7 +50,7 @@ class Measured:
         kinds = {"the catalogue's thumbnails": answers}
         samples = [samples_of(evaluation, "thumbnails", evaluation.rows, pooled)]
         self.of_pairs = {"thumbnails": self.metrics["unlikely_pairs"]}
-        pairs = {f"{len(evaluation.rows):,} thumbnails": pair_of(evaluation.answers(pooled))}
+        pairs = {"thumbnails": pair_of(evaluation.answers(pooled))}
         if sharp is not None:
             rows = evaluation.rows_with(sharp)
             features = evaluation.sharp_features(sharp, rows)
@@ -61,7 +61,7 @@ class Measured:
             samples.append(samples_of(evaluation, "sharp photographs", rows, features))
             given = evaluation.answers(features)
             self.of_pairs["sharp photographs"] = evaluation.pair_figures(given, evaluation.targets(rows))
-            pairs[f"{len(rows):,} sharp photographs"] = pair_of(given)
+            pairs["sharp photographs"] = pair_of(given)
         self.pairs = pairs_table(evaluation.combinations.ranked(pairs))
         self.samples: dict[str, list[Sample]] = {name: [kind[name] for kind in samples] for name in NAMES}
         self.slices = self._slices(answers, kinds)

@@ -48,8 +48,8 @@ SUSPICIONS = (
 )
 
 UNLIKELY = (
-    f"Pairs that training photographs hardly ever show, though both labels are frequent: the {FREQUENT} answered most "
-    "often; among equals, the most expected first. All of them are in unlikely_pairs.csv."
+    f"The {FREQUENT} answered most often; among equals, the most expected first. All of them are in "
+    "unlikely_pairs.csv, beside this page."
 )
 
 Photographer = Callable[[int], Image.Image]  # a row's index in the table → its photograph
