@@ -24,7 +24,7 @@ def test_crops_of_the_same_photographs_and_means_of_shares_have_no_interval():
 def test_unlikely_pairs_are_named_with_how_often_they_are_answered():
     frequent = [{"labels": ["Sarees", "Men"], "count": 3}, {"labels": ["Ties", "Women"], "count": 1}]
     found = {"pairs": 7, "answers": 0.0123, "labels": 0.001, "frequent": frequent}
-    line = unlikely_pairs_line({"unlikely_pairs": found}, "thumbnails")
+    line = unlikely_pairs_line(found, "thumbnails")
     assert line.startswith(
         "By the frequency of their labels, 7 pairs of product type and gender should each occur in 5 "
     )

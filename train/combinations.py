@@ -25,8 +25,9 @@ class Combinations:
 
     @classmethod
     def of(cls, rows: Indices, labels: tuple[tuple[str, ...], tuple[str, ...]]) -> Combinations:
-        """rows: those of the training split whose labels are known."""
-        return cls(_counts(rows, (len(labels[0]), len(labels[1]))), labels)
+        """rows: those of the training split; one with a -1, no known label, does not count."""
+        known = np.minimum(*rows) >= 0
+        return cls(_counts((rows[0][known], rows[1][known]), (len(labels[0]), len(labels[1]))), labels)
 
     @cached_property
     def expected(self) -> np.ndarray:

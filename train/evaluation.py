@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,7 @@ from train.others import OtherPictures
 from train.trained_on import TRAINED_ON, read_trained_on, without_pictures_of
 from train.versions import COPIES, DISTURBANCES, SharpPhotographs, Version, VersionOf, product_mask
 
+T = TypeVar("T")
 PAIR = ("product_type", "gender")  # whose combinations are looked at
 
 
@@ -77,10 +78,15 @@ def classes(probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: p.argmax(axis=1) for name, p in probabilities.items()}
 
 
-def pair_of(answers: Mapping[str, np.ndarray]) -> Indices:
-    """Attribute → class (N,) → those of the attributes whose combinations are looked at."""
+def pair_of(found: Mapping[str, T]) -> tuple[T, T]:
+    """Attribute → anything → that of the two attributes whose combinations are looked at."""
     first, second = PAIR
-    return answers[first], answers[second]
+    return found[first], found[second]
+
+
+def labelled_pair(targets: torch.Tensor) -> Indices:
+    """`pair_of` targets (N, 4)."""
+    return pair_of({name: targets[:, i].numpy() for i, name in enumerate(NAMES)})
 
 
 def measure(probabilities: Mapping[str, np.ndarray], targets: torch.Tensor, bootstrap: bool = True) -> dict[str, Any]:
@@ -198,15 +204,13 @@ class Evaluation:
 
     def pair_figures(self, answers: Mapping[str, np.ndarray], targets: torch.Tensor) -> dict[str, Any]:
         """How often unlikely pairs are answered: attribute → class (N,), targets (N, 4)."""
-        labels = pair_of({name: targets[:, i].numpy() for i, name in enumerate(NAMES)})
-        return self.combinations.figures(pair_of(answers), labels)
+        return self.combinations.figures(pair_of(answers), labelled_pair(targets))
 
     @cached_property
     def combinations(self) -> Combinations:
         """Of product type and gender."""
-        known = self.targets(rows_of_split(self.table, TRAIN)).numpy()[:, [NAMES.index(name) for name in PAIR]]
-        known = known[(known >= 0).all(axis=1)]
-        return Combinations.of((known[:, 0], known[:, 1]), tuple(self.checkpoint.encoders.labels[n] for n in PAIR))
+        targets = self.targets(rows_of_split(self.table, TRAIN))
+        return Combinations.of(labelled_pair(targets), pair_of(self.checkpoint.encoders.labels))
 
     def _agreement(
         self, rows: pd.DataFrame, sharp: SharpPhotographs, answers: Mapping[str, Mapping[str, np.ndarray]]

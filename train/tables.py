@@ -56,7 +56,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         parts += sharp_tables(metrics["sharp"])
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
-    parts += [unlikely_pairs_line(measured, kind) for kind, measured in kinds.items()]
+    parts += [unlikely_pairs_line(measured["unlikely_pairs"], kind) for kind, measured in kinds.items()]
     if metrics["rows_left_out_as_trained_on"]:
         parts.append(f"Left out, as their pictures were trained on: {metrics['rows_left_out_as_trained_on']} rows.")
     return "\n\n".join(parts)
@@ -156,9 +156,11 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words:
     return "\n".join("|" + "".join(f" {cell} |" if cell else " |" for cell in line) for line in lines)
 
 
-def unlikely_pairs_line(measured: Mapping[str, Any], kind: str) -> str:
-    """On the pairs of product type and gender that training rows hardly ever have though their labels are common."""
-    found = measured["unlikely_pairs"]
+def unlikely_pairs_line(found: Mapping[str, Any], kind: str) -> str:
+    """On the pairs of product type and gender that training rows hardly ever have though their labels are common.
+
+    `found`: see `Combinations.figures`.
+    """
     examples = ", ".join(f"{' for '.join(e['labels'])} ({e['count']})" for e in found["frequent"])
     return (
         f"By the frequency of their labels, {found['pairs']} pairs of product type and gender should each occur in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 
 from fashion_model.attributes import ATTRIBUTES, Attribute
-from train.evaluation import Evaluation, probabilities_of
+from train.evaluation import Evaluation, classes, probabilities_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ def answers_of(evaluation: Evaluation, rows: pd.DataFrame, pooled: torch.Tensor)
         )
         for i, attribute in enumerate(ATTRIBUTES)
     }
+
+
+def classes_of(answers: Mapping[str, AttributeAnswers]) -> dict[str, np.ndarray]:
+    """What `answers_of` gives → attribute → the most probable class (N,)."""
+    return classes({name: of_attribute.probabilities for name, of_attribute in answers.items()})
 
 
 def _answers(

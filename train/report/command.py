@@ -24,7 +24,7 @@ from train.calibrate import Sample, reliability_diagram, samples_of
 from train.dataset import DataError
 from train.evaluate import add_common_arguments, prepare
 from train.evaluation import Evaluation, pair_of
-from train.report.answers import AttributeAnswers, answers_of
+from train.report.answers import AttributeAnswers, answers_of, classes_of
 from train.report.document import Report, pictures, to_markdown
 from train.report.drawing import png
 from train.report.findings import Findings
@@ -50,7 +50,7 @@ class Measured:
         kinds = {"the catalogue's thumbnails": answers}
         samples = [samples_of(evaluation, "thumbnails", evaluation.rows, pooled)]
         self.of_pairs = {"thumbnails": self.metrics["unlikely_pairs"]}
-        pairs = {"thumbnails": pair_of(evaluation.answers(pooled))}
+        pairs = {"thumbnails": pair_of(classes_of(answers))}
         if sharp is not None:
             rows = evaluation.rows_with(sharp)
             features = evaluation.sharp_features(sharp, rows)
@@ -59,7 +59,7 @@ class Measured:
             )
             kinds["their sharp photographs"] = answers_of(evaluation, rows, features)
             samples.append(samples_of(evaluation, "sharp photographs", rows, features))
-            given = evaluation.answers(features)
+            given = classes_of(kinds["their sharp photographs"])
             self.of_pairs["sharp photographs"] = evaluation.pair_figures(given, evaluation.targets(rows))
             pairs["sharp photographs"] = pair_of(given)
         self.pairs = pairs_table(evaluation.combinations.ranked(pairs))

@@ -94,7 +94,7 @@ def by_slice(slices: pd.DataFrame) -> Section:
 
 def unlikely_pairs(measured: Mapping[str, Mapping[str, Any]], pairs: pd.DataFrame) -> Section:
     """`measured`: kind of photograph → see `Combinations.figures`; `pairs`: see `pairs_table`."""
-    blocks: list[Block] = [Text(unlikely_pairs_line({"unlikely_pairs": m}, kind)) for kind, m in measured.items()]
+    blocks: list[Block] = [Text(unlikely_pairs_line(found, kind)) for kind, found in measured.items()]
     if len(pairs):
         rows = [
             (first, second, *(f"{count:,.0f}" for count in counts))
