@@ -272,12 +272,16 @@ def test_a_run_with_teacher_start_and_sharp_photographs_resumes(trained, cleaned
     assert log["validation_loss"].tolist() == pytest.approx(both.tolist())
 
 
-def test_sharp_photographs_of_other_products_are_nothing_to_train_on(cleaned, tmp_path, capsys):
+def test_sharp_photographs_of_other_products_are_nothing_to_train_on_or_measure(trained, cleaned, tmp_path, capsys):
     images = tmp_path / "sharp" / "images"
     images.mkdir(parents=True)
     Image.new("RGB", (180, 240)).save(images / "1.jpg")
     assert main(smoke_fit(cleaned, tmp_path / "run", "--sharp", str(tmp_path / "sharp"))) == 2
-    assert "no product of split 'train' has a photograph in" in capsys.readouterr().err
+    assert f"no product of split 'train' has a photograph in {tmp_path / 'sharp'}" in capsys.readouterr().err
+    measured = ["--checkpoint", str(trained), "--data", str(cleaned), "--sharp", str(tmp_path / "sharp")]
+    assert main(["evaluate", *measured, "--output", str(tmp_path / "metrics.json")]) == 2
+    assert f"no product of split 'test' has a photograph in {tmp_path / 'sharp'}" in capsys.readouterr().err
+    assert not (tmp_path / "metrics.json").exists()
 
 
 def test_an_epoch_that_is_worse_on_sharp_photographs_is_not_saved(cleaned, tmp_path, monkeypatch):

@@ -136,10 +136,7 @@ class Evaluation:
 
     def rows_with(self, sharp: SharpPhotographs) -> pd.DataFrame:
         """DataError if there is none."""
-        rows = sharp.among(self.rows)
-        if rows.empty:
-            raise DataError(f"none of the products of split {self.split!r} has a sharp photograph")
-        return rows
+        return sharp.among_split(self.rows, self.split)
 
     def sharp_features(self, sharp: SharpPhotographs, rows: pd.DataFrame, make: Version | None = None) -> torch.Tensor:
         """Pooled features (N, C) of the sharp photographs of `rows`, each as `make` leaves it."""

@@ -101,6 +101,12 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--first-epochs", type=int, default=defaults.first_epochs, help="of all --epochs")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument(
+        "--label-smoothing", type=float, default=defaults.label_smoothing, help="share of a label that all labels get"
+    )
+    parser.add_argument(
+        "--average", type=float, default=defaults.average, help="decay of the moving average of the weights; 0 for none"
+    )
     parser.add_argument("--teachers", nargs="+", metavar="CHECKPOINT", default=(), help="networks to learn from")
     parser.add_argument("--sharp", nargs="+", metavar="FOLDER_OR_ZIP", default=(), help="sharp photographs to mix in")
     share = "share of training photographs "

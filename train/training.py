@@ -88,8 +88,8 @@ class Training:
         targets = encode_targets(rows[TRAIN], self.encoders)
         self.factors = repeat_factors(targets, config.rare)
         self.sharp = SharpPhotographs([Path(path) for path in config.sharp])
-        if config.sharp and self.sharp.among(rows[TRAIN]).empty:
-            raise DataError(f"no product of split {TRAIN!r} has a photograph in {', '.join(config.sharp)}")
+        if config.sharp:
+            self.sharp.among_split(rows[TRAIN], TRAIN)
         thumbnails = read_photographs(data, rows[TRAIN])
         self.lessons = self._lessons(teachers, thumbnails)
         photographs = self._with_sharp(thumbnails, rows[TRAIN]["id"].tolist())

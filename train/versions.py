@@ -39,6 +39,7 @@ class SharpPhotographs:
     """
 
     def __init__(self, paths: Sequence[Path]):
+        self.paths = paths
         self._places: dict[int, tuple[Path, str]] = {}  # archive or folder, name in it
         self._archives: dict[tuple[int, Path], zipfile.ZipFile] = {}
         for path in paths:
@@ -55,6 +56,13 @@ class SharpPhotographs:
     def among(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Those of `rows` whose product has a sharp photograph."""
         return rows[[product in self for product in rows["id"]]]
+
+    def among_split(self, rows: pd.DataFrame, split: str) -> pd.DataFrame:
+        """`among` the rows of a split. DataError if there is none."""
+        found = self.among(rows)
+        if found.empty:
+            raise DataError(f"no product of split {split!r} has a photograph in {', '.join(map(str, self.paths))}")
+        return found
 
     def __contains__(self, product: int) -> bool:
         return product in self._places
