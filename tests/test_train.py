@@ -24,7 +24,8 @@ from tests.conftest import ROOT, smoke_fit
 from train import metrics as metrics_module
 from train.__main__ import main
 from train.dataset import DecodedPhotographs, draw_epoch, repeat_factors
-from train.fit import FIT, fit, parse_arguments
+from train.evaluation import features_of, measure, probabilities_of
+from train.fit import FIT, best, fit, parse_arguments
 from train.fit_config import FitConfig
 from train.metrics import Answers
 from train.training import Training, uneven_use
@@ -331,9 +332,23 @@ def test_the_first_epochs_see_smaller_photographs(cleaned, tmp_path):
     assert training.model.config.mirrored
     sizes = []
     training.train_one_batch = lambda images, *others: sizes.append(tuple(images.shape[2:])) or 0.0
-    for epoch in range(2):
+    for epoch, size in enumerate(((32, 24), (64, 48))):
         training.train_one_epoch(epoch)
-    assert list(dict.fromkeys(sizes)) == [(32, 24), (64, 48)]
+        assert set(sizes) == {size}
+        sizes.clear()
+        measured = training.validate()["thumbnails"]
+        training.save_best(measured)
+        saved = load_checkpoint(tmp_path)
+        assert saved.config.image_size == size
+        photographs, targets = training.validation["thumbnails"]
+        again = measure(probabilities_of(saved.model, features_of(saved.model, photographs)), targets, bootstrap=False)
+        assert again["cross_entropy_sum"] == pytest.approx(measured["cross_entropy_sum"], abs=1e-3)
+
+
+def test_the_best_epoch_is_one_of_the_whole_size_once_there_is_one():
+    history = [{"epoch": number, "validation_loss": loss} for number, loss in enumerate((4.0, 2.0, 3.0, 2.5), start=1)]
+    assert [best(history[:count], 2)["epoch"] for count in (1, 2, 3, 4)] == [1, 2, 3, 4]
+    assert best(history, 0)["epoch"] == 2
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,7 @@ FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
-    """Train and return the best epoch's entry of the history.
-
-    The best epoch has the least cross-entropy, summed over attributes and over thumbnails and sharp photographs.
-    """
+    """Train and return the best epoch's entry of the history, see `best`."""
     training = Training(config)
     state = Path(config.output) / "training" / "state.pt"
     if resume and state.is_file():
@@ -51,17 +48,22 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
             entry[f"{kind}_cross_entropy_sum"] = of_kind["cross_entropy_sum"]
             entry |= {f"{kind}_{name}_accuracy": of_kind["attributes"][name]["accuracy"] for name in NAMES}
         print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
-        if not training.history or entry[CHOSEN_BY] < best(training.history)[CHOSEN_BY]:
-            training.save_best(metrics["thumbnails"])
         training.history.append(entry)
+        if best(training.history, config.first_epochs) is entry:
+            training.save_best(metrics["thumbnails"])
         training.save_state(state)
         write_log(state.with_name("log.csv"), training.history)
     write_json(Path(config.output) / FIT, training.identity)
-    return best(training.history)
+    return best(training.history, config.first_epochs)
 
 
-def best(history: list[dict[str, Any]]) -> dict[str, Any]:
-    return min(history, key=lambda entry: entry[CHOSEN_BY])
+def best(history: list[dict[str, Any]], first_epochs: int) -> dict[str, Any]:
+    """The entry with the least cross-entropy, summed over attributes and over thumbnails and sharp photographs.
+
+    Once there are epochs of the whole size, the first ones, of a smaller, are out of it.
+    """
+    whole = [entry for entry in history if entry["epoch"] > first_epochs]
+    return min(whole or history, key=lambda entry: entry[CHOSEN_BY])
 
 
 def write_log(path: Path, history: list[dict[str, Any]]) -> None:

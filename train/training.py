@@ -32,7 +32,7 @@ from fashion_model.checkpoint import (
     write_json,
 )
 from fashion_model.model import ModelConfig, MultiTaskClassifier
-from fashion_model.transforms import Transform, train_transform
+from fashion_model.transforms import train_transform
 from train.augment import RandomBackground, RandomLight, RandomReencode
 from train.dataset import (
     DataError,
@@ -94,7 +94,7 @@ class Training:
         self.lessons = self._lessons(teachers, thumbnails)
         photographs = self._with_sharp(thumbnails, rows[TRAIN]["id"].tolist())
         self.augmentations = self._augmentations(photographs)
-        self.train_set = ProductDataset(photographs, targets, self._transform(config.image_size))
+        self.train_set = ProductDataset(photographs, targets, train_transform(model_config, self.augmentations))
         self.validation = self._validation(read_photographs(data, rows[VALIDATION]), rows[VALIDATION])
         self.identity = config.settings() | {
             "rows": _fingerprint([*rows.values()]),
@@ -158,9 +158,6 @@ class Training:
             found["sharp"] = (photographs, encode_targets(with_sharp, self.encoders))
         return found
 
-    def _transform(self, image_size: tuple[int, int]) -> Transform:
-        return train_transform(dataclasses.replace(self.model.config, image_size=image_size), self.augmentations)
-
     def _augmentations(self, photographs: Photographs) -> list[nn.Module]:
         config = self.config
         return [
@@ -181,8 +178,7 @@ class Training:
         seed = self.config.seed * 100_003 + epoch
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        first = epoch < self.config.first_epochs
-        self.train_set.transform = self._transform(self.config.first_size if first else self.config.image_size)
+        self._set_image_size(self.config.first_size if epoch < self.config.first_epochs else self.config.image_size)
         batches = torch.tensor(draw_epoch(self.factors, generator)).split(self.config.batch_size)
         loader = DataLoader(
             self.train_set,
@@ -200,6 +196,12 @@ class Training:
             speed = seen / (time.perf_counter() - start)
             progress.set_postfix(loss=f"{total / seen:.3f}", images_per_second=f"{speed:.0f}", refresh=False)
         return {"loss": total / seen, "images_per_second": speed}
+
+    def _set_image_size(self, image_size: tuple[int, int]) -> None:
+        """(height, width) of what is trained on, measured and saved: a network knows the size it was trained for."""
+        config = dataclasses.replace(self.model.config, image_size=image_size)
+        self.model.config = self.average.module.config = config
+        self.train_set.transform = train_transform(config, self.augmentations)
 
     def train_one_batch(
         self, images: torch.Tensor, targets: torch.Tensor, lessons: Mapping[str, torch.Tensor]
