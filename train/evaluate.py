@@ -46,7 +46,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def prepare(options: argparse.Namespace, split: str) -> tuple[Evaluation, SharpPhotographs | None]:
     """What the options of `add_common_arguments` ask for. CheckpointError or DataError if it cannot be had."""
     sharp = SharpPhotographs(options.sharp) if options.sharp else None
-    return Evaluation(options.checkpoint, options.data, split, options.device, options.workers), sharp
+    evaluation = Evaluation(options.checkpoint, options.data, split, options.device, options.workers)
+    if sharp is not None:
+        evaluation.rows_with(sharp)  # an error now rather than after minutes
+    return evaluation, sharp
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,7 +3,8 @@
     python -m train fit --data data/ --output runs/NAME
 
 About eight minutes an epoch on two cores for EfficientNet-Lite0 at 128×96. `--output` becomes a checkpoint directory
-with the weights of the best epoch, and keeps what `--resume` needs, and a log, in its folder training/.
+with the weights of the best epoch, of the whole size once there is one, and keeps what `--resume` needs, and a log, in
+its folder training/.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fashion_model.model import ModelConfig
 from train.dataset import DataError
 from train.fit_config import EXPERTS, FitConfig
 from train.memory import keep_freed_memory
-from train.training import Training
+from train.training import IMAGE_HEIGHT, Training
 
 CHOSEN_BY = "validation_loss"  # of an epoch: the cross-entropies of all attributes and kinds of photograph, summed
 FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
@@ -42,28 +43,28 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
     for epoch in range(len(training.history), config.epochs):
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()
-        entry = {"epoch": epoch + 1, **trained}
+        entry = {"epoch": epoch + 1, IMAGE_HEIGHT: training.model.config.image_size[0], **trained}
         entry[CHOSEN_BY] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
         for kind, of_kind in metrics.items():
             entry[f"{kind}_cross_entropy_sum"] = of_kind["cross_entropy_sum"]
             entry |= {f"{kind}_{name}_accuracy": of_kind["attributes"][name]["accuracy"] for name in NAMES}
         print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
         training.history.append(entry)
-        if best(training.history, config.first_epochs) is entry:
+        if best(training.history) is entry:
             training.save_best(metrics["thumbnails"])
         training.save_state(state)
         write_log(state.with_name("log.csv"), training.history)
     write_json(Path(config.output) / FIT, training.identity)
-    return best(training.history, config.first_epochs)
+    return best(training.history)
 
 
-def best(history: list[dict[str, Any]], first_epochs: int) -> dict[str, Any]:
+def best(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The entry with the least cross-entropy, summed over attributes and over thumbnails and sharp photographs.
 
-    Once there are epochs of the whole size, the first ones, of a smaller, are out of it.
+    Of those measured at the size of the last one: figures of the first epochs, of a smaller size, are others.
     """
-    whole = [entry for entry in history if entry["epoch"] > first_epochs]
-    return min(whole or history, key=lambda entry: entry[CHOSEN_BY])
+    alike = [entry for entry in history if entry[IMAGE_HEIGHT] == history[-1][IMAGE_HEIGHT]]
+    return min(alike, key=lambda entry: entry[CHOSEN_BY])
 
 
 def write_log(path: Path, history: list[dict[str, Any]]) -> None:

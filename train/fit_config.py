@@ -47,6 +47,16 @@ class FitConfig:
     smoke: bool = False  # a few hundred photographs, small, for two epochs: the same path in seconds
 
     def __post_init__(self) -> None:
+        for key, below_one in (
+            ("label_smoothing", True),
+            ("average", True),
+            ("reencode", False),
+            ("light", False),
+            ("background", False),
+        ):
+            value = getattr(self, key)
+            if not 0 <= value <= 1 or (below_one and value == 1):
+                raise ValueError(f"{key} must be at least 0 and {'below' if below_one else 'at most'} 1; it is {value}")
         if not self.first_size and not self.first_epochs:
             return
         if not self.first_size or not 0 < self.first_epochs < self.epochs:

@@ -51,6 +51,7 @@ from train.fit_config import FitConfig
 from train.trained_on import read_trained_on, without_pictures_of, write_trained_on
 from train.versions import SharpPhotographs, VersionOf, shrunk
 
+IMAGE_HEIGHT = "image_height"  # in an epoch's entry of the history: of the input it was trained on and measured at
 PARTS = ("model", "average", "optimizer", "scheduler")  # of a training, with a state to resume from
 
 
@@ -278,6 +279,8 @@ class Training:
         for part in PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.history = state["history"]
+        for entry in self.history:  # an older run measured all its epochs at the whole size
+            entry.setdefault(IMAGE_HEIGHT, self.config.image_size[0])
 
 
 def uneven_use(shares: torch.Tensor) -> torch.Tensor:

@@ -61,7 +61,8 @@ class SharpPhotographs:
         """`among` the rows of a split. DataError if there is none."""
         found = self.among(rows)
         if found.empty:
-            raise DataError(f"no product of split {split!r} has a photograph in {', '.join(map(str, self.paths))}")
+            paths = ", ".join(map(str, self.paths))
+            raise DataError(f"none of the {len(rows):,} products used of split {split!r} has a photograph in {paths}")
         return found
 
     def __contains__(self, product: int) -> bool:
