@@ -220,6 +220,6 @@ def test_evaluate_measures_sharp_photographs_agreement_and_disturbances(
 def test_sharp_photographs_of_other_products_are_no_measurement(trained, cleaned, sources, tmp_path, capsys):
     arguments = ["evaluate", "--checkpoint", str(trained), "--data", str(cleaned), "--output", str(tmp_path / "m.json")]
     assert main([*arguments, "--sharp", str(sources[1])]) == 2
-    message = f"none of the 10 products used of split 'test' has a photograph in {sources[1]}"
+    message = f"none of the 8 products used of split 'test' has a photograph in {sources[1]}"
     assert message in capsys.readouterr().err
     assert main([*arguments, "--sharp", str(tmp_path / "missing.zip")]) == 2
