@@ -32,10 +32,18 @@ from fashion_model.rows import FIELDS, Row, csv_of, row_of
 from fashion_model.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, UploadError, caption, label, photographs, refuse_large
 
 TITLE = "Fashion Product Classifier"
-EXAMPLES = sorted((Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"))
+EXAMPLES = sorted(
+    (Path(__file__).parent / "fashion_model" / "examples").glob("*.jpg"),
+    key=lambda path: (path.stem.isdigit(), path.name),  # the catalogue's, called after their ids, come last
+)
 DEFAULT_ATTRIBUTE = "product_type"
 TOP_CLASSES = 5
-NOT_FASHION = "**This does not look like a photograph of a fashion product.** The answers below may mean nothing."
+HELPS = "One product that fills the picture, on a plain ground, works best."
+NOT_FASHION = (
+    f"**This does not look like a photograph of a fashion product.** The answers below may mean nothing. {HELPS}"
+)
+UNSURE = f"**This is hard to tell.** Take the answers below as guesses. {HELPS}"
+SURE_ENOUGH = 0.4  # confidence in the product type; below it the page says that it is unsure
 MAX_QUEUE = 64
 COLUMN_WIDTHS = ["165px", *["105px", "95px", "125px", "95px", "80px", "95px", "80px", "95px"], "170px", "80px"]
 MAX_ZIP = 100  # MB
@@ -161,12 +169,11 @@ def one_photograph(classifier: FashionClassifier) -> None:
     ) -> tuple[Label, Label, Label, Label, Image.Image, str]:
         """Color, product type, season of use and target gender of the product, where the network looked, and a notice.
 
-        The notice is empty unless the photograph does not look like one of a fashion product.
+        The notice is empty unless the photograph does not look like one of a fashion product, or answers are unsure.
         """
         prediction, overlay = analyse(classifier, photo, attribute, opacity)
         labels = [dict(prediction[name].top(len(prediction[name].labels))) for name in NAMES]
-        notice = "" if prediction.is_fashion else NOT_FASHION
-        return *labels[:4], overlay, *labels[4:], notice  # clients rely on the places of the first five
+        return *labels[:4], overlay, *labels[4:], notice_on(prediction)  # clients rely on the places of the first five
 
     def explain(photo: dict[str, Any] | None, attribute: str, opacity: float) -> Any:
         """Another attribute or opacity was chosen; without a photograph there is nothing to show yet."""
@@ -187,6 +194,7 @@ def one_photograph(classifier: FashionClassifier) -> None:
                 [str(path) for path in EXAMPLES],
                 photo,
                 cache_examples=False,
+                examples_per_page=len(EXAMPLES),
                 api_visibility="private",
                 elem_id="examples",
             )
@@ -225,6 +233,13 @@ def one_photograph(classifier: FashionClassifier) -> None:
     opacity.change(fn=explain, outputs=overlay, trigger_mode="always_last", **quietly)
     opacity.change(fn=legend, inputs=opacity, outputs=colors, api_visibility="private", show_progress="hidden")
     photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
+
+
+def notice_on(prediction: Prediction) -> str:
+    """What has to be said before the answers are read; empty for most photographs of fashion products."""
+    if not prediction.is_fashion:
+        return NOT_FASHION
+    return UNSURE if prediction.product_type.confidence < SURE_ENOUGH else ""
 
 
 def legend(opacity: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
@@ -16,12 +15,10 @@ from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, ViT_B_16_Weights, WeightsEnum, efficientnet_v2_s
 
 from fashion_model.efficientnet_lite import FEATURE_CHANNELS, efficientnet_lite
-from fashion_model.side_by_side import side_by_side
 from fashion_model.vision_transformer import Positions, resized_positions, vit_b_16, vit_ti_8
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-BESIDE = "+"  # between the names of backbones side by side
 SAFETENSORS = ".safetensors"
 CLASSIFIERS = ("_fc.", "classifier.", "heads.")  # what whole ImageNet classifiers call their last layer
 
@@ -76,34 +73,10 @@ def _lite(number: int, width: float, depth: float) -> Backbone:
     )
 
 
-_LITES = {
+BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite0": _lite(0, 1.0, 1.0),
     "efficientnet_lite1": _lite(1, 1.0, 1.1),
     "efficientnet_lite2": _lite(2, 1.1, 1.2),
-}
-
-
-def _side_by_side(*names: str) -> Backbone:
-    """Several of `_LITES`, which all take photographs normalised alike."""
-    parts = [_LITES[name] for name in names]
-
-    def imagenet() -> Mapping[str, torch.Tensor]:
-        networks = [part.build((32, 32)) for part in parts]
-        for name, network in zip(names, networks, strict=True):
-            load_pretrained(network, name, IMAGENET)
-        return side_by_side(networks).state_dict()
-
-    return dataclasses.replace(
-        parts[0],
-        build=lambda image_size: side_by_side([part.build(image_size) for part in parts]),
-        channels=sum(part.channels for part in parts),
-        fetch_imagenet=imagenet,
-    )
-
-
-BACKBONES: dict[str, Backbone] = {
-    **_LITES,
-    "efficientnet_lite0+efficientnet_lite2": _side_by_side("efficientnet_lite0", "efficientnet_lite2"),
     "efficientnet_v2_s": Backbone(
         build=lambda image_size: efficientnet_v2_s(weights=None).features,
         channels=1280,
@@ -148,7 +121,7 @@ def load_pretrained(network: nn.Module, name: str, weights: str) -> None:
     """
     if weights == NO_WEIGHTS:
         return
-    found = backbone_named(name).fetch_imagenet() if weights == IMAGENET else _read_weights(Path(weights))
+    found = _found_weights(name, weights)
     tensors = {key: t for key, t in found.items() if not key.startswith(CLASSIFIERS)}
     own = network.state_dict()
     counters = [key for key in own if key.endswith("num_batches_tracked")]
@@ -166,6 +139,19 @@ def load_pretrained(network: nn.Module, name: str, weights: str) -> None:
     if any(state[key].shape != tensor.shape for key, tensor in own.items()):
         raise wrong
     network.load_state_dict(network.state_dict() | state)
+
+
+def imagenet_classifier(name: str, weights: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight (1000, channels) and bias (1000,) of the classifier in `weights`, as `load_pretrained` takes them.
+
+    WeightsError if they cannot be had, or have no classifier of one linear layer.
+    """
+    tensors = {} if weights == NO_WEIGHTS or Path(weights).is_dir() else _found_weights(name, weights)
+    found = [t for key, t in tensors.items() if key.startswith(CLASSIFIERS)]
+    if len(found) != 2:
+        raise WeightsError(f"the weights {weights} of {name} have no classifier of ImageNet's classes to keep in mind")
+    weight, bias = found
+    return weight, bias
 
 
 def take_over(network: nn.Module, other: nn.Module) -> None:
@@ -190,6 +176,10 @@ def _for_grid_of(
             if learnt_on[0] * learnt_on[1] + 1 == state[key].shape[1] > 1 and learnt_on != module.grid:
                 fitted[key] = resized_positions(state[key], learnt_on, module.grid)
     return fitted
+
+
+def _found_weights(name: str, weights: str) -> Mapping[str, torch.Tensor]:
+    return backbone_named(name).fetch_imagenet() if weights == IMAGENET else _read_weights(Path(weights))
 
 
 def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:

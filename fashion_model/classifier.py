@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fashion_model.explain import (
     overlay,
     resolve_layers,
 )
+from fashion_model.folding import fold_batch_norms
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, open_image
 from fashion_model.rollout import attention_rollout, has_attention
@@ -64,7 +66,7 @@ class Prediction:
     """
 
     answers: Mapping[str, AttributePrediction]
-    fashion_score: float  # the higher the more it looks like the photographs trained on, whose mean is near 0
+    fashion_score: float  # log odds that it shows a fashion product
     is_fashion: bool  # whether the score reaches the checkpoint's threshold
 
     def __getitem__(self, attribute: str) -> AttributePrediction:
@@ -85,8 +87,8 @@ class FashionClassifier:
         self.config = checkpoint.config
         self.encoders = checkpoint.encoders
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model = checkpoint.model.eval().requires_grad_(False)
-        self._model = model.to(self._device, memory_format=torch.channels_last)
+        model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)  # whoever gave it may train it further
+        self._model = fold_batch_norms(model).to(self._device, memory_format=torch.channels_last)
         self._transform = eval_transform(self.config)
 
     @classmethod
@@ -193,7 +195,7 @@ class FashionClassifier:
             prediction, heats = self._rolled_out(batch, targets, layers)
         else:
             prediction, heats = self._activated(batch, targets, method, LAYERS if layers is None else layers)
-        frame = self.config.thumbnail_size
+        frame = self.config.image_size
         return prediction, {
             name: overlay(photograph, heat_image(heat, photograph.size, frame), opacity)
             for (name, _), heat in zip(targets, heats, strict=True)
@@ -240,7 +242,7 @@ class FashionClassifier:
         logits = self._model.heads(pooled)
         probabilities = self._model.calibrate(logits)
         arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
-        scores = self._model.familiarity(pooled, logits).tolist()
+        scores = self._model.fashion_scores(pooled).tolist()
         return [
             Prediction(
                 {n: AttributePrediction(self.encoders.labels[n], arrays[n][i]) for n in NAMES},

@@ -39,7 +39,7 @@ class SamePadConv2d(nn.Conv2d):
         for size, kernel, stride in zip(reversed(x.shape[-2:]), self.kernel_size, self.stride, strict=True):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
             padding += [total // 2, total - total // 2]
-        return functional.conv2d(functional.pad(x, padding), self.weight, None, self.stride, 0, 1, self.groups)
+        return functional.conv2d(functional.pad(x, padding), self.weight, self.bias, self.stride, 0, 1, self.groups)
 
 
 class _ConvNormActivation(Conv2dNormActivation):

@@ -25,7 +25,7 @@ METHODS: dict[str, Callable[..., BaseCAM]] = {
     "hirescam": HiResCAM,
 }
 ROLLOUT = "rollout"  # fashion_model.rollout, of transformers; the same for every class
-# Chosen by `train explanations`; the tables are in train/README.md.
+# Chosen by `train explanations`, see train/README.md.
 METHOD = "gradcam++"  # of a transformer: ROLLOUT
 LAYERS = (-1,)  # stages of the backbone, as Python counts: its last feature map
 OPACITY = 0.7  # of the hottest place; the coldest stays gray

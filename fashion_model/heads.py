@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-LINEAR, MIXTURE, BOTH = "linear", "moe", "linear+moe"
+LINEAR, MIXTURE = "linear", "moe"
 EXPERT_WIDTH = 256
 
 
@@ -51,27 +51,10 @@ class MixtureHeads(nn.Module):
         return {name: gate(pooled).softmax(dim=1) for name, gate in self.gates.items()}
 
 
-class BothHeads(nn.Module):
-    """Linear heads and a mixture of experts, and the mean of their logits: a product of experts (Hinton 2002)."""
-
-    def __init__(self, channels: int, num_classes: Mapping[str, int], dropout: float, experts: int):
-        super().__init__()
-        self.linear = LinearHeads(channels, num_classes, dropout)
-        self.mixture = MixtureHeads(channels, num_classes, dropout, experts)
-
-    def forward(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        mixed = self.mixture(pooled)
-        return {name: (logits + mixed[name]) / 2 for name, logits in self.linear(pooled).items()}
-
-    def gate_shares(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        """See `MixtureHeads`."""
-        return self.mixture.gate_shares(pooled)
-
-
 def check_heads(kind: str, experts: int) -> None:
     """ValueError if there are no such heads with so many experts."""
-    if not ((kind == LINEAR and experts == 0) or (kind in (MIXTURE, BOTH) and experts >= 2)):
-        wanted = f"{LINEAR} with 0 experts, or {MIXTURE} or {BOTH} with at least 2"
+    if not ((kind == LINEAR and experts == 0) or (kind == MIXTURE and experts >= 2)):
+        wanted = f"{LINEAR} with 0 experts, or {MIXTURE} with at least 2"
         raise ValueError(f"heads must be {wanted}, not {kind!r} with {experts}")
 
 
@@ -80,4 +63,4 @@ def build_heads(kind: str, channels: int, num_classes: Mapping[str, int], dropou
     check_heads(kind, experts)
     if kind == LINEAR:
         return LinearHeads(channels, num_classes, dropout)
-    return (MixtureHeads if kind == MIXTURE else BothHeads)(channels, num_classes, dropout, experts)
+    return MixtureHeads(channels, num_classes, dropout, experts)

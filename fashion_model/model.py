@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -14,19 +13,13 @@ from torch import nn
 
 from fashion_model.attributes import NAMES
 from fashion_model.backbones import backbone_named
-from fashion_model.familiarity import Familiarity
 from fashion_model.heads import LINEAR, build_heads, check_heads
 from fashion_model.vision_transformer import as_map
 
-FORMAT_VERSION = 4
-ADDED_IN: dict[int, dict[str, Any]] = {  # format version → keys that came with it, and what older ones stand for
-    3: {"experts": 0},
-    4: {"exponents": dict.fromkeys(NAMES, 1.0), "mirrored": False},
-}
-OLDEST = min(ADDED_IN) - 1
+FORMAT_VERSION = 5
 LARGEST_SIDE = 2048  # pixels
 MOST_EXPERTS = 64
-TEMPERATURES, EXPONENTS = (0.01, 100.0), (0.1, 10.0)  # the least and the largest; beyond, float32 overflows
+TEMPERATURES = (0.01, 100.0)  # the least and the largest
 
 
 @dataclass(frozen=True)
@@ -37,17 +30,14 @@ class ModelConfig:
     backbone: str
     mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
     std: tuple[float, float, float]
-    heads: str = LINEAR  # or moe, or linear+moe
+    heads: str = LINEAR  # or moe
     experts: int = 0  # of the mixture, shared by the attributes
-    thumbnail_size: tuple[int, int] = (80, 60)  # height, width: what every photograph is first reduced to,
-    jpeg_quality: int = 75  # and how it is then compressed, as the photographs trained on were
-    image_size: tuple[int, int] = (128, 96)  # height, width of the network's input; 3:4 like the thumbnails
+    image_size: tuple[int, int] = (192, 192)  # height, width of the network's input; photographs are letterboxed
     dropout: float = 0.2
     mirrored: bool = False  # whether the mirrored photograph is looked at too, and both feature maps are averaged
-    # Of each attribute, see `calibrated`; 1 changes nothing.
+    # What the logits of each attribute are divided by (Guo et al., ICML 2017); 1 changes nothing.
     temperatures: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
-    exponents: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(NAMES, 1.0))
-    fashion_threshold: float = 0.0  # of familiarity; a photograph below it shows no fashion product
+    fashion_threshold: float = 0.0  # of the fashion score; a photograph below it shows no fashion product
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -56,11 +46,6 @@ class ModelConfig:
         known = backbone_named(backbone)
         return cls(num_classes=dict(num_classes), backbone=backbone, mean=known.mean, std=known.std, **others)
 
-    def unfitted(self) -> ModelConfig:
-        """Without what is fitted to the answers after training."""
-        ones = dict.fromkeys(NAMES, 1.0)
-        return dataclasses.replace(self, temperatures=ones, exponents=dict(ones), fashion_threshold=0.0)
-
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -68,12 +53,8 @@ class ModelConfig:
     def from_dict(cls, document: Mapping[str, Any]) -> ModelConfig:
         """ValueError for an unknown version or key, a missing key, or a value that cannot be right."""
         version = document.get("format_version")
-        if type(version) is not int or not OLDEST <= version <= FORMAT_VERSION:
-            raise ValueError(f"has format version {version!r}; this code reads {OLDEST} to {FORMAT_VERSION}")
-        missing = {key: v for added_in, added in ADDED_IN.items() if version < added_in for key, v in added.items()}
-        if missing.keys() & document.keys():
-            raise ValueError(f"has {sorted(missing.keys() & document.keys())}, unknown in format version {version}")
-        document = {**document, **copy.deepcopy(missing), "format_version": FORMAT_VERSION}
+        if type(version) is not int or version != FORMAT_VERSION:
+            raise ValueError(f"has format version {version!r}; this code reads {FORMAT_VERSION}")
         keys = {f.name for f in dataclasses.fields(cls)}
         if set(document) != keys:
             raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
@@ -92,7 +73,6 @@ class ModelConfig:
         for key, kind, (least, largest) in (
             ("num_classes", int, (1, math.inf)),
             ("temperatures", float, TEMPERATURES),
-            ("exponents", float, EXPONENTS),
         ):
             value = getattr(self, key)
             fits = isinstance(value, Mapping) and set(value) == set(NAMES)
@@ -101,10 +81,7 @@ class ModelConfig:
                 raise ValueError(f"{key} must have {wanted}; it is {value!r}")
         if not _number(self.fashion_threshold):
             raise ValueError(f"fashion_threshold must be a finite number; it is {self.fashion_threshold!r}")
-        if not _number(self.jpeg_quality, int) or not 1 <= self.jpeg_quality <= 95:
-            raise ValueError(f"jpeg_quality must be a whole number from 1 to 95; it is {self.jpeg_quality!r}")
         for key, length, kind, largest in (
-            ("thumbnail_size", 2, int, LARGEST_SIDE),
             ("image_size", 2, int, LARGEST_SIDE),
             ("mean", 3, float, 1),
             ("std", 3, float, 1),
@@ -113,10 +90,6 @@ class ModelConfig:
             fits = isinstance(value, tuple) and len(value) == length
             if not fits or not all(_number(v, kind) and 0 < v <= largest for v in value):
                 raise ValueError(f"{key} must be {length} numbers above 0, at most {largest}; it is {value!r}")
-        if self.image_size[0] * self.thumbnail_size[1] != self.image_size[1] * self.thumbnail_size[0]:
-            raise ValueError(
-                f"image_size {self.image_size!r} must have the proportions of thumbnail_size {self.thumbnail_size!r}"
-            )
         if any(side % patch for side in self.image_size):
             raise ValueError(f"image_size {self.image_size!r} must be multiples of {patch} for {self.backbone}")
 
@@ -128,17 +101,6 @@ def _number(value: object, kind: type = float) -> bool:
     return math.isfinite(value)
 
 
-def calibrated(logits: torch.Tensor, temperature: float, exponent: float) -> torch.Tensor:
-    """Logits (B, classes) → probabilities, at least in float32: softmax(-surprise ** exponent / temperature).
-
-    The surprise at a class is -log softmax(logits). With an exponent of 1 this is a plain temperature (Guo et al., ICML
-    2017). A larger one, with a larger temperature, makes the unlikely classes less likely yet and leaves the likely
-    ones, which label smoothing calls for. The order stays, as in Rahimi et al., NeurIPS 2020.
-    """
-    surprise = -logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    return torch.softmax(-(surprise**exponent) / temperature, dim=1)
-
-
 class MultiTaskClassifier(nn.Module):
     """Images (B, 3, H, W) → {attribute name: logits (B, classes)}. Built with random weights."""
 
@@ -148,7 +110,9 @@ class MultiTaskClassifier(nn.Module):
         backbone = backbone_named(config.backbone)
         self.backbone = backbone.build(config.image_size)
         self.heads = build_heads(config.heads, backbone.channels, config.num_classes, config.dropout, config.experts)
-        self.familiarity = Familiarity(backbone.channels)
+        self.fashion = nn.Linear(backbone.channels, 1)
+        for parameter in self.fashion.parameters():
+            nn.init.zeros_(parameter)  # until trained, everything counts as fashion
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → feature map (B, C, h, w): the part all attributes share."""
@@ -186,13 +150,15 @@ class MultiTaskClassifier(nn.Module):
         return self.heads(self.pool(feature_map))
 
     def fashion_scores(self, pooled: torch.Tensor) -> torch.Tensor:
-        """(B, C) → (B,), see `Familiarity`: below `config.fashion_threshold` there is no fashion product."""
-        return self.familiarity(pooled, self.heads(pooled))
+        """(B, C) → (B,), log odds that it is a fashion product; below `config.fashion_threshold` it counts as none."""
+        return self.fashion(pooled)[:, 0]
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.classify(self.features(images))
 
     def calibrate(self, logits: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Logits (B, classes) of each attribute → probabilities of the same shape, see `calibrated`."""
-        temperatures, exponents = self.config.temperatures, self.config.exponents
-        return {name: calibrated(x, temperatures[name], exponents[name]) for name, x in logits.items()}
+        """Logits (B, classes) of each attribute → probabilities of the same shape, at least in float32."""
+        return {
+            name: torch.softmax(x.to(torch.promote_types(x.dtype, torch.float32)) / self.config.temperatures[name], 1)
+            for name, x in logits.items()
+        }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 
 from fashion_model.model import ModelConfig
 
@@ -16,34 +16,13 @@ Transform = Callable[[Image.Image], torch.Tensor]
 
 
 def eval_transform(config: ModelConfig) -> Transform:
-    """RGB photograph of any size → (3, H, W) float32, normalised.
-
-    Whatever comes is first made what the network was trained on, so that its answer cannot hang on resolution or
-    compression: a thumbnail of the catalogue's size, whole, its proportions kept, on white, JPEG-compressed.
-    """
-    enlarge = v2.Resize(config.image_size, InterpolationMode.BICUBIC)
-    return v2.Compose([*thumbnail_steps(config), enlarge, *_normalise(config)])
+    """RGB photograph of any size → (3, H, W) float32: letterboxed to the input size and normalised."""
+    return v2.Compose([Letterbox(config.image_size), v2.ToImage(), normalise(config)])
 
 
-def train_transform(config: ModelConfig, augmentations: Sequence[nn.Module] = ()) -> Transform:
-    """As `eval_transform`, after `augmentations`, and with a random crop of 80 to 100 % and a random mirror."""
-    height, width = config.image_size
-    crop = v2.RandomResizedCrop(
-        (height, width),
-        scale=(0.8, 1.0),
-        ratio=(0.9 * width / height, 1.1 * width / height),
-        interpolation=InterpolationMode.BICUBIC,
-    )
-    return v2.Compose([*augmentations, *thumbnail_steps(config), crop, v2.RandomHorizontalFlip(), *_normalise(config)])
-
-
-def thumbnail_steps(config: ModelConfig) -> list[nn.Module]:
-    """What makes every photograph a thumbnail of the catalogue's kind, before it is enlarged and normalised."""
-    return [Letterbox(config.thumbnail_size), Compress(config.jpeg_quality)]
-
-
-def _normalise(config: ModelConfig) -> list[nn.Module]:
-    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(config.mean), list(config.std))]
+def normalise(config: ModelConfig) -> nn.Module:
+    """(…, 3, H, W) uint8 → float32, as the backbone's weights expect."""
+    return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(config.mean), list(config.std))])
 
 
 def letterbox_box(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -56,7 +35,7 @@ def letterbox_box(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, i
 
 
 class Letterbox(nn.Module):
-    """Resize the photograph to fit into the frame (height, width) and centre it on white, as catalogues do."""
+    """Resize the photograph, its proportions kept, to fit into the frame (height, width), and centre it on white."""
 
     def __init__(self, frame: tuple[int, int]):
         super().__init__()
@@ -70,17 +49,6 @@ class Letterbox(nn.Module):
         canvas = Image.new("RGB", self.frame[::-1], "white")
         canvas.paste(resized, (left, top))
         return canvas
-
-
-class Compress(nn.Module):
-    """One trip through JPEG compression."""
-
-    def __init__(self, quality: int):
-        super().__init__()
-        self.quality = quality
-
-    def forward(self, image: Image.Image) -> Image.Image:
-        return jpeg(image, self.quality)
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

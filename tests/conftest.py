@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,7 +36,8 @@ from huggingface_hub import set_client_factory  # noqa: E402
 from huggingface_hub.utils import _http as hub_requests  # noqa: E402
 from huggingface_hub.utils._http import default_client_factory  # noqa: E402
 
-from data_prep import clean_data  # noqa: E402
+from data_prep import clean_data, more_pictures, phone_photographs  # noqa: E402
+from data_prep.splits import TEST, TRAIN, VALIDATION  # noqa: E402
 from fashion_model import FashionClassifier  # noqa: E402
 from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, save_checkpoint  # noqa: E402
@@ -47,6 +49,8 @@ from train.evaluation import digest_of  # noqa: E402
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
+PHONE, EVERYDAY, BACKGROUNDS = DATA / "phone", DATA / "everyday", DATA / "backgrounds"
+SPLITS = (TEST, VALIDATION, TRAIN)
 
 
 def pytest_unconfigure():
@@ -65,6 +69,60 @@ def cleaned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cleaned")
     assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(cleaned, tmp_path_factory):
+    """The same rows, with every other kind of picture that data_prep can add, some in each split."""
+    folder, sources = tmp_path_factory.mktemp("prepared") / "data", tmp_path_factory.mktemp("sources")
+    shutil.copytree(cleaned, folder, ignore=shutil.ignore_patterns("decoded"))
+    table = pd.read_csv(folder / "cleaned_styles.csv")
+    enlarge(folder, table["id"][::2], sources / "sharp", "{}.jpg")
+    assert phone_photographs.main(["--source", str(PHONE), "--output", str(folder)]) == 0
+    pictures = {"sharp": sources / "sharp", "on-model": on_model_source(table, folder, sources / "on_model")}
+    pictures |= {"everyday": EVERYDAY, "backgrounds": BACKGROUNDS}
+    options = [word for name, source in pictures.items() for word in (f"--{name}", str(source))]
+    assert more_pictures.main(["--output", str(folder), *options]) == 0
+    deal_contributors(folder / "phone" / "phone.csv")
+    deal_files(folder / "everyday")
+    deal_files(folder / "backgrounds")
+    return folder
+
+
+def enlarge(data, products, folder, name):
+    """Thumbnails of `products` at three times their size, which stand in for sharp photographs."""
+    folder.mkdir(parents=True)
+    for product in products:
+        open_image(data / "images" / f"{product}.jpg").resize((180, 240)).save(folder / name.format(product))
+
+
+def on_model_source(table, data, folder):
+    """What --on-model reads, of the catalogue's bags, watches and shirts."""
+    rows = []
+    for published, catalogued, count in (("Bags", "Handbags", 2), ("Watches", "Watches", 2), ("Tshirts", "Tshirts", 6)):
+        products = table.loc[table["articleType"] == catalogued, "id"][:count]
+        enlarge(data, products, folder / published, "s{}-blue-0.jpg")
+        gender = "" if published == "Bags" else "Men"
+        rows += [{"file": f"s{i}-blue-0.jpg", "type": published, "color": "blue", "gender": gender} for i in products]
+    pd.DataFrame(rows).to_csv(folder / "on-model.csv", index=False)
+    return folder
+
+
+def deal_contributors(path):
+    """Give each split some of those whose photographs are in the table; all of them are of the test split."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    counts = table["sender"].value_counts()
+    order = sorted(counts.index, key=lambda sender: (-counts[sender], sender))
+    table["split"] = [SPLITS[order.index(sender) % 3] for sender in table["sender"]]
+    table.to_csv(path, index=False)
+
+
+def deal_files(folder):
+    """Give each split some of the pictures in the folders of all splits."""
+    for place, path in enumerate(sorted(folder.glob("*/*.jpg"), key=lambda path: path.name)):
+        moved = folder / SPLITS[place % 3] / path.name
+        moved.parent.mkdir(exist_ok=True)
+        path.rename(moved)
 
 
 HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label as anyone may write it into a table
@@ -105,16 +163,34 @@ def reported(measured, tmp_path_factory):
     return folder
 
 
+FROM_IMAGENET = ("--weights", "imagenet")
+
+
 def smoke_fit(data, folder, *more):
     """Arguments of `python -m train` for a run of seconds."""
-    return ["fit", "--data", str(data), "--output", str(folder), "--smoke", "--device", "cpu", *more]
+    network = ("--backbone", "efficientnet_lite0", "--device", "cpu")
+    return ["fit", "--data", str(data), "--output", str(folder), "--smoke", *network, *more]
 
 
 @pytest.fixture(scope="session")
 def trained(cleaned, tmp_path_factory):
-    """A checkpoint directory that `train fit --smoke` wrote from those rows."""
+    """A checkpoint directory that `train fit --smoke` wrote from those rows.
+
+    It began with ImageNet's weights: from random ones so short a run comes to the same answer for all photographs.
+    """
     folder = tmp_path_factory.mktemp("runs") / "smoke"
-    assert train_main(smoke_fit(cleaned, folder)) == 0
+    assert train_main(smoke_fit(cleaned, folder, *FROM_IMAGENET)) == 0
+    return folder
+
+
+ALL_THE_WAY = (*FROM_IMAGENET, "--heads-steps", "2", "--frozen-stages", "2", "--imagenet-weight", "0.3")
+
+
+@pytest.fixture(scope="session")
+def trained_on_all(prepared, tmp_path_factory):
+    """One that saw every kind of picture, trained in all the ways of the default's recipe."""
+    folder = tmp_path_factory.mktemp("runs") / "all"
+    assert train_main(smoke_fit(prepared, folder, *ALL_THE_WAY)) == 0
     return folder
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 import app
 from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
+from fashion_model.classifier import AttributePrediction, Prediction
 from fashion_model.images import open_image
 from fashion_model.rows import FIELDS
 from tests.conftest import ROOT, contents
@@ -263,11 +264,24 @@ def test_several_visitors_get_their_own_answers(served, classifier):
 
 
 def test_the_examples_are_small_photographs_in_the_repository():
-    assert 4 <= len(app.EXAMPLES) <= 10
+    catalogue = [path for path in app.EXAMPLES if path.stem.isdigit()]
+    assert len(app.EXAMPLES) == 12
+    assert app.EXAMPLES[6:] == catalogue  # phone photographs come first
     for path in app.EXAMPLES:
         assert path.is_relative_to(ROOT / "fashion_model" / "examples")
         assert path.stat().st_size < 50_000
-        assert open_image(path).size == (360, 480)
+        assert max(open_image(path).size) <= 480
+
+
+def test_the_notice_says_what_is_no_fashion_and_what_is_only_unsure():
+    def prediction(is_fashion, confidence):
+        types = AttributePrediction(("Tshirts", "Tops"), np.array([confidence, 1 - confidence], dtype=np.float32))
+        return Prediction({"product_type": types}, 0.0, is_fashion)
+
+    assert app.notice_on(prediction(True, 0.9)) == ""
+    assert "does not look like" in app.notice_on(prediction(False, 0.9))
+    shared = AttributePrediction(("a", "b", "c"), np.array([0.39, 0.31, 0.3], dtype=np.float32))
+    assert "hard to tell" in app.notice_on(Prediction({"product_type": shared}, 0.0, True))
 
 
 def test_the_space_installs_the_gradio_that_is_tested_here():

@@ -21,6 +21,7 @@ import app
 from fashion_model import FashionClassifier
 from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import load_checkpoint
+from fashion_model.images import open_image
 
 FLAGS = (
     "--headless",
@@ -107,7 +108,7 @@ def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, 
     size = page.execute_script(
         "const i = document.querySelector('#overlay img'); return [i.naturalWidth, i.naturalHeight]"
     )
-    assert size == [360, 480]
+    assert tuple(size) == open_image(app.EXAMPLES[0]).size
     page.save_screenshot(str(tmp_path / "page.png"))
     with Image.open(tmp_path / "page.png") as shot:
         assert np.asarray(shot.convert("RGB")).std() > 10  # not a blank page

@@ -51,6 +51,13 @@ def test_a_missing_file_is_named(saved, file):
         load_checkpoint(saved)
 
 
+def test_a_checkpoint_of_the_format_before_is_refused_by_its_number(saved):
+    path = saved / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 4}))
+    with pytest.raises(CheckpointError, match=r"config\.json has format version 4; this code reads 5"):
+        load_checkpoint(saved)
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "label_encoders.json"])
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", os.urandom(400)])
 def test_a_damaged_file_is_named(saved, file, content):

@@ -11,13 +11,13 @@ from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from fashion_model.explain import LAYERS, METHOD, resolve_layers
 from fashion_model.images import open_image
-from fashion_model.transforms import jpeg
+from fashion_model.transforms import Letterbox
 from tests.conftest import TEST_SPLIT, transformer_of
 from train.__main__ import main
 from train.candidate_maps import REFERENCE, CandidateMaps
 from train.evaluation import Evaluation
 from train.explanations import Measured, Questions
-from train.faithfulness import FromThumbnail, Question, changed, measure, ranks
+from train.faithfulness import FromPixels, Question, changed, measure, ranks
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def model():
 
 
 def test_the_hottest_pixels_change_first_and_all_in_the_end():
-    thumbnail, other = torch.zeros(3, 4, 5), torch.ones(3, 4, 5)
+    photograph, other = torch.zeros(3, 4, 5), torch.ones(3, 4, 5)
     heat = np.random.default_rng(0).random((4, 5))
-    found = changed(thumbnail, other, ranks(heat))
+    found = changed(photograph, other, ranks(heat))
     assert found.shape == (11, 3, 4, 5)
-    assert torch.equal(found[0], thumbnail)
+    assert torch.equal(found[0], photograph)
     assert torch.equal(found[-1], other)
     for step, image in enumerate(found):
         turned = image[0].numpy() == 1
@@ -51,40 +51,42 @@ def test_pixels_of_the_same_heat_vanish_all_over_the_picture():
 
 def test_a_map_that_is_right_measures_better_than_one_that_is_wrong(model):
     """On a photograph that is white but for a red square, heat on the square against heat everywhere else."""
-    thumbnail = torch.ones(3, 80, 60)
-    mask = np.zeros((80, 60), dtype=bool)
-    mask[25:55, 15:45] = True
-    thumbnail[1:, 25:55, 15:45] = 0.1
-    asker = FromThumbnail(model, "color")
-    answer = int(asker(thumbnail[None]).argmax())
+    height, width = model.config.image_size
+    photograph = torch.ones(3, height, width)
+    mask = np.zeros((height, width), dtype=bool)
+    mask[height // 4 : -height // 4, width // 4 : -width // 4] = True
+    photograph[1:, torch.from_numpy(mask)] = 0.1
+    asker = FromPixels(model, "color")
+    answer = int(asker(photograph[None]).argmax())
     right = mask.astype(np.float32)  # most of it exactly 0
-    found = measure(Question(asker, thumbnail, mask, answer), {"right": right, "wrong": 1 - right})
+    found = measure(Question(asker, photograph, mask, answer), {"right": right, "wrong": 1 - right})
     for figure, better in enumerate((np.less, np.greater, np.greater, np.greater)):
         assert better(found["right"][figure], found["wrong"][figure]), figure
     assert found["right"][3] > 0.95
     assert found["wrong"][3] < 0.05
 
 
-def test_a_thumbnail_gets_the_probabilities_of_prediction(classifier, model):
+def test_pixels_get_the_probabilities_of_prediction(classifier, model):
     path = sorted((TEST_SPLIT / "images").iterdir())[0]
-    thumbnail = jpeg(open_image(path), model.config.jpeg_quality)
-    pixels = torch.from_numpy(np.array(thumbnail)).permute(2, 0, 1) / 255
-    found = FromThumbnail(model, "season")(pixels[None])[0]
-    assert np.allclose(found, classifier.predict([path])[0].season.probabilities, atol=0.03)  # another resize
+    photograph = Letterbox(model.config.image_size)(open_image(path))
+    pixels = torch.from_numpy(np.array(photograph)).permute(2, 0, 1) / 255
+    with torch.no_grad():
+        found = FromPixels(model, "season")(pixels[None])[0]
+    assert np.allclose(found, classifier.predict([path])[0].season.probabilities, atol=1e-4)
 
 
 def test_earlier_stages_have_finer_maps(model, tiny_encoders):
     maps = CandidateMaps(model)
     layers = {title.partition(", ")[2]: chosen for title, (_, chosen) in maps.candidates.items()}
     assert layers == {"last stage": [8], "stage 5": [5], "both": [5, 8]}
-    assert maps.random_grids == [(5, 4), (10, 8)]
+    assert maps.random_grids == [tuple(side // stride for side in model.config.image_size) for stride in (32, 16)]
     assert maps.candidates[REFERENCE] == ("gradcam", [8])
     assert (METHOD, resolve_layers(model, LAYERS)) in maps.candidates.values()
     transformer = CandidateMaps(transformer_of(tiny_encoders))
     assert transformer.candidates["gradcam, stage 7"] == ("gradcam", [7])
 
 
-def test_all_maps_have_the_thumbnails_size_and_random_ones_differ_between_photographs(tiny_encoders):
+def test_all_maps_have_the_size_asked_for_and_random_ones_differ_between_photographs(tiny_encoders):
     model = transformer_of(tiny_encoders)
     maps, images = CandidateMaps(model), torch.randn(1, 3, 64, 48)
     first, second = (maps.of(images, ("color", 1), (80, 60), seed) for seed in (0, 1))
@@ -108,7 +110,9 @@ def test_pictures_are_asked_for_once_each_and_only_where_the_product_can_be_told
     assert [question.model.attribute for question in found[:5]] == [*NAMES, NAMES[0]]
     for question in found[:5]:
         assert 0.02 < question.mask.mean() < 0.98
-        assert question.thumbnail[:, ~question.mask].mean() > 0.9  # white beside the product
+        assert question.photograph.shape == (3, *evaluation.model.config.image_size)
+        assert question.mask.shape == evaluation.model.config.image_size
+        assert question.photograph[:, ~question.mask].mean() > 0.9  # white beside the product
 
 
 def test_a_map_is_better_or_worse_where_its_interval_leaves_out_zero():
@@ -129,7 +133,7 @@ def test_the_command_prints_every_map_and_the_floors(trained, cleaned, capsys):
     names = [name for name, _ in rows if name and name != "---"]
     assert len(names) == (4 * 3 + 3) + (4 * 3 + 2)  # and what differs from the reference
     assert set(names[:15]) - set(names[15:]) == {REFERENCE}
-    assert names[12:15] == ["random map, 2×2", "random map, 4×3", "blob in the centre"]
+    assert names[12:15] == ["random map, 2×2", "random map, 4×4", "blob in the centre"]
     assert all(len(re.findall(r"-?\d+\.\d{3} \(±\d+\.\d{3}\)", cells)) == 4 for name, cells in rows if name in names)
     assert "test split, 2 photographs" in printed
 

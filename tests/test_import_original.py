@@ -71,9 +71,10 @@ def test_photographs_are_normalised_as_it_was_trained(files, tmp_path):
     classifier = FashionClassifier.from_pretrained(tmp_path / "ours")
     config = classifier.config
     assert (config.mean, config.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert config.image_size == (224, 168)
+    assert config.image_size == (224, 224)
     (prediction,) = classifier.predict([next((PRODUCTS / "images").iterdir())])
     assert prediction.product_type.label.startswith("articleType ")
+    assert (prediction.fashion_score, prediction.is_fashion) == (0, True)  # it was not taught to tell
 
 
 class Code:
@@ -134,6 +135,7 @@ def test_a_folder_that_holds_something_is_left_alone(files, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_an_image_size_of_another_shape_is_refused(files, tmp_path, capsys):
-    assert imported(*files, tmp_path / "ours", "--image-size", "224", "224") == 2
-    assert "proportions" in capsys.readouterr().err
+def test_an_image_size_that_cannot_be_is_refused(files, tmp_path, capsys):
+    assert imported(*files, tmp_path / "ours", "--image-size", "0", "224") == 2
+    assert "image_size must be 2 numbers above 0" in capsys.readouterr().err
+    assert not (tmp_path / "ours").exists()

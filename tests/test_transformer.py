@@ -70,17 +70,17 @@ def test_the_app_serves_it_from_the_hub(hub, pushing, transformer, photograph, t
 
 def test_a_run_goes_on_from_it_with_another_input_size(transformer, cleaned, tmp_path):
     config = FitConfig(
-        str(cleaned), str(tmp_path), "vit_ti_8", "moe", EXPERTS, weights=str(transformer), image_size=(96, 72)
+        str(cleaned), str(tmp_path), "vit_ti_8", "moe", EXPERTS, weights=str(transformer), image_size=(96, 96)
     )
     before = FashionClassifier.from_pretrained(transformer)
     model = Training(config).model
-    assert model.backbone[0].positions.grid == (12, 9)
+    assert model.backbone[0].positions.grid == (12, 12)
     assert torch.equal(model.heads.linear["color"].weight, before._model.heads.linear["color"].weight)
 
 
 def test_torchvisions_transformer_learns(cleaned, tmp_path):
-    config = FitConfig(str(cleaned), str(tmp_path), "vit_b_16", weights="none", image_size=(64, 48), learning_rate=1e-4)
-    training = Training(config)
-    images, targets = next(iter(torch.utils.data.DataLoader(training.train_set, 4)))
-    losses = [training.train_one_batch(images, targets, {}) for _ in range(4)]
+    settings = {"weights": "none", "image_size": (64, 64), "batch_size": 4, "learning_rate": 1e-4}
+    training = Training(FitConfig(str(cleaned), str(tmp_path), "vit_b_16", **settings))
+    views, indices = next(iter(training._batches(0)))
+    losses = [training.train_one_batch(views, indices) for _ in range(4)]
     assert losses[-1] < losses[0]

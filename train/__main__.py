@@ -11,20 +11,16 @@ from train import (
     evaluate,
     explanations,
     fit,
-    heads,
     import_original,
-    join,
-    novelty,
     push_space,
     push_to_hub,
+    soft_targets,
 )
 from train.report import command as report
 
 COMMANDS = {
+    "soft_targets": soft_targets.main,
     "fit": fit.main,
-    "join": join.main,
-    "heads": heads.main,
-    "novelty": novelty.main,
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
     "report": report.main,

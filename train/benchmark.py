@@ -87,11 +87,11 @@ def training() -> list[Way]:
 
 
 def training_speed(keep: bool, batch_size: int = 64) -> float:
-    """Images a second of forward and backward passes of the compact backbone at 128×96, after two to warm up."""
+    """Images a second of forward and backward passes of the compact backbone at 128×128, after two to warm up."""
     if keep and not keep_freed_memory():
         return math.nan
-    network = backbone_named("efficientnet_lite0").build((128, 96)).to(memory_format=torch.channels_last)
-    images = torch.randn(batch_size, 3, 128, 96).to(memory_format=torch.channels_last)
+    network = backbone_named("efficientnet_lite0").build((128, 128)).to(memory_format=torch.channels_last)
+    images = torch.randn(batch_size, 3, 128, 128).to(memory_format=torch.channels_last)
 
     def steps(count: int) -> None:
         for _ in range(count):

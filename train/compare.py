@@ -36,7 +36,7 @@ class Run:
     directory: Path
     metrics: Mapping[str, Any]
     settings: Mapping[str, Any]  # all that decided its result
-    calibrated: tuple[bool, ...]  # with temperatures, with exponents
+    calibrated: bool
 
     @classmethod
     def read(cls, directory: Path) -> Run:
@@ -48,8 +48,8 @@ class Run:
                 raise CheckpointError(f"{directory / file} cannot be read: {error}; run train {writer}") from error
         metrics, settings, config = documents
         settings = FitConfig("", "").settings() | settings  # an older run lacks what did not exist then
-        fitted = tuple(any(v != 1 for v in config.get(key, {}).values()) for key in ("temperatures", "exponents"))
-        return cls(directory, metrics, settings, fitted)
+        calibrated = any(temperature != 1 for temperature in config.get("temperatures", {}).values())
+        return cls(directory, metrics, settings, calibrated)
 
     @property
     def measured_on(self) -> tuple[Any, ...]:

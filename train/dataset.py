@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
 from data_prep import TABLE
@@ -67,7 +67,7 @@ class DecodedPhotographs:
             try:
                 status = path.stat()
             except FileNotFoundError as error:
-                raise DataError(f"{path} is missing; data_prep.clean_data writes it") from error
+                raise DataError(f"{path} is missing; data_prep has to write it again") from error
             key.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
         stem = cache / key.hexdigest()[:16]
         self._pixel_file, shape_file = stem.with_suffix(".pixels"), stem.with_suffix(".shapes.npy")
@@ -106,23 +106,6 @@ def _decode(paths: list[Path], pixel_file: Path, shape_file: Path) -> None:
     unfinished.replace(shape_file)
 
 
-class EitherPhotographs:
-    """One of two photographs of each product, at random: one of `first`, or its product's in `second` if that has it.
-
-    `second` maps product ids to photographs, `products` names those of `first` in their order.
-    """
-
-    def __init__(self, first: Photographs, second: Mapping[int, Image.Image], products: Sequence[int]):
-        self.first, self.second, self.products = first, second, products
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def __getitem__(self, index: int) -> Image.Image:
-        other = self.second.get(self.products[index])
-        return self.first[index] if other is None or torch.rand(()) < 0.5 else other
-
-
 def repeat_factors(targets: torch.Tensor, share: float) -> torch.Tensor:
     """How often to show each row in an epoch, (N,) at least 1: targets (N, attributes).
 
@@ -145,7 +128,8 @@ def draw_epoch(factors: torch.Tensor, generator: torch.Generator) -> list[int]:
 
 
 class ProductDataset(Dataset):
-    """(transformed photograph (3, H, W), class indices (4,)) in the order of the attributes."""
+    """(transformed photograph (3, H, W), class indices (4,)) in the order of the attributes; the error for a photograph
+    that cannot be read."""
 
     def __init__(self, photographs: Photographs, targets: torch.Tensor, transform: Transform):
         self.photographs, self.targets, self.transform = photographs, targets, transform
@@ -153,8 +137,11 @@ class ProductDataset(Dataset):
     def __len__(self) -> int:
         return len(self.photographs)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.transform(self.photographs[index]), self.targets[index]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | DataError:
+        try:
+            return self.transform(self.photographs[index]), self.targets[index]
+        except DataError as error:
+            return DataError(str(error))
 
 
 def encode_targets(rows: pd.DataFrame, encoders: LabelEncoders) -> torch.Tensor:
@@ -166,12 +153,27 @@ def encode_targets(rows: pd.DataFrame, encoders: LabelEncoders) -> torch.Tensor:
     return torch.tensor(columns).T.contiguous()
 
 
+class EvaluationLoader(DataLoader):
+    """Raises the DataError of a photograph here: from a worker process it would come with a traceback for a message."""
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for batch in super().__iter__():
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def _batch_or_error(items: list[tuple[torch.Tensor, torch.Tensor] | DataError]) -> Any:
+    return next((item for item in items if isinstance(item, DataError)), None) or default_collate(items)
+
+
 def evaluation_loader(
     photographs: Photographs,
     targets: torch.Tensor,
     transform: Transform,
     batch_size: int = 128,
     workers: int = 1,
-) -> DataLoader:
+) -> EvaluationLoader:
     """Batches in the order of the photographs."""
-    return DataLoader(ProductDataset(photographs, targets, transform), batch_size, num_workers=workers)
+    dataset = ProductDataset(photographs, targets, transform)
+    return EvaluationLoader(dataset, batch_size, num_workers=workers, collate_fn=_batch_or_error)

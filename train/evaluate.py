@@ -1,11 +1,12 @@
 """Measure a checkpoint on a split it was not trained on.
 
-    python -m train evaluate --checkpoint runs/NAME --data data/ --split test [--sharp images-480.zip …]
+    python -m train evaluate --checkpoint runs/NAME --data data/ --split test [--sharp data/sharp …]
         [--others data/other]
 
-Prints the tables and writes them to metrics.json and the model card, README.md, in the checkpoint directory (elsewhere
-with --output, and then no card). Rows whose picture the checkpoint was trained on, by its
-trained_on.txt, are left out and counted.
+Measures phone photographs, pictures on models, composites and everyday pictures if the data folder has them (see
+train/visitors.py), then the catalogue. Prints the tables and writes them to metrics.json and the model card, README.md,
+in the checkpoint directory (elsewhere with --output, and then no card). Rows of the catalogue whose picture the
+checkpoint was trained on, by its trained_on.txt, are left out and counted.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from fashion_model.checkpoint import METRICS, CheckpointError, write_json
 from train.card import CARD, model_card
 from train.dataset import DataError
 from train.evaluation import Evaluation, digest_of
-from train.goals import goals_table
 from train.others import OtherPictures
 from train.tables import markdown
 from train.trained_on import TRAINED_ON
 from train.versions import SharpPhotographs
+from train.visitors import visitor_metrics
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `evaluate`, `calibrate` and `novelty` all need."""
+    """What `evaluate` and `calibrate` both need."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="the checkpoint directory")
     parser.add_argument("--data", type=Path, required=True, help="what data_prep.clean_data wrote")
     parser.add_argument(
@@ -64,7 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
         if not evaluation.knows_trained_on:
             print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
         others = OtherPictures(options.others / options.split) if options.others else None
-        metrics = {"digest": digest_of(options.checkpoint), **evaluation.run(sharp, others)}
+        metrics = {
+            "digest": digest_of(options.checkpoint),
+            "visitors": visitor_metrics(evaluation),
+            **evaluation.run(sharp, others),
+        }
         output = options.output or options.checkpoint / METRICS
         output.parent.mkdir(parents=True, exist_ok=True)
         write_json(output, metrics)
@@ -75,6 +80,4 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(markdown(metrics))
-    if "sharp" in metrics and metrics["split"] == TEST:
-        print(f"\n{goals_table(metrics)}")
     return 0

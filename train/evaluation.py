@@ -60,10 +60,14 @@ def features_of(
     if device.type == "cpu":
         keep_freed_memory()
     model.eval()
-    batches = [
-        model.pool(model.features(images.to(device, memory_format=torch.channels_last))).float()
-        for images, _ in tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
-    ]
+    progress = tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
+    try:
+        batches = [
+            model.pool(model.features(images.to(device, memory_format=torch.channels_last))).float()
+            for images, _ in progress
+        ]
+    except DataError as error:  # from a worker process its message holds a traceback
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
     return torch.cat(batches)
 
 
@@ -147,7 +151,7 @@ class Evaluation:
 
     @torch.inference_mode()
     def fashion_scores(self, pooled: torch.Tensor) -> np.ndarray:
-        """Pooled features (N, C) → (N,), see fashion_model.familiarity."""
+        """Pooled features (N, C) → (N,), log odds that each shows a fashion product."""
         return self.model.fashion_scores(pooled).cpu().numpy()
 
     def run(self, sharp: SharpPhotographs | None = None, others: OtherPictures | None = None) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
     python -m train fit --data data/ --output runs/NAME
 
-About eight minutes an epoch on two cores for EfficientNet-Lite0 at 128×96. `--output` becomes a checkpoint directory
-with the weights of the best epoch, of the whole size once there is one, and keeps what `--resume` needs, and a log, in
-its folder training/.
+Trains on every kind of picture that data_prep has put into `--data`. `--output` becomes a checkpoint directory with the
+weights of the best epoch, of the whole size once there is one, and keeps what `--resume` needs, and a log, in its
+folder training/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fashion_model.model import ModelConfig
 from train.dataset import DataError
 from train.fit_config import EXPERTS, FitConfig
 from train.memory import keep_freed_memory
-from train.training import IMAGE_HEIGHT, Training
+from train.training import IMAGE_SIDE, Training
 
 CHOSEN_BY = "validation_loss"  # of an epoch: the cross-entropies of all attributes and kinds of photograph, summed
 FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
@@ -40,18 +40,18 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
     else:
         state.unlink(missing_ok=True)
         (Path(config.output) / FIT).unlink(missing_ok=True)  # of an earlier run
+    if not training.history:
+        training.train_heads()
     for epoch in range(len(training.history), config.epochs):
         trained = training.train_one_epoch(epoch)
         metrics = training.validate()
-        entry = {"epoch": epoch + 1, IMAGE_HEIGHT: training.model.config.image_size[0], **trained}
+        entry = {"epoch": epoch + 1, IMAGE_SIDE: training.model.config.image_size[0], **trained}
         entry[CHOSEN_BY] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
-        for kind, of_kind in metrics.items():
-            entry[f"{kind}_cross_entropy_sum"] = of_kind["cross_entropy_sum"]
-            entry |= {f"{kind}_{name}_accuracy": of_kind["attributes"][name]["accuracy"] for name in NAMES}
+        entry |= {f"{kind}_{name}": value for kind, of_kind in metrics.items() for name, value in of_kind.items()}
         print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
         training.history.append(entry)
         if best(training.history) is entry:
-            training.save_best(metrics["thumbnails"])
+            training.save_best(metrics)
         training.save_state(state)
         write_log(state.with_name("log.csv"), training.history)
     write_json(Path(config.output) / FIT, training.identity)
@@ -59,11 +59,11 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
 
 
 def best(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The entry with the least cross-entropy, summed over attributes and over thumbnails and sharp photographs.
+    """The entry with the least cross-entropy, summed over attributes and kinds of photograph.
 
     Of those measured at the size of the last one: figures of the first epochs, of a smaller size, are others.
     """
-    alike = [entry for entry in history if entry[IMAGE_HEIGHT] == history[-1][IMAGE_HEIGHT]]
+    alike = [entry for entry in history if entry[IMAGE_SIDE] == history[-1][IMAGE_SIDE]]
     return min(alike, key=lambda entry: entry[CHOSEN_BY])
 
 
@@ -104,18 +104,24 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     parser.add_argument("--first-epochs", type=int, default=defaults.first_epochs, help="of all --epochs")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    parser.add_argument("--heads-rate", type=float, default=defaults.heads_rate, help="times that for the heads")
     parser.add_argument(
-        "--label-smoothing", type=float, default=defaults.label_smoothing, help="share of a label that all labels get"
+        "--heads-steps", type=int, default=defaults.heads_steps, help="batches to train the heads alone first"
+    )
+    parser.add_argument(
+        "--frozen-stages", type=int, default=defaults.frozen_stages, help="of the backbone, from the input on"
     )
     parser.add_argument(
         "--average", type=float, default=defaults.average, help="decay of the moving average of the weights; 0 for none"
     )
-    parser.add_argument("--teachers", nargs="+", metavar="CHECKPOINT", default=(), help="networks to learn from")
-    parser.add_argument("--sharp", nargs="+", metavar="FOLDER_OR_ZIP", default=(), help="sharp photographs to mix in")
-    share = "share of training photographs "
-    parser.add_argument("--reencode", type=float, default=defaults.reencode, help=share + "compressed anew")
-    parser.add_argument("--light", type=float, default=defaults.light, help=share + "put under another lamp")
-    parser.add_argument("--background", type=float, default=defaults.background, help=share + "put elsewhere")
+    parser.add_argument("--soft-targets", metavar="FILE", default="", help="another network's answers to learn from")
+    parser.add_argument(
+        "--soft-weight", type=float, default=defaults.soft_weight, help="of these answers in the target"
+    )
+    parser.add_argument(
+        "--imagenet-weight", type=float, default=defaults.imagenet_weight, help="of keeping ImageNet's classes in mind"
+    )
+    parser.add_argument("--fashion-weight", type=float, default=defaults.fashion_weight, help="of fashion or not")
     parser.add_argument(
         "--rare", type=float, default=defaults.rare, help="rarer labels than this share come more often"
     )
@@ -127,7 +133,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     options = vars(parser.parse_args(arguments))
     resume, smoke = options.pop("resume"), options.pop("smoke")
     options["weights"] = options["weights"] or (NO_WEIGHTS if smoke else defaults.weights)
-    options |= {key: tuple(options[key]) for key in ("image_size", "first_size", "teachers", "sharp")}
+    options |= {key: tuple(options[key]) for key in ("image_size", "first_size")}
     if options["experts"] is None:
         options["experts"] = EXPERTS if options["heads"] == MIXTURE else 0
     if not 0 <= options["balance"] < math.inf or (options["balance"] and options["heads"] != MIXTURE):

@@ -3,8 +3,9 @@
     python -m train import_original model_efficientnet.pth label_encoders.json --output runs/original
 
 The network is EfficientNetV2-S with four linear heads, and gives the same logits for the same input tensor. The input
-is made as everywhere here: normalised as in that project's training, which its own inference forgot, and from a
-thumbnail. The file is opened without unpickling code.
+is made as everywhere here: letterboxed, and normalised as in that project's training, which its own inference forgot.
+What tells fashion products from other pictures that project lacks: all count as fashion. The file is opened without
+unpickling code.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import torch
 from fashion_model.attributes import ATTRIBUTES, LabelEncoders
 from fashion_model.checkpoint import CheckpointError, save_checkpoint
 from fashion_model.model import ModelConfig, MultiTaskClassifier
-from train.new_checkpoint import check_new
 
 HEADS = {"color_head": "color", "type_head": "product_type", "season_head": "season", "gender_head": "gender"}
 
@@ -52,7 +52,7 @@ def import_original(
         raise CheckpointError(f"{weights} does not hold a state dict")
     config = ModelConfig.for_backbone("efficientnet_v2_s", encoders.num_classes, image_size=image_size)
     model = MultiTaskClassifier(config)
-    own = model.familiarity.state_dict(prefix="familiarity.")  # what the original does not have
+    own = model.fashion.state_dict(prefix="fashion.")  # what the original does not have
     try:
         model.load_state_dict({renamed(key): tensor for key, tensor in state.items()} | own, strict=True)
     except RuntimeError as error:
@@ -67,10 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
         "labels", type=Path, help=f"its label_encoders.json, with {', '.join(a.column for a in ATTRIBUTES)}"
     )
     parser.add_argument("--output", type=Path, required=True, help="the checkpoint directory to write")
-    parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(224, 168))
+    parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(224, 224))
     options = parser.parse_args(arguments)
     try:
-        check_new(options.output)
+        if options.output.exists():
+            raise CheckpointError(f"{options.output} exists already; figures in it would be taken for this network's")
         model, encoders = import_original(options.weights, options.labels, tuple(options.image_size))
     except ValueError as error:  # CheckpointError, or an image size that cannot be
         print(f"import_original: {error}", file=sys.stderr)

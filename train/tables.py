@@ -44,22 +44,127 @@ ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photogra
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:
-    """All tables that `metrics` has figures for."""
-    kinds = {"thumbnails": metrics} | ({"sharp photographs": metrics["sharp"]} if "sharp" in metrics else {})
-    parts = []
+    """All tables that `metrics` has figures for, those of pictures like visitors' first."""
+    parts = visitors_tables(metrics["visitors"]) if metrics.get("visitors") else []
+    kinds = ({"sharp photographs": metrics["sharp"]} if "sharp" in metrics else {}) | {"thumbnails": metrics}
     for kind, measured in kinds.items():
         title = "the catalogue's thumbnails" if kind == "thumbnails" else kind
         parts.append(figures_table(measured, f"{metrics['split']} split, {title}"))
         if "gates" in measured:
             parts.append(gates_table(measured["gates"], kind))
-    if "sharp" in metrics:
-        parts += sharp_tables(metrics["sharp"])
+        if kind != "thumbnails":
+            parts += sharp_tables(measured)
     if "fashion" in metrics:
         parts.append(fashion_table(metrics["fashion"]))
     parts += [unlikely_pairs_line(measured["unlikely_pairs"], kind) for kind, measured in kinds.items()]
     if metrics["rows_left_out_as_trained_on"]:
         parts.append(f"Left out, as their pictures were trained on: {metrics['rows_left_out_as_trained_on']} rows.")
     return "\n\n".join(parts)
+
+
+def visitors_tables(visitors: Mapping[str, Any]) -> list[str]:
+    """What train.visitors measured."""
+    parts = [visitors_table(visitors)]
+    if "phone" in visitors:
+        phone = visitors["phone"]
+        parts.append(confidence_table(phone["attributes"]))
+        coarse = phone["coarse_label"] or {"by_label": {}}
+        rows = [
+            (label, f"{found['photographs']:,}", _interval(found["share"], found["interval"]))
+            for label, found in coarse["by_label"].items()
+        ]
+        title = "phone photographs, by what their contributors called the product"
+        parts.append(markdown_table((title, "photographs", "product type accepted %"), rows))
+    return parts
+
+
+def visitors_table(visitors: Mapping[str, Any]) -> str:
+    """The first answer accepted, %, one row a kind of picture, and how the labels came about."""
+    return f"{markdown_table(VISITORS, visitors_rows(visitors))}\n\n{visitors_note(visitors)}"
+
+
+def visitors_rows(visitors: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The cells of `visitors_table`."""
+    rows = []
+    if "phone" in visitors:
+        phone = visitors["phone"]
+        title = f"clothes, shoes and hats, taken with phones by {phone['contributors']} people at home"
+        rows.append(_visitors_row(title, phone))
+    for kind, found in visitors.get("on_model", {}).items():
+        rows.append(_visitors_row(f"{kind}, in a studio", found))
+    if "composites" in visitors:
+        title = "the catalogue's accessories and the like, pasted before other grounds"
+        rows.append(_visitors_row(title, visitors["composites"]))
+    if "everyday" in visitors:
+        refused = visitors["everyday"]["refused"]
+        rows.append(
+            ("everyday pictures of no fashion", f"{refused['photographs']:,}", *_NOTHING, _told(refused, False))
+        )
+    return rows
+
+
+def visitors_note(visitors: Mapping[str, Any]) -> str:
+    """What stands below `visitors_table`."""
+    notes = ["Fashion: how often it is rightly told that the picture shows a fashion product, or that it shows none."]
+    if "on_model" in visitors:
+        notes.append("Of bags any kind of bag is accepted.")
+    if "everyday" in visitors:
+        notes.append("The everyday pictures are of the same sources as those trained on.")
+    if coarse := visitors.get("phone", {}).get("coarse_label"):
+        notes.append(
+            "Which names are accepted of the phone photographs was decided by a multimodal model, not by people; the "
+            f"word that the contributors themselves chose is met by {_interval(coarse['share'], coarse['interval'])} % "
+            f"of the product types ({coarse['photographs']:,} photographs)."
+        )
+    return f"{' '.join(notes)} In brackets 95 % intervals, for which people, products and styles are drawn anew."
+
+
+ACCEPTED_OF = ("product_type", "gender", "color")  # the attributes that phone photographs have labels of
+_NOTHING = ("",) * len(ACCEPTED_OF)
+VISITORS = (
+    "first answer accepted, %",
+    "pictures",
+    *(attribute_named(name).title for name in ACCEPTED_OF),
+    "fashion or not",
+)
+
+
+def _title(name: str) -> str:
+    return attribute_named(name).title
+
+
+def _visitors_row(title: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    cells = [
+        _interval(of["accuracy"], of["accuracy_interval"]) if (of := found["attributes"].get(name)) else ""
+        for name in ACCEPTED_OF
+    ]
+    return title, f"{found['photographs']:,}", *cells, _told(found["recognised"], True)
+
+
+def _told(found: Mapping[str, Any], fashion: bool) -> str:
+    return f"{_interval(found['share'], found['interval'])} {'yes' if fashion else 'no'}"
+
+
+def _interval(share: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * share:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def confidence_table(attributes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of phone photographs: attribute → figures."""
+    rows = [
+        (
+            _title(name),
+            *(
+                _interval(attributes[name][key], attributes[name][f"{key}_interval"])
+                for key in ("accuracy", "confidence", "calibration_error")
+            ),
+        )
+        for name in ACCEPTED_OF
+        if name in attributes
+    ]
+    columns = ("phone photographs, %", "first answer accepted", "mean confidence", "calibration error")
+    return markdown_table(columns, rows)
 
 
 def sharp_tables(sharp: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,5 @@
-"""What a checkpoint was trained on, by the file in its directory: nothing may be measured on these pictures."""
+"""Which of the catalogue's products a checkpoint was trained on, by the file in its directory: nothing may be measured
+on their pictures. The other kinds of picture are split by data_prep."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@
 
 Writes report.html (one page that needs nothing else), report.md with its pictures in figures/, and the tables as CSV to
 report/ in the checkpoint directory, where the app finds the page, or to --output. Rows whose picture the checkpoint was
-trained on are left out. With --sharp the sharp photographs are one kind of picture among the slices and pairs. Two
-minutes for the test split on two cores.
+trained on are left out. The page begins with what is measured on pictures like visitors' (train/visitors.py). With
+--sharp the sharp photographs are one kind of picture among the slices and pairs. Three minutes for the test split on
+two cores.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from train.calibrate import Sample, reliability_diagram, samples_of
 from train.dataset import DataError
 from train.evaluate import add_common_arguments, prepare
 from train.evaluation import Evaluation, pair_of
+from train.pictures import label_targets
 from train.report.answers import AttributeAnswers, answers_of, classes_of
 from train.report.document import Report, pictures, to_markdown
 from train.report.drawing import png
@@ -32,6 +34,7 @@ from train.report.page import to_html
 from train.report.sections import at_a_glance, by_slice, of_attribute, pairs_table, unlikely_pairs
 from train.report.slices import PICTURE, accuracies, accuracy_by_slice, right_answers
 from train.versions import SharpPhotographs
+from train.visitors import visitor_metrics
 
 MARKDOWN = "report.md"
 FIGURES = ("confusion", "confusion_zoom", "confusions", "reliability", "label_errors")  # of each attribute
@@ -44,11 +47,12 @@ class Measured:
         self.evaluation = evaluation
         self.thumbnails = evaluation.thumbnails()
         pooled = evaluation.features(self.thumbnails)
-        self.metrics = evaluation.thumbnail_metrics(pooled)
+        self.metrics = {"visitors": visitor_metrics(evaluation), **evaluation.thumbnail_metrics(pooled)}
         answers = answers_of(evaluation, evaluation.rows, pooled)
         self.findings = [Findings.of(answers[name], evaluation.table) for name in NAMES]
         kinds = {"the catalogue's thumbnails": answers}
-        samples = [samples_of(evaluation, "thumbnails", evaluation.rows, pooled)]
+        encoders = evaluation.checkpoint.encoders
+        samples = [samples_of(evaluation, "thumbnails", pooled, label_targets(evaluation.rows, encoders))]
         self.of_pairs = {"thumbnails": self.metrics["unlikely_pairs"]}
         pairs = {"thumbnails": pair_of(classes_of(answers))}
         if sharp is not None:
@@ -58,12 +62,14 @@ class Measured:
                 evaluation, rows, pooled[evaluation.among(rows)]
             )
             kinds["their sharp photographs"] = answers_of(evaluation, rows, features)
-            samples.append(samples_of(evaluation, "sharp photographs", rows, features))
+            samples.append(samples_of(evaluation, "sharp photographs", features, label_targets(rows, encoders)))
             given = classes_of(kinds["their sharp photographs"])
             self.of_pairs["sharp photographs"] = evaluation.pair_figures(given, evaluation.targets(rows))
             pairs["sharp photographs"] = pair_of(given)
         self.pairs = pairs_table(evaluation.combinations.ranked(pairs))
-        self.samples: dict[str, list[Sample]] = {name: [kind[name] for kind in samples] for name in NAMES}
+        self.samples: dict[str, list[Sample]] = {
+            name: [kind[name] for kind in samples if name in kind] for name in NAMES
+        }
         self.slices = self._slices(answers, kinds)
 
     def _slices(
@@ -83,8 +89,7 @@ class Measured:
         ]
         for found in self.findings:
             name, title = found.attribute.name, found.attribute.title
-            fitted = (config.temperatures[name], config.exponents[name])
-            diagram = png(reliability_diagram(title, self.samples[name], fitted))
+            diagram = png(reliability_diagram(title, self.samples[name], config.temperatures[name]))
             sections.append(of_attribute(found, diagram, lambda index: self.thumbnails[place[index]]))
         return Report(f"Evaluation report: {self.evaluation.checkpoint.name}", sections)
 

@@ -16,7 +16,15 @@ from train.report.drawing import overview, png, zooms
 from train.report.findings import Findings
 from train.report.photos import Photo
 from train.report.slices import ALL, ENOUGH, weakest
-from train.tables import FIGURES, figures_note, figures_rows, unlikely_pairs_line
+from train.tables import (
+    FIGURES,
+    VISITORS,
+    figures_note,
+    figures_rows,
+    unlikely_pairs_line,
+    visitors_note,
+    visitors_rows,
+)
 
 FREQUENT, EXAMPLES = 20, 6  # confusions shown, photographs of each
 SHEET_LINES, SHEET_PLACES = 6, 10  # of likely label errors
@@ -38,7 +46,7 @@ MATRIX = (
 ZOOMS = f"The framed blocks, of at most {BLOCK} classes each, in %; in brackets how many photographs have the label."
 RELIABILITY = (
     "Accuracy over confidence; on the gray line a confidence can be taken at its word. Before and after: without and "
-    "with the checkpoint's temperature and exponent."
+    "with the checkpoint's temperature."
 )
 SUSPICIONS = (
     "Candidates for a second look, not proofs: the answer differs from the label, and its probability reaches the mean "
@@ -65,12 +73,20 @@ def at_a_glance(metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequ
     return Section(
         "At a glance",
         [
+            *_of_visitors(metrics["visitors"]),
             Text(text),
             Table(("", *FIGURES.values()), figures_rows(metrics)),
             Text(figures_note(metrics, f"{metrics['split']} split, the catalogue's thumbnails")),
             Table(GLANCE, [_glance(found, slices) for found in findings], words=3),
         ],
     )
+
+
+def _of_visitors(visitors: Mapping[str, Any]) -> list[Block]:
+    """Nothing if the data folder has no such pictures."""
+    if not visitors:
+        return []
+    return [Table(VISITORS, visitors_rows(visitors)), Text(visitors_note(visitors))]
 
 
 def _glance(found: Findings, slices: pd.DataFrame) -> tuple[str, ...]:

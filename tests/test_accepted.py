@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+
+from train.accepted import accepted_figures, coarse_figures, group_interval, share
+from train.metrics import expected_calibration_error
+
+GROUPS = ["a", "a", "b", "b", "c"]
+
+
+def probabilities_of(first, confidence, classes=4):
+    """(N, classes) with `confidence` in the first answer and the rest spread evenly."""
+    found = np.tile((1 - np.array(confidence))[:, None] / (classes - 1), (1, classes))
+    found[np.arange(len(first)), first] = confidence
+    return found
+
+
+def test_an_answer_that_any_reader_accepts_counts_and_unknown_pictures_do_not():
+    color = probabilities_of([0, 1, 2, 3, 0], [0.9, 0.8, 0.7, 0.6, 0.5])
+    targets = torch.tensor(
+        [
+            [2 / 3, 1 / 3, 0, 0],  # first, right
+            [2 / 3, 1 / 3, 0, 0],  # second, right too
+            [0, 0, 0, 1],  # wrong
+            [0, 0, 0, 0],  # nobody knows
+            [0, 1, 0, 0],  # wrong
+        ]
+    )
+    figures = accepted_figures({"color": color}, {"color": targets}, GROUPS)["color"]
+    assert figures["photographs"] == 4
+    assert figures["accuracy"] == pytest.approx(0.5)
+    assert figures["confidence"] == pytest.approx((0.9 + 0.8 + 0.7 + 0.5) / 4)
+    known = np.array([0.9, 0.8, 0.7, 0.5])
+    expected = expected_calibration_error(known, np.array([True, True, False, False]))
+    assert figures["calibration_error"] == pytest.approx(expected) == pytest.approx((0.1 + 0.2 + 0.7 + 0.5) / 4)
+    low, high = figures["accuracy_interval"]
+    assert 0 <= low < 0.5 < high <= 1
+
+
+def test_an_attribute_that_is_known_of_no_picture_is_left_out():
+    answers = {name: probabilities_of([0, 1], [0.9, 0.9]) for name in ("color", "season")}
+    targets = {"color": torch.eye(2, 4), "season": torch.zeros(2, 4)}
+    assert set(accepted_figures(answers, targets, ["a", "b"])) == {"color"}
+
+
+def test_the_groups_are_those_of_the_pictures_that_are_known():
+    """A group with nothing known must not shift the others'."""
+    answers = probabilities_of([0] * 6, [0.9] * 6)
+    known = torch.tensor([[0.0] * 4, [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
+    figures = accepted_figures({"color": answers}, {"color": known}, list("xaabby"))["color"]
+    assert figures["accuracy_interval"] == group_interval(np.array([1, 1, 0, 0]), list("aabb"))
+    assert figures["accuracy_interval"] == [0, 1]
+
+
+def bootstrap_of_pictures(hit):
+    drawn = np.random.default_rng(1).integers(len(hit), size=(2000, len(hit)))
+    return np.percentile(hit[drawn].mean(axis=1), (2.5, 97.5))
+
+
+def width(interval):
+    return interval[1] - interval[0]
+
+
+def test_pictures_that_fail_together_widen_the_interval():
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10)
+    together = np.repeat(random.random(40) < 0.7, 10)
+    alone = random.random(400) < 0.7
+    of_pictures = width(bootstrap_of_pictures(together))
+    assert width(group_interval(together, groups)) == pytest.approx(of_pictures * np.sqrt(10), rel=0.15)
+    assert width(group_interval(alone, groups)) == pytest.approx(width(bootstrap_of_pictures(alone)), rel=0.35)
+    each = width(group_interval(together, np.arange(400)))
+    assert each == pytest.approx(of_pictures, rel=0.1)
+
+
+def test_the_interval_holds_the_true_share_about_nineteen_times_in_twenty():
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        sizes = random.integers(1, 12, 60)
+        hit = np.concatenate([random.random(size) < random.beta(7, 3) for size in sizes])
+        low, high = group_interval(hit, np.repeat(np.arange(60), sizes))
+        held += low <= 0.7 <= high
+    assert 0.88 <= held / 200 <= 0.99
+
+
+def test_an_interval_is_the_same_each_time_and_whatever_the_groups_are_called():
+    hit = np.array([True, False, True, True, False])
+    assert group_interval(hit, GROUPS) == group_interval(hit, GROUPS) == group_interval(hit, [1, 1, 2, 2, 3])
+    assert group_interval(np.ones(5), GROUPS) == [1, 1]
+    found = share(hit, GROUPS)
+    assert found == {"photographs": 5, "share": pytest.approx(0.6), "interval": group_interval(hit, GROUPS)}
+
+
+def test_a_type_is_compared_with_what_the_contributor_called_the_thing():
+    types = np.array(["Shirts", "Tshirts", "Jeans", "Casual Shoes", "Watches", "Tops"])
+    contributed = ["Shirt", "Shirt", "Pants", "Shoes", "Not sure", "Other"]
+    figures = coarse_figures(types, contributed, list("aabbcc"))
+    assert figures["photographs"] == 4  # two contributors did not know
+    assert figures["share"] == pytest.approx(3 / 4)
+    assert figures["by_label"] == {
+        "Pants": {"photographs": 1, "share": 1.0},
+        "Shirt": {"photographs": 2, "share": 0.5},
+        "Shoes": {"photographs": 1, "share": 1.0},
+    }
+    assert figures["interval"] == group_interval(np.array([True, False, True, True]), list("aabb"))
