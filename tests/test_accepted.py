@@ -99,8 +99,9 @@ def test_a_type_is_compared_with_what_the_contributor_called_the_thing():
     assert figures["photographs"] == 4  # two contributors did not know
     assert figures["share"] == pytest.approx(3 / 4)
     assert figures["by_label"] == {
-        "Pants": {"photographs": 1, "share": 1.0},
-        "Shirt": {"photographs": 2, "share": 0.5},
-        "Shoes": {"photographs": 1, "share": 1.0},
+        "Pants": {"photographs": 1, "share": 1.0, "interval": [1.0, 1.0]},
+        "Shirt": {"photographs": 2, "share": 0.5, "interval": [0.5, 0.5]},  # one contributor
+        "Shoes": {"photographs": 1, "share": 1.0, "interval": [1.0, 1.0]},
     }
+    assert coarse_figures(types[:1], ["Other"], ["a"]) == {}
     assert figures["interval"] == group_interval(np.array([True, False, True, True]), list("aabb"))

@@ -70,7 +70,13 @@ def test_the_cards_metadata_holds_the_figures_of_metrics_json(hub, pushing, eval
     assert (data.pipeline_tag, data.license, data.library_name) == ("image-classification", "mit", "pytorch")
     assert data.datasets == ["ashraq/fashion-product-images-small"]
     metrics = json.loads((evaluated / "metrics.json").read_text())
-    found = {(r.dataset_config, r.metric_name): r.metric_value for r in data.eval_results}
+    phone = metrics["visitors"]["phone"]["attributes"]
+    of_phone, of_catalogue = data.eval_results[: len(phone)], data.eval_results[len(phone) :]
+    assert {r.metric_name: r.metric_value for r in of_phone} == {
+        f"{a.title}: first answer accepted": phone[a.name]["accuracy"] for a in ATTRIBUTES if a.name in phone
+    }
+    assert len(phone) == 3
+    found = {(r.dataset_config, r.metric_name): r.metric_value for r in of_catalogue}
     expected = {
         (kind, f"{attribute.title}: {name}"): figures["attributes"][attribute.name][key]
         for kind, figures in ((None, metrics), ("sharp photographs", metrics["sharp"]))

@@ -71,9 +71,9 @@ def test_the_command_line_snippet_runs(tmp_path):
     arguments[arguments.index("--output") + 1] = str(tmp_path / "results.csv")
     arguments[arguments.index("--heatmaps") + 1] = str(tmp_path / "heatmaps")
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, timeout=120)
-    assert len((tmp_path / "results.csv").read_text().splitlines()) == 7
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 13
     overlays = {path.name for path in (tmp_path / "heatmaps").iterdir()}
-    assert len(overlays) == 24
+    assert len(overlays) == 48
     file = "fashion_model/examples/2650.jpg"
     (formula,) = re.findall(r"`(hashlib\.\S+\(file\.encode.*?)`", README)
     assert f"2650.jpg.{eval(formula, {'hashlib': hashlib, 'file': file})}.color.png" in overlays

@@ -171,7 +171,7 @@ def test_evaluate_leaves_out_pictures_that_the_checkpoint_was_trained_on(trained
 def test_the_card_says_whether_it_knows_what_was_trained_on(trained, cleaned, tmp_path):
     checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
     arguments = ["evaluate", "--checkpoint", str(checkpoint), "--data", str(cleaned)]
-    known = "None of the pictures measured below is among those it was trained on."
+    known = "None of the catalogue's pictures measured below is among those it was trained on;"
     assert main(arguments) == 0
     card = (checkpoint / "README.md").read_text(encoding="utf-8")
     assert known in card
@@ -537,7 +537,7 @@ def test_what_another_network_answers_lowers_the_loss_of_whoever_answers_alike(t
         losses.append(training.train_one_batch(*batch_of(training, range(12))))
     entropies = sum(-(p[:12] * p[:12].log()).sum(dim=1).mean() for p in (tensors[n].double() for n in NAMES))
     assert losses[0] < losses[1] - 0.05
-    assert losses[0] == pytest.approx(entropies.item(), rel=0.15)  # of views, not of the photographs themselves
+    assert losses[0] >= entropies.item()  # which it would reach on the photographs themselves
 
 
 def test_another_networks_answers_are_followed(cleaned, tmp_path):
