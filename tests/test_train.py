@@ -211,7 +211,7 @@ def test_everyday_pictures_teach_what_is_no_fashion_product(prepared, tmp_path):
             return training.model.fashion_scores(training.model.pool(training.model.features(training._images(views))))
 
     assert not scores().any()  # untrained it knows nothing of either
-    for _ in range(12):
+    for _ in range(40):
         training.train_one_batch(views, indices)
     assert scores()[:8].max() < 0 < scores()[8:].min()
 
