@@ -18,8 +18,10 @@ from fashion_model.attributes import LabelEncoders
 from train.augment import Grounds, composite, cut_out, degraded, framed, on_white, relit, resampled
 from train.dataset import DecodedPhotographs, repeat_factors
 from train.pictures import (
+    THUMBNAILS,
     Pictures,
     Targets,
+    catalogue_pictures,
     joined_targets,
     label_targets,
     labelled_pictures,
@@ -29,7 +31,7 @@ from train.pictures import (
     pictures_in,
 )
 
-THUMBNAILS, EMPTY = "thumbnails", "empty"  # EMPTY: a ground with nothing on it
+EMPTY = "empty"  # a ground with nothing on it
 CATALOGUE = (THUMBNAILS, SHARP)
 # How often an epoch shows each picture of a kind. People's photographs come first, then sharp ones.
 REPEATS = {THUMBNAILS: 0.5, SHARP: 1.0, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, EMPTY: 1.0}
@@ -49,13 +51,8 @@ def training_pictures(
     """
     labels = label_targets(rows, encoders)
     mixed = labels if soft is None else {n: weight * soft[n] + (1 - weight) * labels[n] for n in labels}
-    found = [Pictures(THUMBNAILS, [data / "images" / f"{i}.jpg" for i in rows["id"]], mixed)]
-    sharp = [(n, path) for n, i in enumerate(rows["id"]) if (path := data / SHARP / "images" / f"{i}.jpg").is_file()]
-    if sharp:
-        order = torch.tensor([n for n, _ in sharp])
-        targets = {n: t[order] for n, t in mixed.items()}
-        targets["season"] = torch.zeros_like(targets["season"]) if soft is None else soft["season"][order]
-        found.append(Pictures(SHARP, [path for _, path in sharp], targets))
+    season = torch.zeros_like(labels["season"]) if soft is None else soft["season"]
+    found = catalogue_pictures(data, rows, mixed, mixed | {"season": season})
     if (data / PHONE).is_dir():
         found.append(labelled_pictures(PHONE, phone_table(data, TRAIN)[:limit], data / PHONE / "images", encoders))
     if (data / ON_MODEL).is_dir():

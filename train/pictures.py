@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from data_prep import more_pictures, phone_photographs
+from data_prep.more_pictures import SHARP
 from fashion_model.attributes import NAMES, LabelEncoders, attribute_named
 from fashion_model.images import ImageError, open_image
 from train.dataset import DataError
@@ -19,6 +20,7 @@ from train.dataset import DataError
 Targets = dict[str, torch.Tensor]  # attribute → (N, classes) float32; a row of zeros where nothing is known
 ACCEPTED = {"color": "colors", "product_type": "product_types", "gender": "genders"}  # attribute → column
 UNKNOWN = "?"
+THUMBNAILS = "thumbnails"
 
 
 @dataclass
@@ -51,6 +53,16 @@ def read_picture(path: Path) -> Image.Image:
         return open_image(path)
     except ImageError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def catalogue_pictures(data: Path, rows: pd.DataFrame, of_thumbnails: Targets, of_sharp: Targets) -> list[Pictures]:
+    """The thumbnails of `rows`, and their sharp photographs if any, with the targets (rows, classes) of each kind."""
+    found = [Pictures(THUMBNAILS, [data / "images" / f"{i}.jpg" for i in rows["id"]], of_thumbnails)]
+    paths = [data / SHARP / "images" / f"{i}.jpg" for i in rows["id"]]
+    order = [n for n, path in enumerate(paths) if path.is_file()]
+    if order:
+        found.append(Pictures(SHARP, [paths[n] for n in order], {name: t[order] for name, t in of_sharp.items()}))
+    return found
 
 
 def label_targets(rows: pd.DataFrame, encoders: LabelEncoders) -> Targets:

@@ -7,23 +7,18 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from data_prep.more_pictures import EVERYDAY, SHARP
+from data_prep.more_pictures import EVERYDAY
 from data_prep.phone_photographs import FOLDER as PHONE
 from data_prep.splits import VALIDATION
 from fashion_model.attributes import LabelEncoders
 from fashion_model.model import MultiTaskClassifier
-from train.mixture import THUMBNAILS
-from train.pictures import Pictures, label_targets, labelled_pictures, phone_table, pictures_in
+from train.pictures import Pictures, catalogue_pictures, label_targets, labelled_pictures, phone_table, pictures_in
 
 
 def validation_pictures(data: Path, rows: pd.DataFrame, encoders: LabelEncoders, limit: int | None) -> list[Pictures]:
     """`rows`: the cleaned table's of the validation split."""
     labels = label_targets(rows, encoders)
-    found = [Pictures(THUMBNAILS, [data / "images" / f"{i}.jpg" for i in rows["id"]], labels)]
-    sharp = [(n, path) for n, i in enumerate(rows["id"]) if (path := data / SHARP / "images" / f"{i}.jpg").is_file()]
-    if sharp:
-        order = torch.tensor([n for n, _ in sharp])
-        found.append(Pictures(SHARP, [path for _, path in sharp], {n: t[order] for n, t in labels.items()}))
+    found = catalogue_pictures(data, rows, labels, labels)
     if (data / PHONE).is_dir():
         found.append(labelled_pictures(PHONE, phone_table(data, VALIDATION)[:limit], data / PHONE / "images", encoders))
     if (data / EVERYDAY).is_dir():
