@@ -1,11 +1,11 @@
-"""Collect pictures that show no fashion product, to choose how they are told apart and, from others, to measure it.
+"""Collect pictures that show no fashion product, to train on and, from others, to measure how they are told apart.
 
     python -m data_prep.other_pictures --output data/other [--photographs FOLDER …]
 
 Photographs and their crops come from Python packages (scikit-image for `validation`; scikit-learn and gradio for
 `test`) and, for `test`, from the folders given: any photographs without clothes in them, for example the folder
 /usr/share/backgrounds/mate/nature of Debian's package mate-backgrounds. Screenshots, documents, charts, noise and blank
-frames are drawn, those of both splits by the same hand. Half a minute.
+frames are drawn, those of all splits by the same program; `train` has nothing else. Half a minute.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data_prep.splits import TEST, VALIDATION
+from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.images import ImageError, open_image
 
 # Split, package, folder in it, names. Without the portraits (astronaut, camera): they show clothes.
@@ -34,6 +34,7 @@ PACKAGED = (
     (TEST, "sklearn", "datasets/images", "china.jpg flower.jpg"),
     (TEST, "gradio", "media_assets/images", "cheetah.jpg groot.jpeg lion.jpg tower.jpg"),
 )
+FOLDER = "other"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 CROPS = 5  # of each photograph
 DRAWN = 40  # of each kind and split
@@ -160,7 +161,7 @@ def _words(random: np.random.Generator, count: int) -> str:
 def collect(output: Path, folders: list[Path]) -> dict[str, dict[str, int]]:
     """Write `output`/SPLIT/KIND-*.jpg. Returns how many of each kind each split has."""
     counts: dict[str, dict[str, int]] = {}
-    for number, split in enumerate((VALIDATION, TEST)):
+    for number, split in enumerate((VALIDATION, TEST, TRAIN)):
         folder = output / split
         folder.mkdir(parents=True, exist_ok=True)
         count = counts[split] = dict.fromkeys(("photograph", "crop", *PAINTERS), 0)

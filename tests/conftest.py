@@ -36,7 +36,7 @@ from huggingface_hub import set_client_factory  # noqa: E402
 from huggingface_hub.utils import _http as hub_requests  # noqa: E402
 from huggingface_hub.utils._http import default_client_factory  # noqa: E402
 
-from data_prep import clean_data, more_pictures, phone_photographs  # noqa: E402
+from data_prep import clean_data, more_pictures, other_pictures, phone_photographs  # noqa: E402
 from data_prep.splits import TEST, TRAIN, VALIDATION  # noqa: E402
 from fashion_model import FashionClassifier  # noqa: E402
 from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
@@ -86,6 +86,10 @@ def prepared(cleaned, tmp_path_factory):
     deal_contributors(folder / "phone" / "phone.csv")
     deal_files(folder / "everyday")
     deal_files(folder / "backgrounds")
+    drawn = folder / other_pictures.FOLDER / TRAIN
+    drawn.mkdir(parents=True)
+    for kind, paint in other_pictures.PAINTERS.items():
+        paint(np.random.default_rng(0)).save(drawn / f"{kind}-0.jpg")
     return folder
 
 

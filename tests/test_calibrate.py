@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from fashion_model.attributes import NAMES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
 from tests.conftest import PRODUCTS, transformer_of
 from train.__main__ import main
-from train.calibrate import RANGE, REFUSED, Sample, fit_temperature, samples_of
+from train.calibrate import PHONE_WEIGHT, RANGE, REFUSED, Sample, fit_temperature, samples_of
 from train.evaluation import Evaluation
 from train.metrics import expected_calibration_error
 from train.pictures import accepted_targets
@@ -83,6 +84,9 @@ def test_kinds_of_picture_weigh_the_same_however_many_there_are():
     together = fit_temperature([sharp, soft])
     assert fit_temperature([many, soft]) == pytest.approx(together, rel=0.01)
     assert fit_temperature([soft]) < together < fit_temperature([sharp])
+    heavier = dataclasses.replace(sharp, weight=2.0)
+    assert together < fit_temperature([heavier, soft]) < fit_temperature([sharp])
+    assert fit_temperature([heavier, soft]) == pytest.approx(fit_temperature([sharp, sharp, soft]), rel=1e-3)
 
 
 def test_calibrate_stores_what_predict_applies(trained, cleaned, tmp_path, capsys):
@@ -139,7 +143,8 @@ def test_every_kind_of_picture_has_its_say(trained_on_all, prepared, tmp_path):
         targets = accepted_targets(colors, labels["color"])
         logits = torch.from_numpy(np.log([p.color.probabilities for p in predictions])).double()
         known = targets.sum(dim=1) > 0
-        samples.append(Sample(kind, logits[known], (targets > 0)[known].numpy()))
+        weight = PHONE_WEIGHT if kind == "phone" else 1.0
+        samples.append(Sample(kind, logits[known], (targets > 0)[known].numpy(), weight))
     assert fit_temperature(samples) == pytest.approx(1, abs=0.02)  # nothing is left to do
     temperature = classifier.config.temperatures["color"]
     fits = [fit_temperature([sample]) * temperature for sample in samples]

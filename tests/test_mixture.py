@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import shutil
 from collections import Counter
 
 import cv2
@@ -9,17 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
+from data_prep.other_pictures import PAINTERS
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
 from tests.conftest import SPLITS
 from train.dataset import DataError, draw_epoch, read_table, rows_of_split
 from train.fit_config import FitConfig
-from train.mixture import BESIDE_SHARP, EMPTY, EMPTY_GROUNDS, REPEATS, Mixture, training_pictures
+from train.mixture import EMPTY, EMPTY_GROUNDS, REPEATS, Mixture, training_pictures
 from train.pictures import Pictures, accepted_targets, label_targets, labelled_pictures, no_targets, pictures_in
 from train.training import Training
 from train.validation import validation_pictures
 
-KINDS = {"thumbnails", "sharp", "phone", "on_model", "everyday"}
+KINDS = {"thumbnails", "sharp", "phone", "on_model", "everyday", "drawn"}
 SIZE = 64
 
 
@@ -51,18 +53,10 @@ def test_an_epoch_shows_every_kind_of_picture_as_often_as_the_table_says(mixture
     assert set(mixture.kinds) == {*KINDS, EMPTY}
     drawn = Counter(mixture.kinds[index] for index in draw_epoch(mixture.factors, torch.Generator().manual_seed(0)))
     assert set(drawn) == {*KINDS, EMPTY}
-    for kind in set(mixture.kinds) - {"thumbnails"}:
+    for kind in set(mixture.kinds):
         indices = of_kind(mixture, kind)
         assert (mixture.factors[indices] == REPEATS[kind]).all()
         assert drawn[kind] == pytest.approx(REPEATS[kind] * len(indices), abs=1)
-
-
-def test_a_thumbnail_beside_a_sharp_photograph_is_shown_less(mixture, parts):
-    sharp = {path.name for part in parts if part.kind == "sharp" for path in part.paths}
-    thumbnails = next(part for part in parts if part.kind == "thumbnails").paths
-    assert 0 < len(sharp) < len(thumbnails)
-    for factor, path in zip(mixture.factors, thumbnails, strict=False):
-        assert factor == REPEATS["thumbnails"] * (BESIDE_SHARP if path.name in sharp else 1)
 
 
 def test_rare_labels_come_more_often_in_the_catalogue_alone(prepared, parts, encoders, mixture):
@@ -71,7 +65,7 @@ def test_rare_labels_come_more_often_in_the_catalogue_alone(prepared, parts, enc
     assert more[of_kind(rarer, "thumbnails")].max() > 1.5
     assert more[of_kind(rarer, "sharp")].max() > 1.5
     assert more.min() == 1
-    for kind in ("phone", "on_model", "everyday", EMPTY):
+    for kind in ("phone", "on_model", "everyday", "drawn", EMPTY):
         assert (more[of_kind(rarer, kind)] == 1).all()
 
 
@@ -149,7 +143,7 @@ def test_nothing_of_another_split_is_trained_or_chosen_on(prepared, rows, encode
     table = read_table(prepared)
     chosen = validation_pictures(prepared, rows_of_split(table, VALIDATION), encoders, limit=None)
     assert {part.kind for part in parts} == KINDS
-    assert {part.kind for part in chosen} == KINDS - {"on_model"}
+    assert {part.kind for part in chosen} == KINDS - {"on_model", "drawn"}
     ids = {split: set(table.loc[table["split"] == split, "id"].astype(str)) for split in SPLITS}
     phone = pd.read_csv(prepared / "phone" / "phone.csv", dtype=str)
     phone_ids = {split: set(phone.loc[phone["split"] == split, "image"]) for split in SPLITS}
@@ -171,6 +165,8 @@ def test_grounds_are_those_of_training(mixture, prepared):
     assert len(mixture.grounds.everyday) == mixture.kinds.count("everyday")
     first = of_kind(mixture, "everyday")[0]
     assert (mixture.grounds.everyday[0] == np.asarray(mixture.photographs[first])).all()
+    assert len(mixture.empty_grounds.textures) == len(mixture.grounds.textures)
+    assert len(mixture.empty_grounds.photographs) == 0  # they show clothes
 
 
 def test_with_the_public_data_set_alone_there_are_thumbnails_and_plain_grounds(cleaned):
@@ -192,7 +188,7 @@ def test_accepted_names_share_the_target_each_with_half_the_weight_of_the_one_be
 
 
 def test_targets_are_what_the_tables_say(parts, rows, encoders, prepared):
-    thumbnails, sharp, phone, on_model, everyday = parts
+    thumbnails, sharp, phone, on_model, everyday, drawn = parts
     for attribute in ATTRIBUTES:
         labels = encoders.labels[attribute.name]
         assert [labels[i] for i in thumbnails.targets[attribute.name].argmax(dim=1)] == list(rows[attribute.column])
@@ -204,12 +200,13 @@ def test_targets_are_what_the_tables_say(parts, rows, encoders, prepared):
         order = target.argsort(descending=True)[: len(names)]
         assert [encoders.labels["color"][i] for i in order] == names
         assert (target > 0).sum() == len(names)
-    assert all(not part.targets["season"].any() for part in (sharp, phone, on_model))
-    assert all(not everyday.targets[name].any() for name in NAMES)
-    assert [part.fashion for part in parts] == [1, 1, 1, 1, 0]
+    assert all(not part.targets["season"].any() for part in (phone, on_model))
+    assert all(not part.targets[name].any() for name in NAMES for part in (everyday, drawn))
+    assert [part.fashion for part in parts] == [1, 1, 1, 1, 0, 0]
+    assert {path.stem for path in drawn.paths} == {f"{kind}-0" for kind in PAINTERS}
 
 
-def test_another_networks_answers_get_their_weight_and_all_of_the_season_of_sharp_photographs(prepared, rows, encoders):
+def test_another_networks_answers_get_their_weight(prepared, rows, encoders):
     random = torch.Generator().manual_seed(0)
     soft = {n: torch.randn(len(rows), len(encoders.labels[n]), generator=random).softmax(dim=1) for n in NAMES}
     labels = label_targets(rows, encoders)
@@ -219,7 +216,22 @@ def test_another_networks_answers_get_their_weight_and_all_of_the_season_of_shar
     place = {str(product): number for number, product in enumerate(rows["id"])}
     order = [place[path.stem] for path in sharp.paths]
     assert torch.allclose(sharp.targets["color"], thumbnails.targets["color"][order])
-    assert torch.allclose(sharp.targets["season"], soft["season"][order])
+    same = thumbnails.targets["season"][order]
+    assert torch.allclose(sharp.targets["season"], same * sharp.targets["season"].sum(dim=1, keepdim=True))
+
+
+def test_sharp_photographs_tell_of_the_seasons_as_often_as_thumbnails(prepared, rows, encoders, parts, tmp_path):
+    """Though those of summer are rarer among them, so that sharpness is no sign of a season."""
+    data = shutil.copytree(prepared, tmp_path / "data", ignore=shutil.ignore_patterns("decoded"))
+    of_summer = rows.loc[rows["season"] == "Summer", "id"]
+    for product in of_summer[1:]:
+        (data / "sharp" / "images" / f"{product}.jpg").unlink(missing_ok=True)
+    (data / "sharp" / "images" / f"{of_summer.iloc[0]}.jpg").touch()
+    thumbnails, sharp, *_ = training_pictures(data, rows, encoders, None, 0.5, None)
+    shares = [part.targets["season"].mean(dim=0) for part in (thumbnails, sharp)]
+    assert (rows["season"] == "Summer").mean() > 2 / len(sharp)
+    assert torch.allclose(*shares, atol=0.01)
+    assert (sharp.targets["product_type"].sum(dim=1) == 1).all()
 
 
 def test_a_smoke_run_takes_few_pictures_of_each_other_kind(prepared, rows, encoders):

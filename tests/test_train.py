@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from fashion_model import FashionClassifier
 from fashion_model.attributes import ATTRIBUTES, NAMES, LabelEncoders
+from fashion_model.backbones import WeightsError
 from fashion_model.checkpoint import load_checkpoint, weight_files
 from fashion_model.images import open_image
 from tests.conftest import ALL_THE_WAY, FROM_IMAGENET, ROOT, smoke_fit
@@ -436,6 +437,18 @@ def test_the_memory_stays_as_it_is_whatever_is_trained(cleaned, tmp_path):
     assert training.memory.classifier.weight.shape == (1000, 1280)
     shares = training.memory.classifier(training.memory.stages(torch.zeros(1, 3, 64, 64)).mean(dim=(2, 3)))
     assert shares.softmax(dim=1).max() < 1
+
+
+def test_who_goes_on_from_a_checkpoint_keeps_imagenet_in_mind_and_not_the_checkpoint(
+    prepared, trained_on_all, tmp_path
+):
+    weights = {"weights": str(trained_on_all), "imagenet_weight": 1.0}
+    training = training_on(prepared, tmp_path, frozen_stages=2, **weights)
+    fresh = training_on(prepared, tmp_path, frozen_stages=2, weights="imagenet", imagenet_weight=1.0)
+    assert all(same(tensors_of(fresh.memory), training.memory).values())
+    assert not all(same(tensors_of(fresh.model.backbone), training.model.backbone).values())
+    with pytest.raises(WeightsError, match=r"first 3 stages of .* are not those of ImageNet"):
+        training_on(prepared, tmp_path, frozen_stages=3, **weights)
 
 
 def test_only_a_backbone_with_imagenets_weights_can_keep_imagenet_in_mind(cleaned, tmp_path, capsys):

@@ -3,8 +3,8 @@
     python -m train calibrate --checkpoint runs/NAME --data data/ [--sharp data/sharp …] [--image-size 224 224]
 
 The temperature (Guo et al., ICML 2017) is the one at which the confidence in the first answer predicts best whether it
-is right, averaged over the kinds of picture there are: phone photographs, sharp ones (with --sharp) and thumbnails. The
-threshold of the fashion score refuses `REFUSED` of the everyday pictures; without any it stays. Stores both in
+is right, averaged over the kinds of picture there are: phone photographs, which count `PHONE_WEIGHT` times, sharp ones
+(with --sharp) and thumbnails. The threshold of the fashion score refuses `REFUSED` of the everyday pictures; without any it stays. Stores both in
 config.json, writes the validation figures after them to metrics.json, and draws figures/reliability_*.png.
 
 --image-size sets the size of the input from now on: convolutional networks are often more right on somewhat larger
@@ -43,6 +43,7 @@ from train.visitors import everyday_pictures, phone_pictures
 
 RANGE = (0.05, 20.0)  # of temperatures looked at
 REFUSED = 0.97  # share of the validation split's everyday pictures whose score lies below the threshold
+PHONE_WEIGHT = 2.0  # of phone photographs in the mean over the kinds: as much as the two other kinds together
 SURE = 1e-6  # no confidence is taken to be nearer to 0 or 1
 
 
@@ -53,6 +54,7 @@ class Sample:
     kind: str
     logits: torch.Tensor  # (N, classes)
     accepted: np.ndarray  # (N, classes) bool
+    weight: float = 1.0  # of the kind
 
     def confidence(self, temperature: float) -> np.ndarray:
         """(N,) of the first answer."""
@@ -70,9 +72,9 @@ class Sample:
 
 
 def fit_temperature(samples: Sequence[Sample]) -> float:
-    """With the least loss, averaged over the samples."""
+    """With the least loss, averaged over the samples by their weights."""
     found = minimize_scalar(
-        lambda logarithm: sum(sample.loss(np.exp(logarithm)) for sample in samples),
+        lambda logarithm: sum(sample.weight * sample.loss(np.exp(logarithm)) for sample in samples),
         bounds=np.log(RANGE),
         method="bounded",
         options={"xatol": 1e-4},
@@ -81,7 +83,7 @@ def fit_temperature(samples: Sequence[Sample]) -> float:
 
 
 def samples_of(
-    evaluation: Evaluation, kind: str, pooled: torch.Tensor, targets: Mapping[str, torch.Tensor]
+    evaluation: Evaluation, kind: str, pooled: torch.Tensor, targets: Mapping[str, torch.Tensor], weight: float = 1.0
 ) -> dict[str, Sample]:
     """Attribute → the sample of one kind of picture: those of which it is known.
 
@@ -91,7 +93,7 @@ def samples_of(
         logits = evaluation.model.heads(pooled)
     known = {name: t.sum(dim=1) > 0 for name, t in targets.items()}
     return {
-        name: Sample(kind, logits[name].double().cpu()[known[name]], (t > 0)[known[name]].numpy())
+        name: Sample(kind, logits[name].double().cpu()[known[name]], (t > 0)[known[name]].numpy(), weight)
         for name, t in targets.items()
         if known[name].any()
     }
@@ -122,7 +124,8 @@ def calibrate(evaluation: Evaluation, directory: Path, sharp: SharpPhotographs |
     if (evaluation.data / PHONE).is_dir():
         pictures = phone_pictures(evaluation)
         if len(pictures):
-            kinds.append(samples_of(evaluation, "phone photographs", evaluation.features(pictures), pictures.targets))
+            pooled = evaluation.features(pictures)
+            kinds.append(samples_of(evaluation, "phone photographs", pooled, pictures.targets, PHONE_WEIGHT))
     if sharp is not None:
         rows = evaluation.rows_with(sharp)
         pooled = evaluation.sharp_features(sharp, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -11,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fashion_model.attributes import NAMES, LabelEncoders
-from fashion_model.model import MultiTaskClassifier
 from train.dataset import DataError
 from train.pictures import Targets
 
@@ -43,17 +41,16 @@ def load_soft_targets(path: Path, ids: list[int], encoders: LabelEncoders) -> Ta
 
 
 class ImageNetMemory(nn.Module):
-    """The backbone as it was before training, with ImageNet's classifier: learning without forgetting.
+    """A backbone as ImageNet left it, with ImageNet's classifier: learning without forgetting.
 
-    How far the trained backbone's answers to ImageNet's 1000 classes are from its former ones (Li and Hoiem, ECCV
+    How far the trained backbone's answers to ImageNet's 1000 classes are from its own (Li and Hoiem, ECCV
     2016). Real bags, caps and scarves, which the training pictures lack, are among what it knew.
     """
 
-    def __init__(self, model: MultiTaskClassifier, first: int, weight: torch.Tensor, bias: torch.Tensor):
-        """`first`: the number of the first stage that training changes. `weight` (1000, C) and `bias` (1000,) are of
-        ImageNet's classifier."""
+    def __init__(self, stages: nn.Module, weight: torch.Tensor, bias: torch.Tensor):
+        """`stages`: those that training changes. `weight` (1000, C) and `bias` (1000,) are of ImageNet's classifier."""
         super().__init__()
-        self.stages = copy.deepcopy(model.backbone[first:]).eval().requires_grad_(False)
+        self.stages = stages.eval().requires_grad_(False)
         self.classifier = nn.Linear(weight.shape[1], weight.shape[0]).requires_grad_(False)
         self.classifier.load_state_dict({"weight": weight, "bias": bias})
 

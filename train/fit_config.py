@@ -30,8 +30,8 @@ class FitConfig:
     epochs: int = 4
     first_size: tuple[int, int] | tuple[()] = ()  # of the input in the first `first_epochs`: progressive resizing
     first_epochs: int = 0
-    batch_size: int = 64
-    learning_rate: float = 1e-3  # of the backbone, at its peak
+    batch_size: int = 32
+    learning_rate: float = 7e-4  # of the backbone, at its peak
     heads_rate: float = 3.0  # times that for the heads
     heads_steps: int = 0  # batches in which the heads are trained alone, before all the rest: linear probing
     frozen_stages: int = 0  # of the backbone, from the input on; they keep the weights they begin with
@@ -41,7 +41,7 @@ class FitConfig:
     soft_weight: float = 0.5  # of them in the target; the labels have the rest
     imagenet_weight: float = 0.0  # in the loss, of answering ImageNet's classes as the backbone did before
     fashion_weight: float = 0.5  # in the loss, of telling fashion products from other pictures
-    average: float = 0.998  # of the weights that are measured and saved: exponential moving average over steps
+    average: float = 0.999  # of the weights that are measured and saved: exponential moving average over steps
     rare: float = 0.003  # labels with a smaller share of the rows are shown more often
     seed: int = 0
     workers: int = 1

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data_prep.more_pictures import BACKGROUNDS, EVERYDAY, ON_MODEL, SHARP
+from data_prep.other_pictures import FOLDER as OTHER
 from data_prep.phone_photographs import FOLDER as PHONE
 from data_prep.splits import TRAIN
 from fashion_model.attributes import LabelEncoders
@@ -32,10 +33,10 @@ from train.pictures import (
 )
 
 EMPTY = "empty"  # a ground with nothing on it
+DRAWN = "drawn"  # screenshots, documents, charts, noise
 CATALOGUE = (THUMBNAILS, SHARP)
 # How often an epoch shows each picture of a kind. People's photographs come first, then sharp ones.
-REPEATS = {THUMBNAILS: 0.5, SHARP: 1.0, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, EMPTY: 1.0}
-BESIDE_SHARP = 0.5  # times that for a thumbnail whose product has a sharp photograph too
+REPEATS = {THUMBNAILS: 0.5, SHARP: 1.0, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, DRAWN: 3.0, EMPTY: 1.0}
 EMPTY_GROUNDS, EMPTY_SHARE = 600, 0.02  # at most so many, and for one picture at most so many
 COMPOSITES = 0.5  # share of the catalogue's views that put the product before another ground
 
@@ -46,13 +47,13 @@ def training_pictures(
     """Every kind of picture that `data` has for training; what data_prep has not prepared is left out.
 
     `rows`: the cleaned table's of the training split. `soft`: for each of them another network's answers, which get
-    `weight` of the target, the label having the rest; at sharp photographs all of the season's, whose label would
-    betray the kind of photograph. `limit`: of the other kinds, at most so many pictures.
+    `weight` of the target, the label having the rest. `limit`: of the other kinds, at most so many pictures.
     """
     labels = label_targets(rows, encoders)
     mixed = labels if soft is None else {n: weight * soft[n] + (1 - weight) * labels[n] for n in labels}
-    season = torch.zeros_like(labels["season"]) if soft is None else soft["season"]
-    found = catalogue_pictures(data, rows, mixed, mixed | {"season": season})
+    found = catalogue_pictures(data, rows, mixed, mixed)
+    if found[-1].kind == SHARP:
+        found[-1].targets["season"] = _balanced(found[-1].targets["season"], mixed["season"])
     if (data / PHONE).is_dir():
         found.append(labelled_pictures(PHONE, phone_table(data, TRAIN)[:limit], data / PHONE / "images", encoders))
     if (data / ON_MODEL).is_dir():
@@ -60,7 +61,19 @@ def training_pictures(
         found.append(labelled_pictures(ON_MODEL, table, data / ON_MODEL / "images", encoders))
     if (data / EVERYDAY).is_dir():
         found.append(pictures_in(EVERYDAY, data / EVERYDAY / TRAIN, encoders, fashion=0.0, limit=limit))
+    if (data / OTHER / TRAIN).is_dir():
+        found.append(pictures_in(DRAWN, data / OTHER / TRAIN, encoders, fashion=0.0, limit=limit))
     return found
+
+
+def _balanced(targets: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Targets (N, classes), each row times a weight, so that the shares of the classes become those of `reference`
+    (M, classes). Else a class that is frequent among sharp photographs would be recognised by their sharpness."""
+    of_class = torch.ones(targets.shape[1])
+    for _ in range(100):  # iterative proportional fitting
+        shares = (targets * (targets @ of_class)[:, None]).mean(dim=0)
+        of_class *= reference.mean(dim=0) / shares.clamp(min=1e-9)
+    return targets * (targets @ of_class)[:, None]
 
 
 class Mixture(Dataset):
@@ -79,12 +92,10 @@ class Mixture(Dataset):
         self.fashion = torch.tensor([p.fashion for p in parts for _ in p.paths] + [empty.fashion] * grounds)
         self.factors = torch.cat([self._factors(parts, rare), torch.full((grounds,), REPEATS[EMPTY])])
         backgrounds = data / BACKGROUNDS / TRAIN
-        textures = sorted(backgrounds.glob("*.jpg")) if backgrounds.is_dir() else []
-        self.grounds = Grounds(
-            DecodedPhotographs(textures, data / "decoded") if textures else [],
-            self._of_kind(PHONE),
-            self._of_kind(EVERYDAY),
-        )
+        names = sorted(backgrounds.glob("*.jpg")) if backgrounds.is_dir() else []
+        textures = DecodedPhotographs(names, data / "decoded") if names else []
+        self.grounds = Grounds(textures, self._of_kind(PHONE), self._of_kind(EVERYDAY))
+        self.empty_grounds = Grounds(textures, [], self._of_kind(EVERYDAY))  # a corner may show cloth
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -92,10 +103,7 @@ class Mixture(Dataset):
     def _factors(self, parts: list[Pictures], rare: float) -> torch.Tensor:
         """How often each picture of `parts` is shown in an epoch, (N,)."""
         found = [torch.full((len(part.paths),), REPEATS[part.kind]) for part in parts]
-        sharp = {path.name for part in parts if part.kind == SHARP for path in part.paths}
         for part, factors in zip(parts, found, strict=True):
-            if part.kind == THUMBNAILS:
-                factors *= torch.tensor([BESIDE_SHARP if path.name in sharp else 1.0 for path in part.paths])
             if part.kind in CATALOGUE:
                 factors *= repeat_factors(torch.stack([t.argmax(dim=1) for t in part.targets.values()], dim=1), rare)
         return torch.cat(found)
@@ -109,7 +117,7 @@ class Mixture(Dataset):
         """(size, size, 3) uint8."""
         kind = self.kinds[index]
         if kind == EMPTY:
-            view = self.grounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
+            view = self.empty_grounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
         elif kind in CATALOGUE:
             view = self._of_catalogue(np.asarray(self.photographs[index]), kind, random)
         else:

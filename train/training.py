@@ -18,7 +18,14 @@ from tqdm import tqdm
 
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import ATTRIBUTES, LabelEncoders
-from fashion_model.backbones import WeightsError, backbone_named, imagenet_classifier, load_pretrained, take_over
+from fashion_model.backbones import (
+    IMAGENET,
+    WeightsError,
+    backbone_named,
+    imagenet_classifier,
+    load_pretrained,
+    take_over,
+)
 from fashion_model.checkpoint import (
     LARGEST_FILE,
     METRICS,
@@ -115,8 +122,14 @@ class Training:
     def _memory(self) -> ImageNetMemory | None:
         if not self.config.imagenet_weight:
             return None
-        classifier = imagenet_classifier(self.config.backbone, self.config.weights)
-        memory = ImageNetMemory(self.model, self.config.frozen_stages, *classifier)
+        name, first = self.config.backbone, self.config.frozen_stages
+        weights = IMAGENET if Path(self.config.weights).is_dir() else self.config.weights
+        backbone = backbone_named(name).build(self.config.image_size)
+        load_pretrained(backbone, name, weights)
+        for own, other in zip(self.model.backbone[:first].parameters(), backbone[:first].parameters(), strict=True):
+            if not torch.allclose(own.cpu(), other, rtol=1e-3, atol=1e-4):  # a checkpoint's are of half precision
+                raise WeightsError(f"the first {first} stages of {self.config.weights} are not those of ImageNet")
+        memory = ImageNetMemory(backbone[first:], *imagenet_classifier(name, weights))
         return memory.to(self.device, memory_format=torch.channels_last)
 
     def _soft_targets(self, ids: list[int]) -> dict[str, torch.Tensor] | None:
