@@ -188,7 +188,7 @@ def test_accepted_names_share_the_target_each_with_half_the_weight_of_the_one_be
 
 
 def test_targets_are_what_the_tables_say(parts, rows, encoders, prepared):
-    thumbnails, sharp, phone, on_model, everyday, drawn = parts
+    thumbnails, _, phone, on_model, everyday, drawn = parts
     for attribute in ATTRIBUTES:
         labels = encoders.labels[attribute.name]
         assert [labels[i] for i in thumbnails.targets[attribute.name].argmax(dim=1)] == list(rows[attribute.column])

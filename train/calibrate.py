@@ -4,8 +4,9 @@
 
 The temperature (Guo et al., ICML 2017) is the one at which the confidence in the first answer predicts best whether it
 is right, averaged over the kinds of picture there are: phone photographs, which count `PHONE_WEIGHT` times, sharp ones
-(with --sharp) and thumbnails. The threshold of the fashion score refuses `REFUSED` of the everyday pictures; without any it stays. Stores both in
-config.json, writes the validation figures after them to metrics.json, and draws figures/reliability_*.png.
+(with --sharp) and thumbnails. The threshold of the fashion score refuses `REFUSED` of the everyday pictures; without
+any it stays. Stores both in config.json, writes the validation figures after them to metrics.json, and draws
+figures/reliability_*.png.
 
 --image-size sets the size of the input from now on: convolutional networks are often more right on somewhat larger
 photographs than they were trained on (Touvron et al., NeurIPS 2019).
