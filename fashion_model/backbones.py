@@ -146,7 +146,7 @@ def imagenet_classifier(name: str, weights: str) -> tuple[torch.Tensor, torch.Te
 
     WeightsError if they cannot be had, or have no classifier of one linear layer.
     """
-    tensors = {} if weights == NO_WEIGHTS or Path(weights).is_dir() else _found_weights(name, weights)
+    tensors = {} if weights == NO_WEIGHTS else _found_weights(name, weights)
     found = [t for key, t in tensors.items() if key.startswith(CLASSIFIERS)]
     if len(found) != 2:
         raise WeightsError(f"the weights {weights} of {name} have no classifier of ImageNet's classes to keep in mind")

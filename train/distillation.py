@@ -43,8 +43,8 @@ def load_soft_targets(path: Path, ids: list[int], encoders: LabelEncoders) -> Ta
 class ImageNetMemory(nn.Module):
     """A backbone as ImageNet left it, with ImageNet's classifier: learning without forgetting.
 
-    How far the trained backbone's answers to ImageNet's 1000 classes are from its own (Li and Hoiem, ECCV
-    2016). Real bags, caps and scarves, which the training pictures lack, are among what it knew.
+    How far the trained backbone's answers to ImageNet's 1000 classes are from its own (Li and Hoiem, ECCV 2016).
+    Real bags, caps and scarves, which the training pictures lack, are among what it knew.
     """
 
     def __init__(self, stages: nn.Module, weight: torch.Tensor, bias: torch.Tensor):

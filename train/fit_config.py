@@ -39,7 +39,7 @@ class FitConfig:
     dropout: float = 0.2
     soft_targets: str = ""  # a file of `train soft_targets`: another network's answers to the catalogue's thumbnails
     soft_weight: float = 0.5  # of them in the target; the labels have the rest
-    imagenet_weight: float = 0.0  # in the loss, of answering ImageNet's classes as the backbone did before
+    imagenet_weight: float = 0.0  # in the loss, of answering ImageNet's classes as its weights do
     fashion_weight: float = 0.5  # in the loss, of telling fashion products from other pictures
     average: float = 0.999  # of the weights that are measured and saved: exponential moving average over steps
     rare: float = 0.003  # labels with a smaller share of the rows are shown more often

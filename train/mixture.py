@@ -33,7 +33,7 @@ from train.pictures import (
 )
 
 EMPTY = "empty"  # a ground with nothing on it
-DRAWN = "drawn"  # screenshots, documents, charts, noise
+DRAWN = "drawn"  # screenshots, documents, charts, noise, blanks
 CATALOGUE = (THUMBNAILS, SHARP)
 # How often an epoch shows each picture of a kind. People's photographs come first, then sharp ones.
 REPEATS = {THUMBNAILS: 0.5, SHARP: 1.0, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, DRAWN: 3.0, EMPTY: 1.0}
@@ -51,7 +51,7 @@ def training_pictures(
     """
     labels = label_targets(rows, encoders)
     mixed = labels if soft is None else {n: weight * soft[n] + (1 - weight) * labels[n] for n in labels}
-    found = catalogue_pictures(data, rows, mixed, mixed)
+    found = catalogue_pictures(data, rows, mixed)
     if found[-1].kind == SHARP:
         found[-1].targets["season"] = _balanced(found[-1].targets["season"], mixed["season"])
     if (data / PHONE).is_dir():

@@ -55,13 +55,13 @@ def read_picture(path: Path) -> Image.Image:
         raise DataError(f"{path}: {error}") from error
 
 
-def catalogue_pictures(data: Path, rows: pd.DataFrame, of_thumbnails: Targets, of_sharp: Targets) -> list[Pictures]:
-    """The thumbnails of `rows`, and their sharp photographs if any, with the targets (rows, classes) of each kind."""
-    found = [Pictures(THUMBNAILS, [data / "images" / f"{i}.jpg" for i in rows["id"]], of_thumbnails)]
+def catalogue_pictures(data: Path, rows: pd.DataFrame, targets: Targets) -> list[Pictures]:
+    """The thumbnails of `rows`, and their sharp photographs if any, with the targets (rows, classes)."""
+    found = [Pictures(THUMBNAILS, [data / "images" / f"{i}.jpg" for i in rows["id"]], targets)]
     paths = [data / SHARP / "images" / f"{i}.jpg" for i in rows["id"]]
     order = [n for n, path in enumerate(paths) if path.is_file()]
     if order:
-        found.append(Pictures(SHARP, [paths[n] for n in order], {name: t[order] for name, t in of_sharp.items()}))
+        found.append(Pictures(SHARP, [paths[n] for n in order], {name: t[order] for name, t in targets.items()}))
     return found
 
 

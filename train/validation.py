@@ -17,8 +17,7 @@ from train.pictures import Pictures, catalogue_pictures, label_targets, labelled
 
 def validation_pictures(data: Path, rows: pd.DataFrame, encoders: LabelEncoders, limit: int | None) -> list[Pictures]:
     """`rows`: the cleaned table's of the validation split."""
-    labels = label_targets(rows, encoders)
-    found = catalogue_pictures(data, rows, labels, labels)
+    found = catalogue_pictures(data, rows, label_targets(rows, encoders))
     if (data / PHONE).is_dir():
         found.append(labelled_pictures(PHONE, phone_table(data, VALIDATION)[:limit], data / PHONE / "images", encoders))
     if (data / EVERYDAY).is_dir():

@@ -38,11 +38,11 @@ settings=(--data "$data" --frozen-stages 3)
 if [ -n "${SMOKE:-}" ]; then
     serve=(--image-size 72 72)
     settings+=(--backbone efficientnet_lite0 --smoke --first-size 32 32 --first-epochs 1)
-    start=(--weights none)
+    weights=none
 else
     settings+=(--backbone "${BACKBONE:-efficientnet_lite2}" --imagenet-weight 0.3)
     settings+=(--image-size 192 192 --first-size 160 160 --first-epochs 1 --epochs 4)
-    start=(--weights "${WEIGHTS:-imagenet}")
+    weights=${WEIGHTS:-imagenet}
     serve=(--image-size 224 224)
 fi
 
@@ -85,7 +85,7 @@ if [ -n "$teacher" ]; then
     fi
     settings+=(--soft-targets "$soft")
 fi
-$python -m train fit --output "$first" --resume "${settings[@]}" "${start[@]}" --heads-steps 200
+$python -m train fit --output "$first" --resume "${settings[@]}" --weights "$weights" --heads-steps 200
 $python -m train fit --output "$checkpoint" --resume "${settings[@]}" --weights "$first"
 measured+=(--checkpoint "$checkpoint" --data "$data")
 $python -m train calibrate "${measured[@]}" "${serve[@]}"
