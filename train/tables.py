@@ -40,6 +40,9 @@ SEASON_SHARES = {
 }
 # Crops are of the same few photographs, and the mean is one of shares, not of pictures.
 WITHOUT_INTERVAL = {"no: crops", "no: mean of these"}
+DRAWN_ALIKE = (
+    "Blanks, charts, documents, noise and screenshots are drawn by the program that draws those of the training split."
+)
 ACCEPTED = {"thumbnails": "the catalogue's thumbnails", "sharp": "sharp photographs"} | DISTURBANCES
 
 
@@ -55,7 +58,7 @@ def markdown(metrics: Mapping[str, Any]) -> str:
         if kind != "thumbnails":
             parts += sharp_tables(measured)
     if "fashion" in metrics:
-        parts.append(fashion_table(metrics["fashion"]))
+        parts += [fashion_table(metrics["fashion"]), DRAWN_ALIKE]
     parts += [unlikely_pairs_line(measured["unlikely_pairs"], kind) for kind, measured in kinds.items()]
     if metrics["rows_left_out_as_trained_on"]:
         parts.append(f"Left out, as their pictures were trained on: {metrics['rows_left_out_as_trained_on']} rows.")
