@@ -104,7 +104,7 @@ def test_a_run_on_every_kind_of_picture_is_chosen_by_all_of_them(trained_on_all)
     assert set(metrics["kinds"]["everyday"]) == {"fashion", "cross_entropy_sum"}
     assert set(metrics["kinds"]["phone"]) == {"fashion", "cross_entropy_sum", "color", "product_type", "gender"}
     settings = json.loads((trained_on_all / FIT).read_text())
-    assert set(settings["pictures"]) == {*kinds, "on_model"}
+    assert set(settings["pictures"]) == {*kinds, "on_model", "drawn"}
     assert settings["chosen_by"] == kinds
     tensors = load_file(trained_on_all / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in tensors.values())
