@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from fashion_model import FashionClassifier
@@ -28,6 +28,7 @@ from train.distillation import ImageNetMemory, load_soft_targets, save_soft_targ
 from train.fit import FIT, best, parse_arguments
 from train.fit_config import FitConfig
 from train.metrics import Answers
+from train.trained_on import read_trained_on
 from train.training import Training, uneven_use
 
 SMOKE = {"backbone": "efficientnet_lite0", "weights": "none", "device": "cpu"}
@@ -480,6 +481,34 @@ def test_soft_targets_are_a_checkpoints_answers_in_the_order_of_the_rows(trained
         assert len(np.unique(found[name].numpy(), axis=0)) > 10  # whose answer is whose can be told
 
 
+def test_the_heads_alone_are_trained_on_the_mean_of_two_networks(trained, cleaned, tmp_path, capsys):
+    second = shutil.copytree(trained, tmp_path / "second")
+    own = load_file(trained / "model.safetensors")
+    moved = {key: tensor + 1 if tensor.is_floating_point() else tensor for key, tensor in own.items()}
+    save_file(moved, second / "model.safetensors")
+    (second / "trained_on.txt").write_text("7654321\n")
+    mean = tmp_path / "mean"
+    assert main(["soup", "--checkpoints", str(trained), str(second), "--output", str(mean)]) == 0
+    stored = load_file(mean / "model.safetensors")
+    for key, tensor in own.items():
+        assert torch.allclose(stored[key].float(), (tensor.float() + moved[key].float()) / 2, atol=2e-3, rtol=2e-3), key
+    assert read_trained_on(mean) == read_trained_on(trained) | {7654321}
+
+    options = ("--weights", str(mean), "--epochs", "0", "--heads-steps", "2", "--resume")
+    for _ in range(2):  # the second time there is nothing left to do
+        assert main(smoke_fit(cleaned, tmp_path / "run", *options)) == 0
+    assert "best epoch 0" in capsys.readouterr().out
+    after = load_file(tmp_path / "run" / "model.safetensors")
+    moved = {key.split(".")[0] for key, tensor in stored.items() if not torch.equal(tensor, after[key])}
+    assert moved == {"heads", "fashion"}
+
+    other = with_labels(trained, tmp_path / "other")
+    arguments = ["soup", "--checkpoints", str(trained), str(other), "--output", str(tmp_path / "x")]
+    assert main(arguments) == 2
+    assert "different networks or have different labels" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_soft_targets_that_do_not_fit_are_refused(trained, cleaned, tmp_path):
     encoders = load_checkpoint(trained).encoders
     probabilities = {name: torch.rand(3, count) for name, count in encoders.num_classes.items()}
@@ -739,6 +768,8 @@ def test_balance_evens_out_the_use_of_the_experts(cleaned, tmp_path):
         (["--fashion-weight", "-1"], "fashion_weight must be"),
         (["--fashion-weight", "nan"], "fashion_weight must be"),
         (["--heads-steps", "-1"], "heads_steps must be"),
+        (["--epochs", "-1"], "epochs must be"),
+        (["--epochs", "0"], "nothing is trained"),
         (["--heads-steps", "1.5"], "invalid int value"),
         (["--frozen-stages", "-1"], "frozen_stages must be"),
         (["--image-size", "128", "96"], "photographs are trained on in a square; the image size is (128, 96)"),

@@ -15,12 +15,14 @@ from train import (
     push_space,
     push_to_hub,
     soft_targets,
+    soup,
 )
 from train.report import command as report
 
 COMMANDS = {
     "soft_targets": soft_targets.main,
     "fit": fit.main,
+    "soup": soup.main,
     "calibrate": calibrate.main,
     "evaluate": evaluate.main,
     "report": report.main,

@@ -27,13 +27,14 @@ from train.memory import keep_freed_memory
 from train.training import IMAGE_SIDE, Training
 
 CHOSEN_BY = "validation_loss"  # of an epoch: the cross-entropies of all attributes and kinds of photograph, summed
+STATE = "training/state.pt"  # in a checkpoint directory: what --resume needs
 FIT = "training/fit.json"  # in a checkpoint directory: the settings of the run
 
 
 def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
     """Train and return the best epoch's entry of the history, see `best`."""
     training = Training(config)
-    state = Path(config.output) / "training" / "state.pt"
+    state = Path(config.output) / STATE
     if resume and state.is_file():
         training.load_state(state)
         print(f"resuming after epoch {len(training.history)}")
@@ -42,20 +43,27 @@ def fit(config: FitConfig, resume: bool = False) -> dict[str, Any]:
         (Path(config.output) / FIT).unlink(missing_ok=True)  # of an earlier run
     if not training.history:
         training.train_heads()
+        if not config.epochs:
+            record(training, -1, {})
     for epoch in range(len(training.history), config.epochs):
-        trained = training.train_one_epoch(epoch)
-        metrics = training.validate()
-        entry = {"epoch": epoch + 1, IMAGE_SIDE: training.model.config.image_size[0], **trained}
-        entry[CHOSEN_BY] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
-        entry |= {f"{kind}_{name}": value for kind, of_kind in metrics.items() for name, value in of_kind.items()}
-        print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
-        training.history.append(entry)
-        if best(training.history) is entry:
-            training.save_best(metrics)
-        training.save_state(state)
-        write_log(state.with_name("log.csv"), training.history)
+        record(training, epoch, training.train_one_epoch(epoch))
     write_json(Path(config.output) / FIT, training.identity)
     return best(training.history)
+
+
+def record(training: Training, epoch: int, trained: dict[str, float]) -> None:
+    """Measure the network after an epoch, -1 being the heads alone, and save it if it is the best so far."""
+    metrics = training.validate()
+    entry = {"epoch": epoch + 1, IMAGE_SIDE: training.model.config.image_size[0], **trained}
+    entry[CHOSEN_BY] = sum(of_kind["cross_entropy_sum"] for of_kind in metrics.values())
+    entry |= {f"{kind}_{name}": value for kind, of_kind in metrics.items() for name, value in of_kind.items()}
+    print("  ".join(f"{k} {v:.4g}" for k, v in entry.items()), flush=True)
+    training.history.append(entry)
+    if best(training.history) is entry:
+        training.save_best(metrics)
+    state = Path(training.config.output) / STATE
+    training.save_state(state)
+    write_log(state.with_name("log.csv"), training.history)
 
 
 def best(history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[FitConfig, bool]:
     )
     parser.add_argument("--weights", help="imagenet (none with --smoke), none, a file, or a checkpoint to go on from")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=defaults.image_size)
-    parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--epochs", type=int, default=defaults.epochs, help="0 to train the heads alone")
     parser.add_argument(
         "--first-size",
         type=int,

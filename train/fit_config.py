@@ -27,7 +27,7 @@ class FitConfig:
     mirrored: bool = False  # whether the network, once trained, looks at the mirrored photograph too
     weights: str = IMAGENET  # imagenet, none, a local file, or a checkpoint directory to go on from
     image_size: tuple[int, int] = (192, 192)  # height, width; a square
-    epochs: int = 4
+    epochs: int = 4  # with 0 the heads alone are trained
     first_size: tuple[int, int] | tuple[()] = ()  # of the input in the first `first_epochs`: progressive resizing
     first_epochs: int = 0
     batch_size: int = 32
@@ -35,7 +35,7 @@ class FitConfig:
     heads_rate: float = 3.0  # times that for the heads
     heads_steps: int = 0  # batches in which the heads are trained alone, before all the rest: linear probing
     frozen_stages: int = 0  # of the backbone, from the input on; they keep the weights they begin with
-    weight_decay: float = 0.02
+    weight_decay: float = 0.05
     dropout: float = 0.2
     soft_targets: str = ""  # a file of `train soft_targets`: another network's answers to the catalogue's thumbnails
     soft_weight: float = 0.5  # of them in the target; the labels have the rest
@@ -53,9 +53,11 @@ class FitConfig:
             value = getattr(self, key)
             if not 0 <= value <= 1 or (below_one and value == 1):
                 raise ValueError(f"{key} must be at least 0 and {'below' if below_one else 'at most'} 1; it is {value}")
-        for key in ("balance", "imagenet_weight", "fashion_weight", "heads_steps", "frozen_stages"):
+        for key in ("balance", "imagenet_weight", "fashion_weight", "epochs", "heads_steps", "frozen_stages"):
             if not 0 <= getattr(self, key) < float("inf"):
                 raise ValueError(f"{key} must be a number from 0 on; it is {getattr(self, key)}")
+        if not self.epochs and not self.heads_steps:
+            raise ValueError("nothing is trained in 0 epochs with 0 batches of the heads")
         if self.image_size[0] != self.image_size[1]:
             raise ValueError(f"photographs are trained on in a square; the image size is {self.image_size}")
         if not self.first_size and not self.first_epochs:
@@ -74,7 +76,7 @@ class FitConfig:
             self,
             smoke=True,
             image_size=(64, 64),
-            epochs=2,
+            epochs=min(self.epochs, 2),
             batch_size=16,
             heads_steps=min(self.heads_steps, 2),
             **first,

@@ -36,7 +36,7 @@ EMPTY = "empty"  # a ground with nothing on it
 DRAWN = "drawn"  # screenshots, documents, charts, noise, blanks
 CATALOGUE = (THUMBNAILS, SHARP)
 # How often an epoch shows each picture of a kind. People's photographs come first, then sharp ones.
-REPEATS = {THUMBNAILS: 0.5, SHARP: 1.0, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, DRAWN: 3.0, EMPTY: 1.0}
+REPEATS = {THUMBNAILS: 0.75, SHARP: 1.5, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, DRAWN: 3.0, EMPTY: 1.0}
 EMPTY_GROUNDS, EMPTY_SHARE = 600, 0.02  # at most so many, and for one picture at most so many
 COMPOSITES = 0.5  # share of the catalogue's views that put the product before another ground
 

@@ -150,7 +150,7 @@ class Training:
             weight_decay=config.weight_decay,
         )
         steps = -(-len(draw_epoch(self.mixture.factors, torch.Generator())) // config.batch_size) * config.epochs
-        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, steps, pct_start=0.15)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, max(steps, 1), pct_start=0.15)
 
     def _update_average(
         self, averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor | int
