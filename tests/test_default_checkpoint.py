@@ -121,7 +121,7 @@ def test_its_confidences_are_calibrated(classifier, metrics):
     assert metrics["visitors"]["phone"]["attributes"]["product_type"]["calibration_error"] < 0.08
     for attribute in ATTRIBUTES:
         # Color's temperature follows phone photographs, where several are accepted; the catalogue has one label.
-        thumbnails, sharp = (0.10, 0.10) if attribute.name == "color" else (0.06, 0.08)
+        thumbnails, sharp = (0.15, 0.15) if attribute.name == "color" else (0.06, 0.08)
         assert metrics["attributes"][attribute.name]["calibration_error"] < thumbnails
         assert metrics["sharp"]["attributes"][attribute.name]["calibration_error"] < sharp
 
