@@ -1,8 +1,6 @@
-"""Draw how many products each class has, one bar chart an attribute.
+"""Draw the number of products of each class, one bar chart a column of the cleaned table.
 
-    python -m data_prep.class_distribution [--data data/] [--output data/figures/]
-
-Writes color.png, product_type.png, season.png and gender.png, in seconds.
+python -m data_prep.class_distribution [--data data/] [--output data/figures/] [--columns baseColour usage …]
 """
 
 from __future__ import annotations
@@ -15,19 +13,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from data_prep import TABLE
-from fashion_model.attributes import ATTRIBUTES, Attribute
+from data_prep.clean_data import LABEL_COLUMNS
 
 ROWS_A_COLUMN = 50  # a longer list is drawn in several columns side by side
 INCHES_A_BAR, INCHES_A_COLUMN = 0.2, 5.5
 
 
-def draw(table: pd.DataFrame, attribute: Attribute) -> Figure:
+def draw(table: pd.DataFrame, column: str) -> Figure:
     """Horizontal bars from the most to the least frequent class, each with its count, on a logarithmic scale."""
-    counts = table[attribute.column].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    counts = table[column].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     columns = -(-len(counts) // ROWS_A_COLUMN)
     rows = -(-len(counts) // columns)
     figure = Figure(figsize=(INCHES_A_COLUMN * columns, INCHES_A_BAR * rows + 1.2), layout="constrained")
-    figure.suptitle(f"{attribute.title}: {len(counts)} classes, {len(table):,} products")
+    figure.suptitle(f"{column}: {len(counts)} classes, {len(table):,} products")
     for i, axes in enumerate(figure.subplots(1, columns, squeeze=False, sharex=True)[0]):
         part = counts.iloc[i * rows : (i + 1) * rows]
         bars = axes.barh(range(len(part)), part, color="#4c72b0")
@@ -45,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.class_distribution", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="what data_prep.clean_data wrote; data/")
     parser.add_argument("--output", type=Path, help="folder for the charts; DATA/figures")
+    parser.add_argument("--columns", nargs="+", default=list(LABEL_COLUMNS), help="columns to draw; the four labels")
     options = parser.parse_args(arguments)
     path = options.data / TABLE
     if not path.is_file():
@@ -53,9 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     output = options.output or options.data / "figures"
     output.mkdir(parents=True, exist_ok=True)
-    for attribute in ATTRIBUTES:
-        draw(table, attribute).savefig(output / f"{attribute.name}.png", dpi=120)
-        print(output / f"{attribute.name}.png")
+    missing = set(options.columns) - set(table)
+    if missing:
+        print(f"class_distribution: {path} has no columns {sorted(missing)}", file=sys.stderr)
+        return 2
+    for column in options.columns:
+        draw(table, column).savefig(output / f"{column}.png", dpi=120)
+        print(output / f"{column}.png")
     return 0
 
 

@@ -27,10 +27,10 @@ from data_prep import TABLE
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
-from fashion_model.attributes import ATTRIBUTES
 from fashion_model.images import ImageError, open_image
 
-LABEL_COLUMNS = tuple(attribute.column for attribute in ATTRIBUTES)
+LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # every row has them
+OPTIONAL_COLUMNS = ("usage",)  # may be empty
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 MALFORMED, REPEATED, NO_IMAGE, BAD_IMAGE = "row malformed", "id repeated", "image missing", "image unreadable"
@@ -64,7 +64,7 @@ def parse_row(row: list[str]) -> dict[str, str] | None:
     values = [*row[:last], ",".join(row[last:])]
     product = {column: " ".join(value.split()) for column, value in zip(COLUMNS, values, strict=True)}
     product["id"] = str(int(product["id"]))
-    return product | {column: normalise_case(product[column]) for column in LABEL_COLUMNS}
+    return product | {column: normalise_case(product[column]) for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)}
 
 
 def normalise_case(label: str) -> str:
@@ -125,7 +125,7 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
     per_group = table["group"].value_counts()
     shared = per_group[per_group > 1]
     lines.append(f"{shared.sum():>8,}  rows share their picture with another id, in {len(shared):,} groups")
-    for column in LABEL_COLUMNS:
+    for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS):
         present = pd.crosstab(table[column], table["split"]).reindex(columns=[TRAIN, VALIDATION, TEST], fill_value=0)
         lines.append(f"{len(present):>8,}  classes of {column}")
         for split in (TRAIN, VALIDATION, TEST):

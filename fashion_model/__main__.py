@@ -17,16 +17,16 @@ from tqdm import tqdm
 from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import FashionClassifier, Prediction
 from fashion_model.images import ImageError, find_images
-from fashion_model.outputs import OutputError, check_output, not_done, open_output
+from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
 from fashion_model.rows import name_in_row, row_of
 
-LONGEST_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
+MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
 
 
 def write_overlays(
     classifier: FashionClassifier, files: Iterable[Path], folder: Path
 ) -> Iterator[tuple[Path, Prediction | ImageError]]:
-    """As `FashionClassifier.stream`, and writes the overlay of each photograph and attribute on the way."""
+    """As `FashionClassifier.stream`; also writes the overlay of each photograph and attribute."""
     for path in files:
         try:
             prediction, overlays = classifier.predict_and_explain(path)
@@ -39,25 +39,26 @@ def write_overlays(
 
 
 def overlay_name(path: Path, attribute: str) -> str:
-    """NAME.DIGEST.ATTRIBUTE.png: the digest of the path keeps files of one name apart, whatever else is labelled."""
+    """NAME.DIGEST.ATTRIBUTE.png; the digest of the path keeps files of the same name apart."""
     digest = blake2b(name_in_row(path).encode(), digest_size=6).hexdigest()
-    return f"{path.name[-LONGEST_NAME:]}.{digest}.{attribute}.png"
+    return f"{path.name[-MAX_NAME:]}.{digest}.{attribute}.png"
 
 
 def write_rows(classifier: FashionClassifier, files: Iterable[Path], options: argparse.Namespace) -> None:
-    """A file that is no photograph becomes a row with its error."""
-    with open_output(options.output, options.resume) as output:
+    """A row for each file; that of an unreadable one has its error."""
+    names = [attribute.name for attribute in classifier.attributes]
+    with open_output(options.output, names, options.resume) as output:
         left = not_done(files, output.done)
         results = write_overlays(classifier, left, options.heatmaps) if options.heatmaps else classifier.stream(left)
         for path, result in tqdm(results, unit="image", disable=None):
-            output.write(row_of(path, result))
+            output.write(row_of(path, result, names))
 
 
 def predict(options: argparse.Namespace) -> int:
     files = find_images(options.paths, leave_out=options.heatmaps)
     try:
         if options.output:
-            check_output(options.output)
+            check_output(options.output, options.resume)
         first = next(files, None)
         if first is None:
             raise OutputError("no image among the files and folders given")
@@ -69,7 +70,8 @@ def predict(options: argparse.Namespace) -> int:
         print(f"predict: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"predict: interrupted{'; --resume goes on from here' if options.output else ''}", file=sys.stderr)
+        resumable = options.output and options.output.suffix.lower() != PARQUET
+        print(f"predict: interrupted{'; --resume goes on from here' if resumable else ''}", file=sys.stderr)
         return 130
     return 0
 

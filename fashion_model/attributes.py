@@ -1,65 +1,74 @@
-"""The four attributes and the label encoders: which classes each one has and in which order the network counts them."""
+"""Attributes and their classes. Which attributes there are is read from the checkpoint."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Attribute:
     name: str  # in Python, on the command line, in the weights
-    column: str  # in styles.csv and label_encoders.json
-    title: str  # on the page
+    column: str  # in the training table and in label_encoders.json
+    title: str  # on the page and in tables
 
-
-ATTRIBUTES = (
-    Attribute("color", "baseColour", "Color"),
-    Attribute("product_type", "articleType", "Product type"),
-    Attribute("season", "season", "Season of use"),
-    Attribute("gender", "gender", "Target gender"),
-)
-NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
-
-
-def attribute_named(name: str) -> Attribute:
-    """The attribute called `name`; ValueError names those there are."""
-    for attribute in ATTRIBUTES:
-        if attribute.name == name:
-            return attribute
-    raise ValueError(f"unknown attribute {name!r}; the attributes are {', '.join(NAMES)}")
+    def __post_init__(self) -> None:
+        for value in (self.name, self.column, self.title):
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"an attribute needs a name, a column and a title; it has {self!r}")
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"an attribute's name is lower-case letters, digits and underscores, not {self.name!r}")
 
 
 @dataclass(frozen=True)
 class LabelEncoders:
-    """For each attribute name its labels; a label's position is the index of its logit."""
+    """The labels of each attribute, by its name; a label's position is the index of its logit."""
 
     labels: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def fit(cls, columns: Mapping[str, Iterable[str]]) -> LabelEncoders:
-        """`columns`: label column of styles.csv → labels, repeated or not. The order is alphabetical."""
-        return cls({a.name: tuple(sorted(set(columns[a.column]))) for a in ATTRIBUTES})
+        """`columns`: attribute name → labels, in any order and repeated or not. Labels are sorted."""
+        return cls({name: tuple(sorted(set(labels))) for name, labels in columns.items()})
 
     @property
     def num_classes(self) -> dict[str, int]:
         return {name: len(labels) for name, labels in self.labels.items()}
 
-    def save(self, path: Path) -> None:
-        document = {a.column: {str(i): label for i, label in enumerate(self.labels[a.name])} for a in ATTRIBUTES}
+    def target(self, attribute: str, label: str | None = None) -> tuple[str, int | None]:
+        """The attribute and the index of the label's logit. ValueError for an unknown attribute or label."""
+        if attribute not in self.labels:
+            raise ValueError(f"unknown attribute {attribute!r}; the attributes are {', '.join(self.labels)}")
+        if label is None:
+            return attribute, None
+        if label not in self.labels[attribute]:
+            raise ValueError(f"unknown label {label!r} for {attribute}")
+        return attribute, self.labels[attribute].index(label)
+
+    def save(self, path: Path, attributes: Sequence[Attribute]) -> None:
+        """Write `{column: {"0": label, …}}`."""
+        document = {a.column: {str(i): label for i, label in enumerate(self.labels[a.name])} for a in attributes}
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> LabelEncoders:
-        """ValueError if a column is missing or its indices are not 0 … n-1, each once with a label of its own."""
+    def load(cls, path: Path, attributes: Sequence[Attribute]) -> LabelEncoders:
+        """ValueError unless the file has exactly the columns of `attributes`, with the indices 0 … n-1 each."""
         document = json.loads(path.read_text(encoding="utf-8"))
-        return cls({a.name: _labels_in_order(document, a.column) for a in ATTRIBUTES})
+        if not isinstance(document, dict):
+            raise ValueError("does not hold a JSON object")
+        unknown = set(document) - {a.column for a in attributes}
+        if unknown:
+            raise ValueError(f"has columns of no attribute: {', '.join(sorted(unknown))}")
+        return cls({a.name: _labels_in_order(document, a.column) for a in attributes})
 
 
-def _labels_in_order(document: object, column: str) -> tuple[str, ...]:
-    classes = document.get(column) if isinstance(document, dict) else None
+def _labels_in_order(document: Mapping[str, object], column: str) -> tuple[str, ...]:
+    classes = document.get(column)
     if not isinstance(classes, dict) or not classes:
         raise ValueError(f"has no classes for {column!r}")
     if set(classes) != {str(i) for i in range(len(classes))}:

@@ -1,7 +1,7 @@
 """The checkpoint directory: what training writes, the Hub stores and the app reads.
 
-Only safetensors and JSON are opened here, and nothing else is fetched from the Hub. On this disk a report beside them
-is found too, for the app to show in a sandbox.
+Only safetensors and JSON are read here, and nothing else is downloaded from the Hub. In a local directory the path of a
+report is returned as well; the app shows it in a sandbox.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from safetensors import SafetensorError
 
 from fashion_model.attributes import LabelEncoders
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
-from fashion_model.model import ModelConfig, MultiTaskClassifier
+from fashion_model.models.config import ModelConfig
+from fashion_model.models.multitask import MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
-LARGEST_FILE = "9MB"  # a Space refuses larger files outside of Git LFS than 10 MB
+MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS
 SHARDS = "model-*-of-*.safetensors"
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
-REPORT = "report/report.html"  # a page that `train report` wrote, if it was asked to
+REPORT = "report/report.html"  # written by `train report`
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
@@ -48,8 +49,8 @@ class HubCheckpointError(CheckpointError):
 class Checkpoint:
     model: MultiTaskClassifier  # in evaluation mode, float32
     encoders: LabelEncoders
-    name: str  # for people: `embedded default`, `user/repo@revision` or the directory's name
-    report: Path | None = None  # an HTML page of whoever made the checkpoint; show it in a sandbox only
+    name: str  # to display: `embedded default`, `user/repo@revision` or the directory's name
+    report: Path | None = None  # an untrusted HTML page; show it in a sandbox only
 
     @property
     def config(self) -> ModelConfig:
@@ -57,7 +58,7 @@ class Checkpoint:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files that `read_checkpoint` takes the weights from: the shards if there is an index, else the one file."""
+    """The files that `read_checkpoint` reads the weights from: the shards if there is an index, else the one file."""
     return sorted(directory.glob(SHARDS)) if has_shards(directory) else [directory / WEIGHTS]
 
 
@@ -81,9 +82,9 @@ def save_checkpoint(
         stale.unlink(missing_ok=True)
     save_torch_state_dict(state, directory, max_shard_size=max_shard_size)
     for file in directory.glob("model*.safetensors"):
-        file.chmod(0o644)  # safetensors writes them for the owner alone, but another user may serve them
+        file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(directory / CONFIG, model.config.to_dict())
-    encoders.save(directory / ENCODERS)
+    encoders.save(directory / ENCODERS, model.config.attributes)
 
 
 def load_checkpoint(
@@ -118,14 +119,17 @@ def load_checkpoint(
 
 
 def read_checkpoint(directory: Path, name: str) -> Checkpoint:
-    """The one reader of checkpoint directories, wherever they came from."""
+    """Read a checkpoint directory; every source ends here."""
     config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))
-    encoders = _read(directory, ENCODERS, name, LabelEncoders.load)
+    encoders = _read(directory, ENCODERS, name, lambda path: LabelEncoders.load(path, config.attributes))
     if encoders.num_classes != dict(config.num_classes):
         raise CheckpointError(
             f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} says {dict(config.num_classes)}"
         )
-    model = MultiTaskClassifier(config)
+    try:
+        model = MultiTaskClassifier(config)
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {CONFIG} {error}") from error
     weights = directory if has_shards(directory) else directory / WEIGHTS
     if not weights.exists():
         raise CheckpointError(f"{name}: {WEIGHTS} is missing")
@@ -133,7 +137,7 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
         load_torch_model(model, weights, strict=True, safe=True)
     except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
         what = str(error).replace(f"{directory}{os.sep}", "").splitlines()
-        more = f" and {len(what) - 2} more" if len(what) > 2 else ""  # the first line is a heading, then one a tensor
+        more = f" and {len(what) - 2} more" if len(what) > 2 else ""  # a heading, then one line a tensor
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")

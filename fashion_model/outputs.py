@@ -1,79 +1,77 @@
-"""Files of rows that a run writes, and that another one continues after an interruption.
+"""Files of rows written by a prediction run, which a later run can continue.
 
-A row goes to the file as soon as it is known: what is killed loses no finished row, and at most the last one is cut
-off. Parquet has its list of contents at the end and cannot grow. So its rows are first collected as JSON Lines, in
-OUTPUT.parquet.jsonl, and become OUTPUT.parquet once all are there.
+Each row is written as soon as it is known, so that a killed run loses at most the row it was writing. Parquet has its
+index at the end of the file: it is written as a whole and cannot be continued.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from fashion_model.classifier import batches
-from fashion_model.rows import CONFIDENCES, CSV, FIELDS, JSON_LINES, Row, TextFormat, name_in_row
+from fashion_model.rows import Row, TextFormat, csv_format, fields_of, json_lines_format, name_in_row
 
-ENDINGS = {"": CSV, ".csv": CSV, ".jsonl": JSON_LINES}
+FORMATS = {"": csv_format, ".csv": csv_format, ".jsonl": json_lines_format}
 PARQUET = ".parquet"
-ROWS_AT_ONCE = 10_000  # of a Parquet file in memory
+ROW_GROUP = 10_000  # rows of a Parquet file held in memory
 
 
 class OutputError(ValueError):
-    """The rows cannot be written there; the message is fit for the person who asked."""
+    """The rows cannot be written there; the message is fit for the user."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Rows that are there already, by their files and in order, and `write` for more. Read `done` before writing."""
+    """The files that have a row already, in order, and `write` for more rows. Read `done` before writing."""
 
     done: Iterator[str]
     write: Callable[[Row], None]
 
 
-def check_output(path: Path) -> None:
-    """OutputError for an ending that stands for no format, and for Parquet without what writes it."""
-    if path.suffix.lower() not in (*ENDINGS, PARQUET):
+def check_output(path: Path, resume: bool = False) -> None:
+    """OutputError for an unknown ending, Parquet without pyarrow, or Parquet to be continued."""
+    suffix = path.suffix.lower()
+    if suffix not in (*FORMATS, PARQUET):
         raise OutputError(f"the output has to end in .csv, .jsonl or .parquet; it is {path.name}")
-    if path.suffix.lower() == PARQUET:
+    if suffix == PARQUET and resume:
+        raise OutputError(
+            "a Parquet file cannot be continued: resume to .jsonl and convert it with "
+            "pandas.read_json(path, lines=True).to_parquet(…)"
+        )
+    if suffix == PARQUET:
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError as error:
-            raise OutputError("Parquet needs a package more: pip install pyarrow") from error
+            raise OutputError("Parquet needs one more package: pip install pyarrow") from error
 
 
 @contextmanager
-def open_output(path: Path | None, resume: bool = False) -> Iterator[Output]:
-    """Write to `path` in the format of its ending, or CSV to standard output without one.
+def open_output(path: Path | None, attributes: Sequence[str], resume: bool = False) -> Iterator[Output]:
+    """Write rows to `path` in the format of its ending, or CSV to standard output if it is None.
 
-    What is there is continued if `resume`, else replaced. OutputError if it cannot be continued.
+    An existing file is continued if `resume`, else replaced. OutputError if it cannot be continued.
     """
     if path is None:
-        yield Output(iter(()), _writer(sys.stdout.buffer, CSV, empty=True))
+        yield Output(iter(()), _writer(sys.stdout.buffer, csv_format(attributes), empty=True))
     elif path.suffix.lower() == PARQUET:
-        journal = path.with_name(f"{path.name}.jsonl")
-        if resume and path.exists() and not journal.exists():
-            _replace(journal, lambda new: _parquet_to_lines(path, new))
-        with _open_text(journal, JSON_LINES, resume) as output:
+        with _open_parquet(path, attributes) as output:
             yield output
-        _replace(path, lambda new: _lines_to_parquet(journal, new))
-        journal.unlink()
     else:
-        with _open_text(path, ENDINGS[path.suffix.lower()], resume) as output:
+        with _open_text(path, FORMATS[path.suffix.lower()](attributes), resume) as output:
             yield output
 
 
 def not_done(paths: Iterable[Path], done: Iterator[str]) -> Iterator[Path]:
     """Those of `paths` that have no row in `done` yet.
 
-    As long as both agree nothing is kept in memory. From the first file on that was added or has vanished in the
-    meantime, the names of the other rows are.
+    While both agree in order, nothing is held in memory. From the first difference on, the names of the remaining rows
+    are.
     """
     paths = iter(paths)
     for path in paths:
@@ -97,6 +95,33 @@ def _open_text(path: Path, format: TextFormat, resume: bool) -> Iterator[Output]
         yield Output(_files(path, format) if end else iter(()), _writer(file, format, empty=not end))
 
 
+@contextmanager
+def _open_parquet(path: Path, attributes: Sequence[str]) -> Iterator[Output]:
+    """`path` is replaced once all rows are written."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    confidences = {f"{name}_confidence": pa.float64() for name in attributes}
+    types = {"is_fashion": pa.bool_()} | confidences
+    fields = [pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields_of(attributes)]
+    schema, rows = pa.schema(fields), []
+    unfinished = path.with_name(f"{path.name}.unfinished")
+
+    def write(row: Row) -> None:
+        rows.append(row)
+        if len(rows) == ROW_GROUP:
+            flush()
+
+    def flush() -> None:
+        writer.write_table(pa.Table.from_pylist(rows, schema))
+        rows.clear()
+
+    with ParquetWriter(unfinished, schema) as writer:
+        yield Output(iter(()), write)
+        flush()
+    unfinished.replace(path)
+
+
 def _writer(file: BinaryIO, format: TextFormat, empty: bool) -> Callable[[Row], None]:
     def put(text: str) -> None:
         file.write(text.encode())
@@ -114,21 +139,21 @@ def _files(path: Path, format: TextFormat) -> Iterator[str]:
 
 
 def _end_of_rows(path: Path, format: TextFormat) -> int:
-    """The byte after the last complete row; what follows was being written when the run ended."""
+    """The offset after the last complete row; what follows was being written when the run ended."""
     header = format.header.encode()
     with path.open("rb") as file:
         start = file.read(len(header))
         if start != header:
             if header.startswith(start):
                 return 0
-            raise OutputError(f"{path} was not written by this command: it begins with other columns")
+            raise OutputError(f"{path} was not written by this command for this checkpoint: its columns differ")
         end = here = len(header)
         line, whole = "", False
 
         def lines() -> Iterator[str]:
             nonlocal here, line, whole
             for content in file:
-                line = content.decode("utf-8", "replace")  # a name may be cut within a letter
+                line = content.decode("utf-8", "replace")  # a name may be cut within a character
                 here, whole = here + len(content), content.endswith(b"\n")
                 yield line
 
@@ -142,36 +167,3 @@ def _end_of_rows(path: Path, format: TextFormat) -> int:
             if foreign or here < path.stat().st_size:
                 raise OutputError(f"{path} cannot be continued: byte {end} begins no row ({error})") from error
     return end
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Whoever reads `path` finds all of it or what was there before."""
-    new = path.with_name(f"{path.name}.new")
-    write(new)
-    new.replace(path)
-
-
-def _lines_to_parquet(lines: Path, parquet: Path) -> None:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetWriter
-
-    types = {"is_fashion": pa.bool_()} | dict.fromkeys(CONFIDENCES, pa.float64())
-    schema = pa.schema([pa.field(name, types.get(name, pa.string()), nullable=name != "file") for name in FIELDS])
-    with lines.open(encoding="utf-8", newline="\n") as file, ParquetWriter(parquet, schema) as writer:
-        for rows in batches(map(json.loads, file), ROWS_AT_ONCE):
-            writer.write_table(pa.Table.from_pylist(rows, schema))
-
-
-def _parquet_to_lines(parquet: Path, lines: Path) -> None:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(parquet) as file:
-            if tuple(file.schema_arrow.names) != FIELDS:
-                raise OutputError(f"{parquet} was not written by this command: it has other columns")
-            with lines.open("w", encoding="utf-8", newline="\n") as journal:
-                for rows in file.iter_batches(ROWS_AT_ONCE):
-                    journal.writelines(map(JSON_LINES.line, rows.to_pylist()))
-    except pa.ArrowInvalid as error:
-        raise OutputError(f"{parquet} is no Parquet file") from error

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from fashion_model.model import ModelConfig
+from fashion_model.models.config import ModelConfig
 
 Transform = Callable[[Image.Image], torch.Tensor]
 

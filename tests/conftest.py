@@ -1,8 +1,9 @@
-"""Shared parts. Caches are redirected before any import reads them, and nothing leaves this machine."""
+"""Shared fixtures. Caches are redirected before any import reads them, and no request leaves this machine.
 
-import json
+Fixtures that need `train` or `data_prep` are in tests/train/conftest.py.
+"""
+
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.request import urlopen
 
 from tests.hub import TOKEN, USER, Hub, listener
@@ -18,7 +18,7 @@ from tests.hub import TOKEN, USER, Hub, listener
 SCRATCH = tempfile.TemporaryDirectory(prefix="fashion-tests-")
 for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": "gradio", "MPLCONFIGDIR": "matplotlib"}.items():
     os.environ[variable] = str(Path(SCRATCH.name) / folder)
-LISTENER = listener()  # whoever asks the Hub in these tests asks loopback; until a test starts it, nobody is at home
+LISTENER = listener()  # requests to the Hub come here; nothing answers until a test starts the loopback Hub
 os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "HF_HUB_DISABLE_XET": "1"}
 os.environ |= {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -28,29 +28,32 @@ os.environ |= {
 for variable in ("FASHION_MODEL", "FASHION_MODEL_TIMEOUT", "HF_TOKEN", "HF_HUB_OFFLINE"):
     os.environ.pop(variable, None)
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from huggingface_hub import set_client_factory  # noqa: E402
-from huggingface_hub.utils import _http as hub_requests  # noqa: E402
-from huggingface_hub.utils._http import default_client_factory  # noqa: E402
+from torch import nn  # noqa: E402
 
-from data_prep import clean_data, more_pictures, other_pictures, phone_photographs  # noqa: E402
-from data_prep.splits import TEST, TRAIN, VALIDATION  # noqa: E402
 from fashion_model import FashionClassifier  # noqa: E402
-from fashion_model.attributes import NAMES, LabelEncoders  # noqa: E402
-from fashion_model.checkpoint import DEFAULT_CHECKPOINT, save_checkpoint  # noqa: E402
+from fashion_model.attributes import Attribute, LabelEncoders  # noqa: E402
+from fashion_model.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from fashion_model.images import open_image  # noqa: E402
-from fashion_model.model import ModelConfig, MultiTaskClassifier  # noqa: E402
-from train.__main__ import main as train_main  # noqa: E402
-from train.evaluation import digest_of  # noqa: E402
+from fashion_model.models.config import ModelConfig  # noqa: E402
+from fashion_model.models.multitask import MultiTaskClassifier  # noqa: E402
+from fashion_model.transforms import eval_transform  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
 PHONE, EVERYDAY, BACKGROUNDS = DATA / "phone", DATA / "everyday", DATA / "backgrounds"
-SPLITS = (TEST, VALIDATION, TRAIN)
+
+ATTRIBUTES = (
+    Attribute("color", "baseColour", "Color"),
+    Attribute("product_type", "articleType", "Product type"),
+    Attribute("season", "season", "Season of use"),
+    Attribute("gender", "gender", "Target gender"),
+)
+NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
+USAGE = Attribute("usage", "usage", "Usage")
+TINY = "test_efficientnet"  # timm's, with 0.1 million parameters
 
 
 def pytest_unconfigure():
@@ -63,159 +66,75 @@ def classifier():
     return FashionClassifier.from_pretrained()
 
 
-@pytest.fixture(scope="session")
-def cleaned(tmp_path_factory):
-    """What `data_prep.clean_data` writes for the tests' real rows."""
-    folder = tmp_path_factory.mktemp("cleaned")
-    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+def encoders_of(attributes):
+    """Three classes for the first attribute, and one more for each that follows."""
+    return LabelEncoders({a.name: tuple(f"{a.name} {i}" for i in range(3 + n)) for n, a in enumerate(attributes)})
+
+
+def random_model(backbone=TINY, attributes=ATTRIBUTES, image_size=(64, 64), **settings):
+    """Random weights, the same in every call, in evaluation mode."""
+    torch.manual_seed(0)
+    classes = encoders_of(attributes).num_classes
+    config = ModelConfig.for_backbone(backbone, attributes, classes, image_size=image_size, **settings)
+    return MultiTaskClassifier(config).eval()
+
+
+def discriminating_model(attributes):
+    """A tiny model with random weights whose predictions differ between photographs."""
+    model = random_model(attributes=attributes)
+    transform = eval_transform(model.config)
+    photographs = torch.stack([transform(open_image(path)) for path in sorted((PRODUCTS / "images").iterdir())])
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # take the statistics of the photographs as they are
+    with torch.no_grad():
+        model.train().backbone(photographs)
+        for parameter in model.heads.parameters():
+            parameter.mul_(5)
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
+def saved_model(model, folder):
+    save_checkpoint(folder, model, encoders_of(model.config.attributes))
     return folder
 
 
 @pytest.fixture(scope="session")
-def prepared(cleaned, tmp_path_factory):
-    """The same rows, with every other kind of picture that data_prep can add, some in each split."""
-    folder, sources = tmp_path_factory.mktemp("prepared") / "data", tmp_path_factory.mktemp("sources")
-    shutil.copytree(cleaned, folder, ignore=shutil.ignore_patterns("decoded"))
-    table = pd.read_csv(folder / "cleaned_styles.csv")
-    enlarge(folder, table["id"][::2], sources / "sharp", "{}.jpg")
-    assert phone_photographs.main(["--source", str(PHONE), "--output", str(folder)]) == 0
-    pictures = {"sharp": sources / "sharp", "on-model": on_model_source(table, folder, sources / "on_model")}
-    pictures |= {"everyday": EVERYDAY, "backgrounds": BACKGROUNDS}
-    options = [word for name, source in pictures.items() for word in (f"--{name}", str(source))]
-    assert more_pictures.main(["--output", str(folder), *options]) == 0
-    deal_contributors(folder / "phone" / "phone.csv")
-    deal_files(folder / "everyday")
-    deal_files(folder / "backgrounds")
-    drawn = folder / other_pictures.FOLDER / TRAIN
-    drawn.mkdir(parents=True)
-    for kind, paint in other_pictures.PAINTERS.items():
-        paint(np.random.default_rng(0)).save(drawn / f"{kind}-0.jpg")
-    return folder
-
-
-def enlarge(data, products, folder, name):
-    """Thumbnails of `products` at three times their size, which stand in for sharp photographs."""
-    folder.mkdir(parents=True)
-    for product in products:
-        open_image(data / "images" / f"{product}.jpg").resize((180, 240)).save(folder / name.format(product))
-
-
-def on_model_source(table, data, folder):
-    """What --on-model reads, of the catalogue's bags, watches and shirts."""
-    rows = []
-    for published, catalogued, count in (("Bags", "Handbags", 2), ("Watches", "Watches", 2), ("Tshirts", "Tshirts", 6)):
-        products = table.loc[table["articleType"] == catalogued, "id"][:count]
-        enlarge(data, products, folder / published, "s{}-blue-0.jpg")
-        gender = "" if published == "Bags" else "Men"
-        rows += [{"file": f"s{i}-blue-0.jpg", "type": published, "color": "blue", "gender": gender} for i in products]
-    pd.DataFrame(rows).to_csv(folder / "on-model.csv", index=False)
-    return folder
-
-
-def deal_contributors(path):
-    """Give each split some of those whose photographs are in the table; all of them are of the test split."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    counts = table["sender"].value_counts()
-    order = sorted(counts.index, key=lambda sender: (-counts[sender], sender))
-    table["split"] = [SPLITS[order.index(sender) % 3] for sender in table["sender"]]
-    table.to_csv(path, index=False)
-
-
-def deal_files(folder):
-    """Give each split some of the pictures in the folders of all splits."""
-    for place, path in enumerate(sorted(folder.glob("*/*.jpg"), key=lambda path: path.name)):
-        moved = folder / SPLITS[place % 3] / path.name
-        moved.parent.mkdir(exist_ok=True)
-        path.rename(moved)
-
-
-HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label as anyone may write it into a table
-
-
-@pytest.fixture(scope="session")
-def measured(tmp_path_factory):
-    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
-    folder = tmp_path_factory.mktemp("measured")
-    assert clean_data.main(["--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
-    table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
-    table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
-    table.loc[table.index[40:50], "baseColour"] = HOSTILE
-    table.loc[60:61, "group"] = table.loc[60, "group"]
-    table.loc[60:61, "baseColour"] = ["Red", "Black"]
-    table.to_csv(folder / "cleaned_styles.csv", index=False)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def mistaken(measured, tmp_path_factory):
-    """Sharp photographs of the ten validation products of `measured`: each is another product's, so answers differ."""
-    folder = tmp_path_factory.mktemp("sharp")
-    (folder / "images").mkdir()
-    table = pd.read_csv(measured / "cleaned_styles.csv")
-    products = table.loc[table["split"] == "validation", "id"]
-    for product, other in zip(products, np.roll(products, 1), strict=True):
-        open_image(measured / "images" / f"{other}.jpg").resize((180, 240)).save(folder / f"images/{product}.jpg")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def reported(measured, tmp_path_factory):
-    """What `train report` writes of the embedded default on them."""
-    folder = tmp_path_factory.mktemp("report") / "made"
-    arguments = ["report", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(measured), "--device", "cpu"]
-    assert train_main([*arguments, "--output", str(folder)]) == 0
-    return folder
-
-
-FROM_IMAGENET = ("--weights", "imagenet")
-
-
-def smoke_fit(data, folder, *more):
-    """Arguments of `python -m train` for a run of seconds."""
-    network = ("--backbone", "efficientnet_lite0", "--device", "cpu")
-    return ["fit", "--data", str(data), "--output", str(folder), "--smoke", *network, *more]
-
-
-@pytest.fixture(scope="session")
-def trained(cleaned, tmp_path_factory):
-    """A checkpoint directory that `train fit --smoke` wrote from those rows.
-
-    It began with ImageNet's weights: from random ones so short a run comes to the same answer for all photographs.
-    """
-    folder = tmp_path_factory.mktemp("runs") / "smoke"
-    assert train_main(smoke_fit(cleaned, folder, *FROM_IMAGENET)) == 0
-    return folder
-
-
-ALL_THE_WAY = (*FROM_IMAGENET, "--heads-steps", "2", "--frozen-stages", "2", "--imagenet-weight", "0.3")
-
-
-@pytest.fixture(scope="session")
-def trained_on_all(prepared, tmp_path_factory):
-    """One that saw every kind of picture, trained in all the ways of the default's recipe."""
-    folder = tmp_path_factory.mktemp("runs") / "all"
-    assert train_main(smoke_fit(prepared, folder, *ALL_THE_WAY)) == 0
-    return folder
+def tiny_state():
+    return discriminating_model(ATTRIBUTES).state_dict()
 
 
 @pytest.fixture
 def tiny_encoders():
-    return LabelEncoders({name: tuple(f"{name} {i}" for i in range(3 + n)) for n, name in enumerate(NAMES)})
+    return encoders_of(ATTRIBUTES)
 
 
 @pytest.fixture
-def tiny_model(tiny_encoders):
-    """Random weights, 32 × 24 pixels."""
-    torch.manual_seed(0)
-    config = ModelConfig.for_backbone("efficientnet_lite0", tiny_encoders.num_classes, image_size=(32, 24))
-    return MultiTaskClassifier(config).eval()
+def tiny_model(tiny_state):
+    """Random weights, the four usual attributes, 64 × 64 pixels."""
+    model = random_model()
+    model.load_state_dict(tiny_state)
+    return model
 
 
-def transformer_of(encoders):
-    """A Vision Transformer with random weights, for 64 × 48 pixels."""
-    torch.manual_seed(0)
-    config = ModelConfig.for_backbone("vit_ti_8", encoders.num_classes, image_size=(64, 48))
-    return MultiTaskClassifier(config).eval().requires_grad_(False)
+@pytest.fixture
+def tiny_checkpoint(tmp_path_factory, tiny_model):
+    """The directory of its checkpoint."""
+    return saved_model(tiny_model, tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture
+def tiny_classifier(tiny_model, tiny_encoders):
+    return FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny"))
+
+
+@pytest.fixture(scope="session")
+def usage_checkpoint(tmp_path_factory):
+    """The directory of a checkpoint with the four usual attributes and `usage`, random weights."""
+    model = discriminating_model((*ATTRIBUTES, USAGE))
+    return saved_model(model, tmp_path_factory.mktemp("usage") / "checkpoint")
 
 
 @pytest.fixture(scope="session")
@@ -226,7 +145,7 @@ def running_hub():
 
 @pytest.fixture
 def hub(running_hub):
-    """The loopback Hub, empty and in order."""
+    """The loopback Hub, empty and without faults."""
     running_hub.reset()
     yield running_hub
     running_hub.release()
@@ -239,52 +158,17 @@ def token(monkeypatch):
     return USER
 
 
-@pytest.fixture
-def saved(tmp_path, tiny_model, tiny_encoders):
-    """A checkpoint directory with random weights."""
-    save_checkpoint(tmp_path / "checkpoint", tiny_model, tiny_encoders)
-    return tmp_path / "checkpoint"
-
-
 def logits(model):
-    """Of one picture, for a model of 32 × 24 pixels."""
+    """The logits of all attributes for one image."""
+    height, width = model.config.image_size
+    image = torch.linspace(-1, 1, 3 * height * width).reshape(1, 3, height, width)
     with torch.no_grad():
-        return torch.cat(list(model(torch.linspace(-1, 1, 3 * 32 * 24).reshape(1, 3, 32, 24)).values()), dim=1)
+        return torch.cat(list(model(image).values()), dim=1)
 
 
 def contents(folder):
     """What a repository on the Hub holds after `folder` was uploaded."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def take_figures(checkpoint):
-    """Let the figures of the embedded default pass for those of `checkpoint`."""
-    metrics = json.loads((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
-    (checkpoint / "metrics.json").write_text(json.dumps(metrics | {"digest": digest_of(checkpoint)}))
-
-
-@pytest.fixture
-def evaluated(saved):
-    """The same with figures and a report. The figures are the embedded default's, which a card takes as they are."""
-    take_figures(saved)
-    (saved / "figures").mkdir()
-    (saved / "figures" / "reliability.png").write_bytes(b"picture")
-    for file in ("report.html", "report.md", "slices.csv", "figures/confusion_color.png"):
-        (saved / "report" / file).parent.mkdir(parents=True, exist_ok=True)
-        (saved / "report" / file).write_bytes(file.encode())
-    return saved
-
-
-@pytest.fixture
-def pushing(token, monkeypatch):
-    """Pushing sets timeouts for its process; here the process is that of all tests. The user's name.
-
-    Between two tries of a request the client waits a fiftieth of what it else does.
-    """
-    short = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / 50)})
-    monkeypatch.setattr(hub_requests, "time", short)
-    yield token
-    set_client_factory(default_client_factory)
 
 
 @contextmanager
@@ -293,7 +177,7 @@ def running_app(folder, **variables):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    nowhere = "http://127.0.0.1:9"  # the discard port: whatever wants to leave through a proxy fails
+    nowhere = "http://127.0.0.1:9"  # the discard port: a request that leaves through a proxy fails
     environment = os.environ | {
         "GRADIO_SERVER_PORT": str(port),
         "HTTP_PROXY": nowhere,
@@ -321,14 +205,21 @@ def wait_until_answering(address, process):
     raise TimeoutError(address)
 
 
+@contextmanager
+def serving(classifier):
+    """The address of the page for `classifier`."""
+    from fashion_model.app.page import LAUNCH, build_demo
+
+    demo = build_demo(classifier)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    try:
+        yield address
+    finally:
+        demo.close(verbose=False)
+
+
 @pytest.fixture(scope="session")
 def served(classifier):
-    """The address of the running app."""
-    import gradio as gr
-
-    import app
-
-    demo = app.build_demo(classifier)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
-    yield address
-    gr.close_all(verbose=False)
+    """The address of the page for the embedded default."""
+    with serving(classifier) as address:
+        yield address

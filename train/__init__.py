@@ -1,1 +1,1 @@
-"""From the cleaned data to a checkpoint directory, its figures, and the Hub."""
+"""From prepared data to an evaluated checkpoint on the Hub: data → fit → finish → evaluate → report → publish."""

@@ -1,45 +1,49 @@
-"""python -m train COMMAND …; `python -m train COMMAND --help` explains each."""
+"""python -m train COMMAND …; `python -m train COMMAND --help` explains each.
+
+The settings of a command are the dataclass `Config` of its module, which is also its command line.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 
-from train import (
-    benchmark,
-    calibrate,
-    compare,
-    evaluate,
-    explanations,
-    fit,
-    import_original,
-    push_space,
-    push_to_hub,
-    soft_targets,
-    soup,
-)
-from train.report import command as report
+import tyro
+
+from fashion_model.hub import HubError
 
 COMMANDS = {
-    "soft_targets": soft_targets.main,
-    "fit": fit.main,
-    "soup": soup.main,
-    "calibrate": calibrate.main,
-    "evaluate": evaluate.main,
-    "report": report.main,
-    "compare": compare.main,
-    "explanations": explanations.main,
-    "benchmark": benchmark.main,
-    "push_to_hub": push_to_hub.main,
-    "push_space": push_space.main,
-    "import_original": import_original.main,
+    "recipe": "train.recipes.command",
+    "soft-targets": "train.fit.soft_targets",
+    "fit": "train.fit.command",
+    "soup": "train.finish.soup",
+    "calibrate": "train.finish.calibrate",
+    "import-original": "train.finish.import_original",
+    "evaluate": "train.evaluate.command",
+    "report": "train.report.command",
+    "push-to-hub": "train.publish.push_to_hub",
+    "push-space": "train.publish.push_space",
+    "check-release": "train.publish.check_release",
+    "benchmark": "train.studies.benchmark",
+    "compare": "train.studies.compare",
+    "saliency": "train.studies.saliency",
 }
 
 
 def main(arguments: list[str]) -> int:
+    """The exit status: 0, or 2 with one sentence on standard error."""
     if not arguments or arguments[0] not in COMMANDS:
         print(f"usage: python -m train {{{','.join(COMMANDS)}}} …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
-    return COMMANDS[arguments[0]](arguments[1:])
+    name, *options = arguments
+    module = importlib.import_module(COMMANDS[name])
+    try:
+        config = tyro.cli(module.Config, prog=f"python -m train {name}", description=module.__doc__, args=options)
+        module.run(config)
+    except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, WeightsError are ValueErrors
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

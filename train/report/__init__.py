@@ -1,1 +1,1 @@
-"""The evaluation report: where a checkpoint fails, as Markdown, as one page and as tables. `command` is its command."""
+"""The HTML report: what a checkpoint gets wrong, on one page without scripts."""

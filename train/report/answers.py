@@ -1,26 +1,24 @@
-"""What a checkpoint answered for each row, one table an attribute. All other parts of the report start from it."""
+"""The predictions for the catalogue's thumbnails as one table an attribute, from which the report starts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from fashion_model.attributes import ATTRIBUTES, Attribute
-from train.evaluation import Evaluation, classes, probabilities_of
+from fashion_model.attributes import Attribute
+from train.data.domains import THUMBNAILS
+from train.evaluate.predictions import SplitPredictions
 
 
 @dataclass(frozen=True)
 class AttributeAnswers:
-    """One attribute of N photographs."""
+    """Of N labeled images. The network may not know a label; its probability is 0 then."""
 
     attribute: Attribute
     labels: tuple[str, ...]  # of the network, by class index
-    probabilities: np.ndarray  # (N, classes)
-    rows: pd.DataFrame  # id, group, name, label, answer, confidence, label_probability; N rows, index as in the table
+    rows: pd.DataFrame  # id, group, name, label, answer, confidence, label_probability; index of the cleaned table
 
     @property
     def right(self) -> pd.Series:
@@ -28,39 +26,26 @@ class AttributeAnswers:
         return self.rows["label"] == self.rows["answer"]
 
 
-def answers_of(evaluation: Evaluation, rows: pd.DataFrame, pooled: torch.Tensor) -> dict[str, AttributeAnswers]:
-    """Attribute → the answers for `rows`, whose pooled features are (N, C)."""
-    probabilities, targets = probabilities_of(evaluation.model, pooled), evaluation.targets(rows).numpy()
-    return {
-        attribute.name: _answers(
-            attribute,
-            evaluation.checkpoint.encoders.labels[attribute.name],
-            probabilities[attribute.name],
-            rows,
-            targets[:, i],
+def answers_of(predictions: SplitPredictions, table: pd.DataFrame) -> list[AttributeAnswers]:
+    """One an attribute, in the checkpoint's order. `table`: the cleaned table."""
+    domain = predictions.domains[THUMBNAILS]
+    rows = table.reset_index().set_index("id").loc[domain.products].reset_index().set_index("index")
+    probabilities = domain.probabilities(predictions.config.temperatures)
+    found = []
+    for attribute in predictions.attributes:
+        accepted, p = domain.accepted[attribute.name], probabilities[attribute.name]
+        labels = predictions.encoders.labels[attribute.name]
+        target = accepted.argmax(axis=1)
+        frame = pd.DataFrame(
+            {
+                "id": rows["id"],
+                "group": rows["group"],
+                "name": rows["productDisplayName"],
+                "label": rows[attribute.column],
+                "answer": np.array(labels, dtype=object)[p.argmax(axis=1)],
+                "confidence": p.max(axis=1),
+                "label_probability": np.where(accepted.any(axis=1), p[np.arange(len(p)), target], 0),
+            }
         )
-        for i, attribute in enumerate(ATTRIBUTES)
-    }
-
-
-def classes_of(answers: Mapping[str, AttributeAnswers]) -> dict[str, np.ndarray]:
-    """What `answers_of` gives → attribute → the most probable class (N,)."""
-    return classes({name: of_attribute.probabilities for name, of_attribute in answers.items()})
-
-
-def _answers(
-    attribute: Attribute, labels: tuple[str, ...], probabilities: np.ndarray, rows: pd.DataFrame, targets: np.ndarray
-) -> AttributeAnswers:
-    of_label = np.where(targets >= 0, probabilities[np.arange(len(rows)), targets], 0)  # 0 for an unknown label
-    frame = pd.DataFrame(
-        {
-            "id": rows["id"],
-            "group": rows["group"],
-            "name": rows["productDisplayName"],
-            "label": rows[attribute.column],
-            "answer": np.array(labels, dtype=object)[probabilities.argmax(axis=1)],
-            "confidence": probabilities.max(axis=1),
-            "label_probability": of_label,
-        }
-    )
-    return AttributeAnswers(attribute, labels, probabilities, frame)
+        found.append(AttributeAnswers(attribute, labels, frame[rows[attribute.column] != ""]))
+    return found

@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures: blue what is right, red what is confused, the darker the larger its share."""
+"""Confusion matrices: correct predictions in blue, confusions in red, darker for larger shares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from train.report.confusion import Confusion
-from train.report.photos import palette_png
 
 CELL = 0.125  # inches of an overview
 ZOOM_CELL = 0.42
@@ -25,14 +24,16 @@ LETTERS = "ABCDEF"
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, bbox_inches="tight")
-    # Few colors on large areas: maximum coverage keeps them to 5 of 255 levels, median cut would turn pale blue gray.
-    return palette_png(Image.open(buffer).convert("RGB"), Image.Quantize.MAXCOVERAGE)
+    """PNG with a palette of 256 colors, a third of the size."""
+    drawn, compressed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, dpi=dpi, bbox_inches="tight")
+    # Median cut would turn pale blue gray.
+    Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(compressed, "PNG", optimize=True)
+    return compressed.getvalue()
 
 
 def overview(title: str, confusion: Confusion) -> Figure:
-    """All classes, in the order that puts confused ones side by side; the blocks of `zooms` are framed."""
+    """All classes, confused ones side by side; the blocks of `zooms` are framed."""
     count = len(confusion.labels)
     side = CELL * count + 3.2
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
@@ -48,7 +49,7 @@ def overview(title: str, confusion: Confusion) -> Figure:
 
 
 def zooms(title: str, confusion: Confusion) -> Figure:
-    """The blocks with the most confusion, with percentages; `elsewhere` are the answers outside of a block."""
+    """The blocks with the most confusion, with percentages; `elsewhere`: predictions outside of the block."""
     blocks = confusion.blocks
     columns = min(ZOOM_COLUMNS, len(blocks))
     lines = -(-len(blocks) // columns)
@@ -99,7 +100,7 @@ def _name(axes: Axes, rows: list[str], columns: list[str], size: float) -> None:
     axes.grid(which="minor", color="#e4e4e4", linewidth=0.4)
     axes.tick_params(which="minor", length=0)
     for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        text.set_parse_math(False)  # a label is no formula
+        text.set_parse_math(False)  # labels are not formulas
 
 
 def _short(name: str) -> str:
@@ -109,6 +110,6 @@ def _short(name: str) -> str:
 def _frame(axes: Axes, letter: str, block: slice) -> None:
     start, size = block.start - 0.5, block.stop - block.start
     axes.add_patch(Rectangle((start, start), size, size, fill=False, edgecolor="black", linewidth=1))
-    at_the_end = block.stop > axes.get_xlim()[1] - 1  # where the names of the rows stand
+    at_the_end = block.stop > axes.get_xlim()[1] - 1  # where the row names are
     place, side = (start - 0.3, "right") if at_the_end else (start + size + 0.3, "left")
     axes.text(place, start + 0.2, letter, fontsize=10, fontweight="bold", va="top", ha=side)

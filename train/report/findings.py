@@ -1,4 +1,4 @@
-"""All that a report says of one attribute, as tables and pictures; `sections` puts it into words."""
+"""What the report shows of one attribute, as tables; `sections` describes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Findings:
 
     @classmethod
     def of(cls, answers: AttributeAnswers, table: pd.DataFrame) -> Findings:
-        """`table` has all rows of all splits."""
+        """`table`: the cleaned table, all splits."""
         column = answers.attribute.column
         label, answer = answers.rows["label"], answers.rows["answer"]
         return cls(
@@ -42,7 +42,7 @@ class Findings:
         )
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Name of a CSV file → what it holds."""
+        """CSV file name → table."""
         name = self.attribute.name
         return {
             f"classes_{name}.csv": self.classes,

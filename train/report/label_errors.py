@@ -1,4 +1,4 @@
-"""Labels that are likely wrong: where the network disagrees with confidence, and where one picture has two labels."""
+"""Labels that are likely wrong: where the network disagrees confidently, and where one picture has several labels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from train.report.answers import AttributeAnswers
 
 
 def likely_label_errors(answers: AttributeAnswers, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `answers` whose label is likely wrong, the likeliest first.
+    """The rows of `answers` whose label is likely wrong, most likely first.
 
-    Confident learning (Northcutt, Jiang and Chuang, JAIR 2021), held to the network's answer: it differs from the
-    label, and its probability reaches the mean probability of that class on the photographs labelled so. In the order
-    of the margin, the answer's probability less the label's. The last column, same_picture, has the labels under which
-    the same picture stands in `table` with other ids.
+    Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): the predicted class differs from the label, and its
+    probability reaches the mean probability of that class on images labeled with it. Sorted by the margin between the
+    probabilities of prediction and label. The last column, same_picture, has the labels of the same picture under other
+    ids in `table`.
     """
     rows = answers.rows
     usual = rows.groupby("label")["label_probability"].mean()
-    confident = rows["confidence"] >= rows["answer"].map(usual)  # False where no photograph has the answer for a label
+    confident = rows["confidence"] >= rows["answer"].map(usual)  # False where no image has this label
     found = rows[~answers.right & confident].copy()
     margin = found["confidence"] - found["label_probability"]
     found["same_picture"] = _labels_of_same_picture(found, table, answers.attribute.column)
@@ -26,7 +26,7 @@ def likely_label_errors(answers: AttributeAnswers, table: pd.DataFrame) -> pd.Da
 
 
 def _labels_of_same_picture(rows: pd.DataFrame, table: pd.DataFrame, column: str) -> np.ndarray:
-    """(N,) text: the distinct labels of the other rows of the same group."""
+    """(N,) text: the distinct labels of other rows of the same group."""
     groups = dict(tuple(table[table["group"].isin(rows["group"])].groupby("group")))
     return np.array(
         [
@@ -38,7 +38,7 @@ def _labels_of_same_picture(rows: pd.DataFrame, table: pd.DataFrame, column: str
 
 
 def contradictions(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, int]:
-    """The rows whose picture stands under several ids with different labels, and how many pictures have several ids."""
+    """The rows whose picture has several ids with different labels, and how many pictures have several ids."""
     groups = table.groupby("group")[column]
     several = table[groups.transform("size") > 1]
     apart = table[groups.transform("nunique") > 1].sort_values(["group", "id"])

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: pictures are part of it, and it has no script."""
+"""Render the report as one HTML page with embedded pictures and without scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEMPLATE = "page.html.jinja"
 
 
 def to_html(report: Report) -> str:
-    # Labels and names come from the data: autoescape makes them text, whatever they hold.
+    # Labels and names come from the data; autoescape keeps them text.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -1,140 +1,108 @@
-"""What a report says, in which order: from the findings to the parts of the document."""
+"""The sections of the report, from the findings to the blocks of the document."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashion_model.attributes import ATTRIBUTES
+from train.evaluate.predictions import SplitPredictions
+from train.evaluate.split_metrics import SplitMetrics
+from train.evaluate.tables import (
+    METRICS,
+    catalogue_note,
+    catalogue_rows,
+    photograph_columns,
+    photograph_note,
+    photograph_rows,
+)
 from train.report.confusion import BLOCK
-from train.report.document import Block, Picture, Section, Sheet, Table, Text
+from train.report.document import Block, Photos, Picture, Section, Table, Text
 from train.report.drawing import overview, png, zooms
 from train.report.findings import Findings
 from train.report.photos import Photo
-from train.report.slices import ALL, ENOUGH, weakest
-from train.tables import (
-    FIGURES,
-    VISITORS,
-    figures_note,
-    figures_rows,
-    unlikely_pairs_line,
-    visitors_note,
-    visitors_rows,
-)
+from train.report.slices import ALL, MIN_IMAGES, weakest
 
-FREQUENT, EXAMPLES = 20, 6  # confusions shown, photographs of each
-SHEET_LINES, SHEET_PLACES = 6, 10  # of likely label errors
-GLANCE = (
+FREQUENT, EXAMPLES = 20, 6  # confusions shown, images of each
+LINES, LINE_LENGTH = 6, 10  # of likely label errors
+OVERVIEW = (
     "",
     "most frequent confusion",
-    f"weakest slice of {ENOUGH} photographs or more, accuracy %",
+    f"weakest slice of at least {MIN_IMAGES} images, accuracy %",
     "likely label errors",
 )
 SLICES = (
-    "Accuracy in %, in brackets its 95 % interval (Wilson): wide where a slice has few photographs. ▼ and ▲: the "
-    "interval lies below or above the accuracy on all photographs; of many slices, one in twenty does by chance."
+    "Accuracy in %, in brackets its 95 % interval (Wilson), which is wide for small slices. ▼ and ▲: the interval lies "
+    "below or above the accuracy on all thumbnails; one slice in twenty does by chance."
 )
 MATRIX = (
-    "Each row is a label, each column an answer; the color is the share of the label's photographs, blue on the "
-    "diagonal for right ones, red for confused ones, on a square-root scale. Classes that are taken for each other "
-    "stand side by side."
+    "Rows are labels, columns predictions; the color is the share of the label's images, blue for correct predictions, "
+    "red for confusions, on a square-root scale. Confused classes are side by side."
 )
-ZOOMS = f"The framed blocks, of at most {BLOCK} classes each, in %; in brackets how many photographs have the label."
+ZOOMS = f"The framed blocks, of at most {BLOCK} classes each, in %; in brackets the number of images with the label."
 RELIABILITY = (
-    "Accuracy over confidence; on the gray line a confidence can be taken at its word. Before and after: without and "
-    "with the checkpoint's temperature."
+    "Accuracy over confidence; calibrated confidences lie on the gray line. Before and after: without and with the "
+    "checkpoint's temperature."
 )
-SUSPICIONS = (
-    "Candidates for a second look, not proofs: the answer differs from the label, and its probability reaches the mean "
-    "of that class on photographs labelled so (confident learning, Northcutt, Jiang and Chuang, JAIR 2021). Where an "
-    "attribute cannot be read off a picture, they say more of the network than of the labels. The CSV files named here "
-    "are those that train report writes beside its page."
-)
-
-UNLIKELY = (
-    f"The {FREQUENT} answered most often; among equals, the most expected first. All of them are in "
-    "unlikely_pairs.csv, beside this page."
+LABEL_ERRORS = (
+    "Candidates to look at, not proofs: the prediction differs from the label, and its probability reaches the mean of "
+    "that class on images labeled so (confident learning, Northcutt, Jiang and Chuang, JAIR 2021). For attributes that "
+    "a picture does not show, they say more about the network than about the labels. `train report` writes the CSV "
+    "files named here beside the page."
 )
 
-Photographer = Callable[[int], Image.Image]  # a row's index in the table → its photograph
+Photographer = Callable[[int], Image.Image]  # index of a row in the cleaned table → its image
 
 
-def at_a_glance(metrics: Mapping[str, Any], slices: pd.DataFrame, findings: Sequence[Findings]) -> Section:
-    photographs = f"{metrics['rows']:,} photographs of the {metrics['split']} split"
-    if metrics["knows_trained_on"]:
-        left_out = metrics["rows_left_out_as_trained_on"]
-        text = f"{photographs}, none of them trained on; left out, as their pictures were: {left_out:,} rows."
+def summary(
+    predictions: SplitPredictions, metrics: SplitMetrics, slices: pd.DataFrame, findings: Sequence[Findings]
+) -> Section:
+    attributes, split = predictions.attributes, predictions.split
+    if metrics.trained_on_known:
+        text = f"None of the images was trained on; {metrics.rows_left_out:,} rows are left out because they were."
     else:
-        text = f"{photographs}. Whether the checkpoint was trained on some of them is not known."
+        text = "It is not known whether the checkpoint was trained on some of the images."
+    blocks: list[Block] = []
+    if rows := photograph_rows(attributes, metrics):
+        blocks += [Table(photograph_columns(attributes, metrics), rows), Text(photograph_note(metrics))]
     return Section(
-        "At a glance",
+        "Summary",
         [
-            *_of_visitors(metrics["visitors"]),
+            *blocks,
             Text(text),
-            Table(("", *FIGURES.values()), figures_rows(metrics)),
-            Text(figures_note(metrics, f"{metrics['split']} split, the catalogue's thumbnails")),
-            Table(GLANCE, [_glance(found, slices) for found in findings], words=3),
+            Table(("", *METRICS.values()), catalogue_rows(attributes, metrics.thumbnails)),
+            Text(catalogue_note(metrics.thumbnails, f"{split} split, catalogue thumbnails")),
+            Table(OVERVIEW, [_overview(found, slices) for found in findings], words=3),
         ],
     )
 
 
-def _of_visitors(visitors: Mapping[str, Any]) -> list[Block]:
-    """Nothing if the data folder has no such pictures."""
-    if not visitors:
-        return []
-    return [Table(VISITORS, visitors_rows(visitors)), Text(visitors_note(visitors))]
-
-
-def _glance(found: Findings, slices: pd.DataFrame) -> tuple[str, ...]:
+def _overview(found: Findings, slices: pd.DataFrame) -> tuple[str, ...]:
     name, weak = found.attribute.name, weakest(slices, found.attribute.name)
     confused = next((f"{c.label} → {c.answer}: {c.count}" for c in _frequent(found)), "none")
-    described = "" if weak is None else f"{weak['slice']} ({weak['kind']}): {_share(weak, name)} of {weak['rows']:,}"
+    described = "" if weak is None else f"{weak['slice']} ({weak['kind']}): {_share(weak, name)} of {weak['images']:,}"
     return found.attribute.title, confused, described, f"{len(found.label_errors):,}"
 
 
-def by_slice(slices: pd.DataFrame) -> Section:
+def by_slice(slices: pd.DataFrame, findings: Sequence[Findings]) -> Section:
     everything = slices[slices["kind"] == ALL].iloc[0]
+    attributes = [found.attribute for found in findings]
     blocks: list[Block] = [Text(SLICES)]
     for kind, part in slices.groupby("kind", sort=False):
         rows = [
-            (s["slice"], f"{s['rows']:,}", *(_marked(s, a.name, everything) for a in ATTRIBUTES))
+            (s["slice"], f"{s['images']:,}", *(_marked(s, a.name, everything) for a in attributes))
             for _, s in part.iterrows()
         ]
-        blocks.append(Table((str(kind), "photographs", *(a.title for a in ATTRIBUTES)), rows))
+        blocks.append(Table((str(kind), "images", *(a.title for a in attributes)), rows))
     return Section("Accuracy by slice", blocks)
 
 
-def unlikely_pairs(measured: Mapping[str, Mapping[str, Any]], pairs: pd.DataFrame) -> Section:
-    """`measured`: kind of photograph → see `Combinations.figures`; `pairs`: see `pairs_table`."""
-    blocks: list[Block] = [Text(unlikely_pairs_line(found, kind)) for kind, found in measured.items()]
-    if len(pairs):
-        rows = [
-            (first, second, *(f"{count:,.0f}" for count in counts))
-            for first, second, *counts in pairs.head(FREQUENT).itertuples(index=False)
-        ]
-        blocks += [Text(UNLIKELY), Table(tuple(pairs.columns), rows, words=2)]
-    return Section("Unlikely pairs of product type and gender", blocks)
-
-
-def pairs_table(ranked: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Of `Combinations.ranked`, one row a pair."""
-    return pd.DataFrame(
-        {
-            "product type": pair["labels"][0],
-            "gender": pair["labels"][1],
-            "training photographs": pair["seen"],
-            "expected": pair["expected"],
-            **{f"answers to {kind}": count for kind, count in pair["answers"].items()},
-        }
-        for pair in ranked
-    )
-
-
 def _share(part: pd.Series, attribute: str) -> str:
+    if not part[f"{attribute}_count"]:
+        return ""
     accuracy, low, high = (100 * part[f"{attribute}_{what}"] for what in ("accuracy", "low", "high"))
     return f"{accuracy:.1f} ({low:.1f}–{high:.1f})"
 
@@ -146,38 +114,35 @@ def _marked(part: pd.Series, attribute: str, everything: pd.Series) -> str:
 
 
 def of_attribute(found: Findings, reliability: bytes, photographer: Photographer) -> Section:
-    """`reliability` is the diagram, a PNG."""
-    name, title = found.attribute.name, found.attribute.title
+    """`reliability`: the diagram as PNG."""
+    title = found.attribute.title
     return Section(
         title,
         [
-            Section("What is confused with what", _matrix(found)),
+            Section("Confusion matrix", _matrix(found)),
             Section("Most frequent confusions", _confusions(found, photographer)),
             Section(
-                "Can its confidence be believed?",
-                [Text(RELIABILITY), Picture(f"figures/reliability_{name}.png", f"{title}: reliability", reliability)],
+                "Calibration",
+                [Text(RELIABILITY), Picture(f"{title}: reliability diagram", reliability)],
             ),
             Section("Likely label errors", _label_errors(found, photographer)),
-            Section("Every class", [_classes(found)]),
+            Section("All classes", [_classes(found)]),
         ],
     )
 
 
 def _matrix(found: Findings) -> list[Block]:
-    name, title, confusion = found.attribute.name, found.attribute.title, found.confusion
+    title, confusion = found.attribute.title, found.confusion
     unused = len(set(found.answers.labels) - set(confusion.labels))
     answered = int(confusion.support.sum() - confusion.counts.sum())
     blocks: list[Block] = [Text(MATRIX)]
     if unused:
-        text = f"Left out are {unused} classes that no photograph here has for its label; answers among them: "
-        blocks.append(Text(f"{text}{answered:,}."))
+        text = f"Without {unused} classes that no image here is labeled with; they are predicted {answered:,} times."
+        blocks.append(Text(text))
     if len(confusion.labels) > BLOCK:
-        picture = png(overview(title, confusion))
-        blocks.append(Picture(f"figures/confusion_{name}.png", f"{title}: confusion matrix", picture))
-        blocks.append(Text(ZOOMS))
+        blocks += [Picture(f"{title}: confusion matrix", png(overview(title, confusion))), Text(ZOOMS)]
     if confusion.blocks:
-        picture = png(zooms(title, confusion))
-        blocks.append(Picture(f"figures/confusion_zoom_{name}.png", f"{title}: confusion matrix, enlarged", picture))
+        blocks.append(Picture(f"{title}: confusion matrix, enlarged", png(zooms(title, confusion))))
     return blocks
 
 
@@ -186,21 +151,19 @@ def _frequent(found: Findings) -> list[Any]:
 
 
 def _confusions(found: Findings, photographer: Photographer) -> list[Block]:
-    frequent, name = _frequent(found), found.attribute.name
+    frequent = _frequent(found)
     if not frequent:
-        return [Text("None: every answer is right.")]
+        return [Text("None: every prediction is right.")]
     rows, lines = [], []
     for c in frequent:
         rows.append((c.label, c.answer, f"{c.count:,}", f"{100 * c.share:.1f}"))
         lines.append([_example(example, photographer) for example in examples(found.answers.rows, c.label, c.answer)])
-    text = f"The share is of all photographs with the label. Up to {EXAMPLES} of each, from sure to unsure answers."
-    alt = f"{found.attribute.title}: examples of these confusions, in their order"
-    sheet = Sheet.of(f"figures/confusions_{name}.png", alt, lines)
-    return [Text(text), Table(("label", "answer", "photographs", "share %"), rows, words=2, sheet=sheet)]
+    text = f"The share is of all images with the label. Up to {EXAMPLES} examples, from high to low confidence."
+    return [Text(text), Table(("label", "prediction", "images", "share %"), rows, words=2, photos=lines)]
 
 
 def examples(rows: pd.DataFrame, label: str, answer: str) -> list[Any]:
-    """Up to `EXAMPLES` rows with this label and this answer, spread evenly from the surest to the least sure."""
+    """Up to `EXAMPLES` rows with this label and answer, spread evenly from high to low confidence."""
     pair = rows[(rows["label"] == label) & (rows["answer"] == answer)].sort_values("confidence", ascending=False)
     places = np.linspace(0, len(pair) - 1, min(EXAMPLES, len(pair))).round().astype(int)
     return list(pair.iloc[places].itertuples())
@@ -211,39 +174,36 @@ def _example(row: Any, photographer: Photographer) -> Photo:
 
 
 def _label_errors(found: Findings, photographer: Photographer) -> list[Block]:
-    suspects, name = found.label_errors, found.attribute.name
-    shown = suspects.head(SHEET_LINES * SHEET_PLACES)
-    blocks: list[Block] = [Text(SUSPICIONS), Text(f"{_how_many(found)} {_same_picture(found)}")]
+    shown = found.label_errors.head(LINES * LINE_LENGTH)
+    blocks: list[Block] = [Text(LABEL_ERRORS), Text(f"{_how_many(found)} {_same_picture(found)}")]
     photos = [
         Photo.of(photographer(s.Index), f"{s.id}", f"{s.label}", f"→ {s.answer}", f"{100 * s.confidence:.1f} %")
         for s in shown.itertuples()
     ]
     if photos:
-        lines = [photos[i : i + SHEET_PLACES] for i in range(0, len(photos), SHEET_PLACES)]
-        alt = f"{found.attribute.title}: likely label errors with id, label, answer and confidence"
-        blocks.append(Sheet.of(f"figures/label_errors_{name}.png", alt, lines))
+        blocks.append(Photos([photos[i : i + LINE_LENGTH] for i in range(0, len(photos), LINE_LENGTH)]))
     return blocks
 
 
 def _how_many(found: Findings) -> str:
     suspects, rows = len(found.label_errors), len(found.answers.rows)
-    shown = min(suspects, SHEET_LINES * SHEET_PLACES)
+    shown = min(suspects, LINES * LINE_LENGTH)
     return (
         f"{suspects:,} of {rows:,} labels ({100 * suspects / rows:.1f} %), all of them in "
-        f"label_errors_{found.attribute.name}.csv; the {shown} likeliest below: id, label → answer, confidence."
+        f"label_errors_{found.attribute.name}.csv; the {shown} most likely below: id, label → prediction, confidence."
     )
 
 
 def _same_picture(found: Findings) -> str:
     apart, several = found.contradictions["picture"].nunique(), found.pictures_with_several_ids
     return (
-        f"In the whole table {several:,} pictures stand, alike or nearly so, under several ids; {apart:,} of them with "
-        f"different labels (same_picture_{found.attribute.name}.csv)."
+        f"In the whole table {several:,} pictures have several ids; {apart:,} of them have different "
+        f"labels (same_picture_{found.attribute.name}.csv)."
     )
 
 
 def _classes(found: Findings) -> Table:
-    columns = ("class", "precision %", "recall %", "F1", "photographs", "answers", "training photographs")
+    columns = ("class", "precision %", "recall %", "F1", "images", "predictions", "training images")
     rows = [
         (
             c.label,
@@ -254,7 +214,7 @@ def _classes(found: Findings) -> Table:
         )
         for c in found.classes.itertuples()
     ]
-    return Table(columns, rows, summary=f"{len(rows)} classes, frequent ones first")
+    return Table(columns, rows, summary=f"{len(rows)} classes, most frequent first")
 
 
 def _percent(share: float) -> str:

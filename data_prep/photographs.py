@@ -1,0 +1,177 @@
+"""Photographs beside the catalogue's thumbnails: high-resolution ones, models, everyday images, background textures.
+
+    python -m data_prep.photographs --output data/ [--high-resolution images-480.zip …] [--on-model on-model.zip]
+        [--everyday everyday.zip] [--backgrounds backgrounds.zip]
+
+Each argument is a folder or a zip. `--high-resolution`: `<id>.jpg` of the catalogue, each product from the first source
+that has it; square images were stretched and get their aspect ratio of 3:4 back. `--on-model`: studio photographs with
+`on-model.csv` (file, type, color, gender). `--everyday`: `SOURCE-NAME.jpg` without fashion products. `--backgrounds`:
+textures. Writes `data/high_resolution/images/`, `data/on_model/`, `data/everyday/SPLIT/`, `data/backgrounds/SPLIT/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from data_prep.archive import Archive, empty_folder, save_picture
+from data_prep.source import SourceError
+from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+
+HIGH_RESOLUTION, ON_MODEL, EVERYDAY, BACKGROUNDS = "high_resolution", "on_model", "everyday", "backgrounds"
+MAX_SIDE = 400  # pixels
+ASPECT_RATIO = 3 / 4  # width / height of the catalogue's photographs
+
+# Published types and colors → accepted labels of the catalogue, best first.
+TYPES = {
+    "Bags": "Backpacks|Duffel Bag|Messenger Bag|Handbags|Laptop Bag|Mobile Pouch|Waist Pouch|Trolley Bag|Rucksacks",
+    "Bra": "Bra|Camisoles|Tops",
+    "Jackets": "Jackets|Sweatshirts|Rain Jacket|Sweaters",
+    "Leggings/Capris": "Leggings|Capris|Tights|Track Pants",
+    "Shorts": "Shorts",
+    "Sweatshirts": "Sweatshirts|Jackets|Sweaters|Tshirts",
+    "Tank top": "Tops|Tshirts|Innerwear Vests|Camisoles",
+    "Track Pants": "Track Pants|Lounge Pants|Trousers",
+    "Tshirts": "Tshirts|Tops",
+    "Watches": "Watches",
+}
+COLORS = {
+    "black": "Black|Charcoal",
+    "blue": "Blue|Navy Blue|Turquoise Blue|Teal",
+    "brown": "Brown|Coffee Brown|Tan|Khaki",
+    "gray": "Grey|Grey Melange|Charcoal|Silver|Steel",
+    "grey": "Grey|Grey Melange|Charcoal|Silver|Steel",
+    "green": "Green|Olive|Lime Green|Sea Green|Turquoise Blue|Fluorescent Green",
+    "lavender": "Lavender|Purple|Mauve",
+    "orange": "Orange|Mustard|Peach|Rust",
+    "purple": "Purple|Lavender|Mauve|Magenta",
+    "red": "Red|Pink|Maroon|Peach|Magenta",
+    "white": "White|Off White|Cream",
+    "yellow": "Yellow|Mustard|Lime Green|Fluorescent Green",
+}
+HELD_OUT_TYPES = ("Bags", "Watches")  # too few to train on: all are in the test split
+
+
+def restore_aspect_ratio(image: Image.Image) -> Image.Image:
+    """Square images of the catalogue were stretched from 3:4; others stay."""
+    if image.width != image.height:
+        return image
+    return image.resize((round(image.height * ASPECT_RATIO), image.height), Image.Resampling.LANCZOS)
+
+
+def write_high_resolution(sources: Sequence[Path], output: Path) -> dict[str, int]:
+    """Returns the number of images from each source. SourceError for a source without `<id>.jpg`."""
+    counts: Counter[str] = Counter()
+    seen: set[str] = set()
+    empty_folder(output / HIGH_RESOLUTION / "images")
+    for source in sources:
+        archive = Archive(source)
+        names = [name for name in archive if re.fullmatch(r"[0-9]+\.jpg", name)]
+        if not names:
+            raise SourceError(f"{source} holds no <id>.jpg")
+        for name in tqdm([n for n in names if n not in seen], desc=source.name, unit="image", disable=None):
+            picture = archive.picture(name, MAX_SIDE)
+            save_picture(restore_aspect_ratio(picture), output / HIGH_RESOLUTION / "images" / name)
+            counts[source.name] += 1
+        seen.update(names)
+    return dict(counts)
+
+
+def write_on_model(source: Path, output: Path) -> dict[str, int]:
+    """Returns the number of images in each split. A style, `mb01` of `mb01-blue-0.jpg`, is in one split."""
+    archive = Archive(source)
+    published = _published(source, archive.text("on-model.csv"))
+    rows = []
+    empty_folder(output / ON_MODEL / "images")
+    for row in tqdm(published.to_dict("records"), desc=source.name, unit="image", disable=None):
+        name = Path(row["file"]).name
+        style = name.split("-")[0]
+        split = TEST if row["type"] in HELD_OUT_TYPES else hashed_split(f"style {style}", held_out=0.1)
+        labels = {"colors": COLORS.get(row["color"], "?"), "product_types": TYPES[row["type"]]}
+        rows.append(
+            {
+                "image": name,
+                "style": style,
+                "type": row["type"],
+                **labels,
+                "genders": row["gender"] or "?",
+                "split": split,
+            }
+        )
+        save_picture(archive.picture(name, MAX_SIDE), output / ON_MODEL / "images" / name)
+    table = pd.DataFrame(rows)
+    table.to_csv(output / ON_MODEL / f"{ON_MODEL}.csv", index=False)
+    return table["split"].value_counts().to_dict()
+
+
+def _published(source: Path, text: str) -> pd.DataFrame:
+    """SourceError unless `text` is a CSV table with the columns needed and known types."""
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise SourceError(f"{source}: on-model.csv is no table: {error}") from error
+    missing = {"file", "type", "color", "gender"} - set(table)
+    if missing or table.empty:
+        raise SourceError(f"{source}: on-model.csv has no rows, or lacks columns: {sorted(missing)}")
+    unknown = set(table["type"]) - set(TYPES)
+    if unknown:
+        raise SourceError(f"{source}: on-model.csv has the types {sorted(unknown)}, which have no accepted labels")
+    return table
+
+
+def write_photographs(source: Path, folder: Path) -> dict[str, int]:
+    """Write all images of `source` to `folder`/SPLIT/. Returns the number in each split."""
+    archive = Archive(source)
+    counts: Counter[str] = Counter()
+    for split in (TRAIN, VALIDATION, TEST):
+        empty_folder(folder / split)
+    names = [name for name in archive if name.endswith(".jpg") and not name.startswith("._")]  # metadata of macOS
+    for name in tqdm(names, desc=source.name, unit="image", disable=None):
+        split = hashed_split(source_group(name))
+        save_picture(archive.picture(name, MAX_SIDE), folder / split / name)
+        counts[split] += 1
+    if not counts:
+        raise SourceError(f"{source} holds no images")
+    return dict(counts)
+
+
+def source_group(name: str) -> str:
+    """The file name with its number divided by 20: consecutive images often show the same object and share a split."""
+    return re.sub(r"[0-9]+(?=\.jpg$)", lambda number: str(int(number[0]) // 20), name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data_prep.photographs", description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, required=True, help="the data folder")
+    parser.add_argument("--high-resolution", type=Path, nargs="+", default=[], metavar="FOLDER_OR_ZIP")
+    for name in (ON_MODEL, EVERYDAY, BACKGROUNDS):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FOLDER_OR_ZIP")
+    options = parser.parse_args(arguments)
+    try:
+        counts = {}
+        if options.high_resolution:
+            counts[HIGH_RESOLUTION] = write_high_resolution(options.high_resolution, options.output)
+        if options.on_model:
+            counts[ON_MODEL] = write_on_model(options.on_model, options.output)
+        for name in (EVERYDAY, BACKGROUNDS):
+            if source := getattr(options, name):
+                counts[name] = write_photographs(source, options.output / name)
+    except (SourceError, OSError) as error:
+        print(f"photographs: {error}", file=sys.stderr)
+        return 2
+    for name, of_name in counts.items():
+        print(f"{name}: " + ", ".join(f"{count:,} {key}" for key, count in of_name.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Untrusted uploads: photographs and zips of them. A zip is read in memory and never unpacked."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import NoReturn
+
+from PIL import Image
+
+from fashion_model.classifier import FashionClassifier
+from fashion_model.images import ImageError, has_image_suffix, open_image
+from fashion_model.predictions import Prediction
+
+MAX_BYTES = 10 * 2**20  # of one photograph
+MAX_ZIP = 100  # MB
+MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
+MAX_PHOTOGRAPHS = 500
+THUMBNAIL = (240, 240)  # pixels
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
+
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
+
+TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
+
+
+class UploadError(ValueError):
+    """There is nothing to label, or too much; the message is fit for the person who sent it."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    name: str
+    open: Callable[[], Image.Image]  # the photograph; ImageError where it is none
+
+
+def refuse_large(path: Path) -> None:
+    """ImageError if the file is larger than a photograph may be."""
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        _refuse(_too_large())
+
+
+@contextmanager
+def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS) -> Iterator[list[Upload]]:
+    """Each of `files` (names and where they are) and the images in those that are zips; usable within the context.
+
+    Other files in a zip are passed over, as in a folder. UploadError for none and for more than `limit`.
+    """
+    if len(files) > limit:
+        raise UploadError(f"At most {limit} files can be sent at a time; these are {len(files):,}.")
+    with ExitStack() as opened:
+        found: list[Upload] = []
+        listed = 0
+        for name, path in files:
+            if name.lower().endswith(".zip"):
+                images, files_in_zip = _images_in(name, path, opened)
+                found += images
+                listed += files_in_zip
+            else:
+                found.append(Upload(name, partial(_open_file, path)))
+            if len(found) > limit:
+                raise UploadError(
+                    f"At most {limit} photographs can be labelled at a time; there are at least {len(found):,}."
+                )
+            if listed > MAX_LISTED:
+                raise UploadError(TOO_MANY_LISTED)
+        if not found:
+            raise UploadError("There is no photograph among the files.")
+        yield found
+
+
+def label(
+    classifier: FashionClassifier, uploads: Sequence[Upload], tick: Callable[[int], object]
+) -> Iterator[tuple[Upload, Prediction | ImageError, Image.Image | None]]:
+    """Each upload with what the network says of it and a thumbnail, or with what is wrong with it and None.
+
+    `tick` is told after each one how many have been read.
+    """
+    thumbnails: deque[Image.Image] = deque()
+    numbers = count(1)
+
+    def read(upload: Upload) -> Image.Image:
+        try:
+            photograph = upload.open()
+        finally:
+            tick(next(numbers))
+        thumbnails.append(photograph.copy())
+        thumbnails[-1].thumbnail(THUMBNAIL)
+        return photograph
+
+    for upload, result in classifier.stream(uploads, read=read):
+        yield upload, result, None if isinstance(result, ImageError) else thumbnails.popleft()
+
+
+def caption(prediction: Prediction) -> str:
+    return " · ".join(answer.label for answer in prediction.attributes.values())
+
+
+class _InSmallPieces(io.FileIO):
+    """zipfile reads the whole list of files at once, which could fill the memory."""
+
+    cut = False  # whether more was asked for
+
+    def read(self, size: int = -1) -> bytes:
+        self.cut |= size > MAX_LIST_BYTES
+        return super().read(size if 0 <= size <= MAX_LIST_BYTES else MAX_LIST_BYTES)
+
+
+def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], int]:
+    """The images in a zip, and how many files it lists."""
+    file = None
+    try:
+        file = opened.enter_context(_InSmallPieces(path))
+        archive = opened.enter_context(zipfile.ZipFile(file))
+    except _ZIP_ERRORS as error:
+        if file and file.cut:
+            raise UploadError(TOO_MANY_LISTED) from error
+        return [Upload(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
+    members = archive.infolist()
+    return [
+        Upload(f"{name}/{member.filename}", partial(_open_member, archive, member))
+        for member in members
+        if not member.is_dir() and has_image_suffix(member.filename) and not member.filename.startswith("__MACOSX/")
+    ], len(members)
+
+
+def _open_file(path: Path) -> Image.Image:
+    refuse_large(path)
+    return open_image(path)
+
+
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:
+    if member.flag_bits & 1:
+        _refuse("The file in the zip is encrypted.")
+    if member.compress_type not in METHODS:
+        _refuse("The file in the zip is compressed in a way that cannot be read.")
+    if member.file_size > MAX_BYTES:
+        _refuse(_too_large())
+    try:
+        data = archive.read(member)  # no more than file_size, whatever it unpacks to
+    except _ZIP_ERRORS as error:
+        raise ImageError("The file in the zip is damaged.") from error
+    return open_image(data)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ImageError(message)
+
+
+def _too_large() -> str:
+    return f"The file exceeds {MAX_BYTES // 2**20} MB."

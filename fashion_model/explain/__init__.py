@@ -1,0 +1,1 @@
+"""Class activation maps (Grad-CAM and its kin) and the overlays that show them."""

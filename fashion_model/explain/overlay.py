@@ -1,0 +1,40 @@
+"""The overlay: a map of the network's evidence, in color over the photograph in gray."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from fashion_model.transforms import letterbox_box
+
+OPACITY = 0.7  # of the color at the maximum of the map; at its minimum the photograph stays gray
+GRAY_RANGE = (90, 225)  # what black and white of the photograph become, so that all color comes from the map
+PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1].tobytes()  # RGB
+
+
+def map_image(values: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> Image.Image:
+    """Map (h, w) in [0, 1] of the letterboxed input → gray image of the photograph's size (width, height).
+
+    `frame` is the input's (height, width). What lies on the border added by letterboxing is cropped.
+    """
+    height, width = values.shape
+    left, top, right, bottom = letterbox_box(size, frame)
+    box = (left * width / frame[1], top * height / frame[0], right * width / frame[1], bottom * height / frame[0])
+    gray = Image.fromarray(np.rint(values * 255).astype(np.uint8))
+    return gray.resize(size, Image.Resampling.BICUBIC, box=box)
+
+
+def overlay(photograph: Image.Image, values: Image.Image, opacity: float = OPACITY) -> Image.Image:
+    """Blend `values`, a gray image of the photograph's size, over the photograph in the palette's colors.
+
+    The alpha of each pixel is its value times `opacity`. ValueError for an opacity outside [0, 1].
+    """
+    if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
+        raise ValueError(f"the opacity must be from 0 to 1; it is {opacity!r}")
+    colors = values.copy()
+    colors.putpalette(PALETTE)
+    low, high = GRAY_RANGE
+    gray = ImageOps.grayscale(photograph).point([low + v * (high - low) // 255 for v in range(256)])
+    alpha = values.point([round(v * opacity) for v in range(256)])
+    return Image.composite(colors.convert("RGB"), gray.convert("RGB"), alpha)

@@ -1,0 +1,1 @@
+"""The network: its configuration, backbone, heads, and the classifier made of them."""

@@ -1,0 +1,119 @@
+import json
+
+import pytest
+
+from fashion_model.attributes import Attribute
+from fashion_model.models.config import ModelConfig
+from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
+
+BOTH = [{"name": "color", "column": "a", "title": "A"}, {"name": "size", "column": "b", "title": "B"}]
+
+
+@pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
+def test_a_config_survives_the_round_trip_through_json(attributes):
+    config = random_model(attributes=attributes, heads="moe", experts=3).config
+    document = json.loads(json.dumps(config.to_dict()))
+    assert ModelConfig.from_dict(document) == config
+    assert [Attribute(**attribute) for attribute in document["attributes"]] == list(attributes)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "mean"),
+    [
+        ("tf_efficientnet_lite2", (0.5, 0.5, 0.5)),
+        ("efficientnet_v2_s", (0.485, 0.456, 0.406)),
+        ("test_vit", (0.5,) * 3),
+    ],
+)
+def test_pixels_are_normalised_as_the_backbones_weights_expect(backbone, mean):
+    config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), image_size=(64, 64))
+    assert config.mean == mean
+    assert config.temperatures == dict.fromkeys(NAMES, 1.0)
+
+
+@pytest.mark.parametrize("version", [0, 2, 5, True, "1", 1.0, None])
+def test_a_config_of_another_version_is_refused_by_its_number(tiny_model, version):
+    with pytest.raises(ValueError, match=f"has format version {version!r}; this code reads 1"):
+        ModelConfig.from_dict(tiny_model.config.to_dict() | {"format_version": version})
+
+
+@pytest.mark.parametrize(
+    ("name", "similar"),
+    [
+        ("efficientnet_lite_2", "efficientnet_lite2"),
+        ("mobilenet_v3_small_050", "mobilenetv3_small_050"),
+        ("convnext-tiny", "convnext_tiny"),
+        ("efficientnetv2_s", "efficientnet_v2_s"),
+    ],
+)
+def test_an_unknown_backbone_is_refused_with_a_similar_name(tiny_model, name, similar):
+    known = ModelConfig.from_dict(tiny_model.config.to_dict() | {"backbone": similar})
+    assert known.backbone == similar
+    if name == "efficientnetv2_s":  # timm has this one too
+        return
+    with pytest.raises(ValueError, match=f"unknown backbone '{name}'; similar are .*{similar}"):
+        ModelConfig.from_dict(tiny_model.config.to_dict() | {"backbone": name})
+
+
+def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_model):
+    with pytest.raises(ValueError, match=r"unknown backbone 'qqqqqqqq'; timm\.list_models\(\) has the names"):
+        ModelConfig.from_dict(tiny_model.config.to_dict() | {"backbone": "qqqqqqqq"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 99}, "format version 99"),
+        ({"surprise": 1}, "unknown .*surprise"),
+        ({"mirrored": True}, "unknown .*mirrored"),
+        ({"thumbnail_size": [80, 60]}, "unknown .*thumbnail_size"),
+        ({"backbone": "resnet"}, "unknown backbone"),
+        ({"backbone": 5}, "unknown backbone"),
+        ({"backbone": ["test_vit"]}, "unknown backbone"),
+        ({"heads": "hydra"}, "heads must be linear with 0 experts, or moe with at least 2"),
+        ({"heads": "linear+moe", "experts": 2}, "heads must be"),
+        ({"heads": "moe"}, "heads must be"),
+        ({"experts": 2}, "heads must be"),
+        ({"heads": "moe", "experts": 1}, "heads must be"),
+        ({"heads": "moe", "experts": 10**9}, "experts must be"),
+        ({"heads": "moe", "experts": 2.5}, "experts must be"),
+        ({"image_size": [0, 96]}, "image_size"),
+        ({"num_classes": {"color": 3}}, "num_classes"),
+        ({"num_classes": dict.fromkeys(reversed(NAMES), 3)}, "num_classes .* in this order"),
+        ({"num_classes": dict.fromkeys((*NAMES, "usage"), 3)}, "num_classes"),
+        ({"num_classes": dict.fromkeys(NAMES, 3.0)}, "num_classes"),
+        ({"num_classes": dict.fromkeys(NAMES, 0)}, "num_classes"),
+        ({"temperatures": dict.fromkeys(NAMES, 0.0)}, "temperatures"),
+        ({"temperatures": dict.fromkeys(NAMES, float("nan"))}, "temperatures"),
+        ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "temperatures must have a number from 0.01 to 100"),
+        ({"temperatures": dict.fromkeys(NAMES[:3], 1.0)}, "temperatures"),
+        ({"std": "wide"}, "std"),
+        ({"dropout": "a"}, "dropout"),
+        ({"dropout": 1}, "dropout"),
+        ({"image_size": [32.5, 24]}, "image_size"),
+        ({"image_size": [10**6, 10**6]}, "image_size"),
+        ({"fashion_threshold": float("inf")}, "fashion_threshold"),
+        ({"fashion_threshold": None}, "fashion_threshold"),
+        ({"attributes": []}, "attributes must have distinct names and columns, at least one"),
+        ({"attributes": None}, "attributes must be a list of objects with name, column and title"),
+        ({"attributes": ["color"]}, "attributes must be a list of objects with name, column and title"),
+        ({"attributes": [{"name": "color"}]}, "attributes must be a list of objects with name, column and title"),
+        ({"attributes": [BOTH[0] | {"extra": 1}]}, "attributes must be a list of objects with name, column and title"),
+        ({"attributes": [BOTH[0], BOTH[0] | {"column": "b"}]}, "attributes must have distinct names and columns"),
+        ({"attributes": [BOTH[0], BOTH[1] | {"column": "a"}]}, "attributes must have distinct names and columns"),
+        ({"attributes": [BOTH[0] | {"name": "Color"}]}, "an attribute's name is lower-case letters"),
+        ({"attributes": [BOTH[0] | {"name": 5}]}, "an attribute needs a name"),
+        ({"attributes": BOTH}, "num_classes"),
+    ],
+)
+def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig.from_dict(tiny_model.config.to_dict() | change)
+
+
+@pytest.mark.parametrize("key", ["attributes", "temperatures", "backbone", "image_size", "experts"])
+def test_a_missing_key_is_named(tiny_model, key):
+    document = tiny_model.config.to_dict()
+    del document[key]
+    with pytest.raises(ValueError, match=rf"lacks \['{key}'\]"):
+        ModelConfig.from_dict(document)

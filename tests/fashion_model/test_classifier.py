@@ -1,0 +1,264 @@
+import dataclasses
+import json
+import pickle
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageChops
+
+from fashion_model import FashionClassifier, ImageError
+from fashion_model.checkpoint import Checkpoint
+from fashion_model.classifier import BATCH_SIZE
+from fashion_model.images import open_image
+from fashion_model.transforms import eval_transform
+from tests.conftest import NAMES, PRODUCTS, encoders_of
+
+PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
+
+
+def stacked(predictions, name):
+    return np.stack([prediction[name].probabilities for prediction in predictions])
+
+
+def test_each_attribute_is_a_probability_distribution_over_all_its_classes(classifier):
+    for prediction in classifier.predict(PATHS):
+        for name in NAMES:
+            answer = prediction[name]
+            assert len(answer.probabilities) == len(answer.labels) == classifier.config.num_classes[name]
+            assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
+            assert (answer.probabilities >= 0).all()
+
+
+def test_label_confidence_and_top_agree(classifier):
+    prediction = classifier.predict(PATHS[:1])[0]
+    top = prediction.color.top(5)
+    assert len(top) == 5
+    assert top[0] == (prediction.color.label, prediction.color.confidence)
+    assert [confidence for _, confidence in top] == sorted((c for _, c in top), reverse=True)
+    assert len(prediction.season.top(99)) == 4
+    assert prediction["gender"] is prediction.gender
+
+
+def test_a_prediction_has_the_attributes_of_the_checkpoint_and_no_others(tiny_classifier):
+    (prediction,) = tiny_classifier.predict(PATHS[:1])
+    assert list(prediction.attributes) == [attribute.name for attribute in tiny_classifier.attributes] == list(NAMES)
+    with pytest.raises(AttributeError, match="no attribute 'usage'; there are color, product_type, season, gender"):
+        _ = prediction.usage
+    with pytest.raises(KeyError):
+        prediction["usage"]
+    again = pickle.loads(pickle.dumps(prediction))
+    assert again.gender.label == prediction.gender.label
+
+
+def test_a_fifth_attribute_is_predicted_and_explained(usage_checkpoint):
+    classifier = FashionClassifier.from_pretrained(usage_checkpoint)
+    assert [attribute.name for attribute in classifier.attributes] == [*NAMES, "usage"]
+    for path, prediction in zip(PATHS, classifier.predict(PATHS), strict=True):
+        assert prediction.usage is prediction["usage"]
+        assert prediction.usage.labels == encoders_of(classifier.attributes).labels["usage"]
+        assert prediction.usage.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        explained, overlays = classifier.predict_and_explain(path)
+        assert list(overlays) == [*NAMES, "usage"]
+        assert np.allclose(explained.usage.probabilities, prediction.usage.probabilities, atol=1e-4)
+    other = next(label for label in prediction.usage.labels if label != prediction.usage.label)
+    predicted = classifier.explain(PATHS[-1], "usage")
+    assert ImageChops.difference(predicted, overlays["usage"]).getbbox() is None
+    assert ImageChops.difference(predicted, classifier.explain(PATHS[-1], "usage", other)).getbbox() is not None
+
+
+def test_paths_bytes_and_images_in_any_batches_give_the_same_answers(classifier):
+    expected = classifier.predict(PATHS)
+    for images, size in [
+        ([str(path) for path in PATHS], 1),
+        ([path.read_bytes() for path in PATHS], 3),
+        ((Image.open(path) for path in PATHS), 100),
+    ]:
+        predictions = classifier.predict(images, batch_size=size)
+        for name in NAMES:
+            assert np.allclose(stacked(predictions, name), stacked(expected, name), atol=1e-4)
+    assert classifier.predict([]) == []
+
+
+def test_a_batch_size_below_one_and_an_unreadable_file_are_errors(classifier, tmp_path):
+    with pytest.raises(ValueError, match="batch size"):
+        classifier.predict(PATHS, batch_size=0)
+    (tmp_path / "bad.jpg").write_bytes(b"no photograph")
+    with pytest.raises(ImageError, match=r"bad\.jpg: The file is not an image"):
+        classifier.predict([PATHS[0], tmp_path / "bad.jpg"])
+    with pytest.raises(TypeError, match="a list of images"):
+        classifier.predict(str(PATHS[0]))
+
+
+def test_a_stream_reads_a_batch_ahead_and_goes_on_after_a_bad_one(classifier, tmp_path):
+    asked = []
+
+    def images():
+        for path in [*PATHS[:3], tmp_path / "nothing.jpg", *PATHS[3:]]:
+            asked.append(path)
+            yield path
+
+    stream = classifier.stream(images(), batch_size=2)
+    first, prediction = next(stream)
+    assert first == PATHS[0]
+    assert asked == PATHS[:2]
+    rest = [result for _, result in stream]
+    assert [isinstance(result, ImageError) for result in rest] == [False, False, True, False, False, False, False]
+    expected = classifier.predict(PATHS)
+    for name in NAMES:
+        got = [prediction, *(r for r in rest if not isinstance(r, ImageError))]
+        assert np.allclose(stacked(got, name), stacked(expected, name), atol=1e-4)
+
+
+def test_the_backbone_runs_once_a_batch(tiny_classifier, tmp_path):
+    tiny = tiny_classifier
+    sizes = []
+    tiny._model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    assert len(tiny.predict(PATHS * 10)) == 70
+    full, rest = divmod(70, BATCH_SIZE)
+    assert sizes == [BATCH_SIZE] * full + [rest]
+    sizes.clear()
+    list(tiny.stream([tmp_path / "nothing.jpg", *PATHS, tmp_path / "nothing.jpg"], batch_size=4))
+    assert sizes == [3, 4]
+
+
+def test_one_decoded_photograph_is_held_at_a_time(classifier):
+    seen, held = [], []
+
+    def read(path):
+        held.append(sum(photograph() is not None for photograph in seen))
+        photograph = open_image(path)
+        seen.append(weakref.ref(photograph))
+        return photograph
+
+    assert len(list(classifier.stream(PATHS, read=read))) == len(PATHS)
+    assert held == [0] * len(PATHS)
+
+
+@pytest.mark.parametrize("size", [(60, 80), (333, 200), (1, 50)])
+def test_the_overlay_has_the_size_of_the_photograph_and_the_photograph_stays(classifier, size):
+    photograph = open_image(PATHS[0]).resize(size)
+    before = photograph.tobytes()
+    result = classifier.explain(photograph, "product_type")
+    assert result.size == size
+    assert result.mode == "RGB"
+    assert photograph.tobytes() == before
+
+
+def test_explain_takes_the_predicted_class_or_any_other(classifier):
+    label = classifier.predict(PATHS[:1])[0].product_type.label
+    other = next(x for x in classifier.encoders.labels["product_type"] if x != label)
+    predicted = classifier.explain(PATHS[0], "product_type")
+    assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", label)).getbbox() is None
+    assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", other)).getbbox() is not None
+
+
+@pytest.mark.parametrize("layers", [(-1,), (2,), (-1, 2)])
+def test_the_stages_up_to_the_first_layer_run_once_for_all_attributes(classifier, layers):
+    backbone = classifier._model.backbone
+    stages = [backbone.net.get_submodule(name) for name in backbone.stages[:-1]]
+    runs = [0] * len(stages)
+
+    def count(stage):
+        def hook(module, arguments, output):
+            runs[stage] += len(output)
+
+        return hook
+
+    handles = [stage.register_forward_hook(count(i), prepend=True) for i, stage in enumerate(stages)]
+    classifier.predict_and_explain(PATHS[0], layers=layers)
+    for handle in handles:
+        handle.remove()
+    first = min(layer % len(backbone.stages) for layer in layers)
+    assert runs[: first + 1] == [1] * min(first + 1, len(runs))
+    assert runs[first + 1 :] == [len(NAMES)] * (len(runs) - first - 1)  # from there on one row an attribute
+
+
+def test_explain_takes_a_method_layers_and_an_opacity(classifier):
+    plain = classifier.explain(PATHS[0], "color")
+    for settings in ({"method": "layercam", "layers": (3,)}, {"layers": (-1, 3)}, {"opacity": 0.3}):
+        assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color", **settings)).getbbox() is not None
+    with pytest.raises(ValueError, match="unknown method"):
+        classifier.explain(PATHS[0], "color", method="lime")
+    with pytest.raises(ValueError, match="layers must be"):
+        classifier.predict_and_explain(PATHS[0], [], layers=(40,))
+    with pytest.raises(ValueError, match="unknown method"):
+        classifier.predict_and_explain(PATHS[0], [], method="lime")
+
+
+def test_predict_and_explain_says_what_predict_and_explain_say(classifier):
+    prediction, overlays = classifier.predict_and_explain(PATHS[0])
+    assert list(overlays) == list(NAMES)
+    assert classifier.predict_and_explain(PATHS[0], [])[1] == {}
+    alone = classifier.predict(PATHS[:1])[0]
+    for name in NAMES:
+        assert np.allclose(prediction[name].probabilities, alone[name].probabilities, atol=1e-5)
+        assert ImageChops.difference(overlays[name], classifier.explain(PATHS[0], name)).getextrema()[0][1] <= 2
+
+
+def test_unknown_attributes_and_labels_are_named(classifier):
+    with pytest.raises(ValueError, match="unknown attribute 'price'"):
+        classifier.explain(PATHS[0], "price")
+    with pytest.raises(ValueError, match="unknown label 'Spoon' for product_type"):
+        classifier.explain(PATHS[0], "product_type", "Spoon")
+    with pytest.raises(ValueError, match="given for color"):
+        classifier.predict_and_explain(PATHS[0], ["season"], {"color": "Red"})
+
+
+def test_one_classifier_serves_threads(classifier):
+    expected = [classifier.explain(path, "color").tobytes() for path in PATHS[:4]]
+    results = [None] * 4
+
+    def work(i):
+        results[i] = classifier.explain(PATHS[i], "color").tobytes()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == expected
+
+
+def test_the_temperature_of_the_config_is_applied(tiny_checkpoint):
+    before = FashionClassifier.from_pretrained(tiny_checkpoint).predict(PATHS[:1])[0]
+    config = tiny_checkpoint / "config.json"
+    document = json.loads(config.read_text())
+    document["temperatures"]["color"] = 100.0
+    config.write_text(json.dumps(document))
+    prediction = FashionClassifier.from_pretrained(tiny_checkpoint).predict(PATHS[:1])[0]
+    expected = before.color.probabilities**0.01
+    assert np.allclose(prediction.color.probabilities, expected / expected.sum(), atol=1e-4)
+    assert np.ptp(before.color.probabilities) > 10 * np.ptp(prediction.color.probabilities)
+    assert np.allclose(prediction.season.probabilities, before.season.probabilities, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_threshold_of_the_config_decides_what_is_a_fashion_product(tiny_model, tiny_encoders):
+    torch.manual_seed(0)
+    tiny_model.requires_grad_(False)
+    images = torch.stack([eval_transform(tiny_model.config)(open_image(path)) for path in PATHS])
+    pooled = tiny_model.features(images)
+    tiny_model.fashion.weight.normal_().div_(pooled.std(dim=0).norm())
+    tiny_model.fashion.bias.fill_(3)
+    expected = tiny_model.fashion_scores(pooled).tolist()
+    low, _, _, middle, *_, high = sorted(expected)
+    for threshold, accepted in ((low - 1, 7), (middle - 1e-3, 4), (middle + 1e-3, 3), (high + 1, 0)):
+        tiny_model.config = dataclasses.replace(tiny_model.config, fashion_threshold=threshold)
+        found = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS)
+        assert sum(prediction.is_fashion for prediction in found) == accepted
+        assert [prediction.is_fashion for prediction in found] == [score >= threshold for score in expected]
+        assert np.allclose([prediction.fashion_score for prediction in found], expected, atol=5e-4)
+
+
+def test_the_served_network_is_a_folded_copy_and_the_given_one_can_be_trained_further(tiny_model, tiny_encoders):
+    before = {key: tensor.clone() for key, tensor in tiny_model.state_dict().items()}
+    tiny_model.train()
+    classifier = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny"))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in classifier._model.modules())
+    assert classifier._model.backbone.stages == tiny_model.backbone.stages
+    assert all(torch.equal(tensor, before[key]) for key, tensor in tiny_model.state_dict().items())
+    assert tiny_model.training
+    assert all(parameter.requires_grad for parameter in tiny_model.parameters())

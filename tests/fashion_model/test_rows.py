@@ -1,0 +1,60 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from fashion_model.images import ImageError
+from fashion_model.predictions import AttributePrediction, Prediction
+from fashion_model.rows import csv_of, fields_of, json_lines_format, row_of
+from tests.conftest import NAMES, USAGE
+
+FOUR = (
+    *("file", "color", "color_confidence", "product_type", "product_type_confidence"),
+    *("season", "season_confidence", "gender", "gender_confidence", "error", "is_fashion"),
+)
+
+
+def prediction_of(names):
+    probabilities = np.array([0.123456, 0.876544], dtype=np.float32)
+    answers = {name: AttributePrediction((f"no {name}", f"a {name}"), probabilities) for name in names}
+    return Prediction(answers, fashion_score=1.0, is_fashion=True)
+
+
+def test_the_fields_of_four_attributes_stay_in_place_when_a_fifth_follows():
+    assert fields_of(NAMES) == FOUR
+    assert fields_of((*NAMES, USAGE.name)) == (*FOUR, "usage", "usage_confidence")
+    assert fields_of(["fit"]) == ("file", "fit", "fit_confidence", "error", "is_fashion")
+
+
+@pytest.mark.parametrize("names", [NAMES, (*NAMES, USAGE.name), ("fit",)])
+def test_a_row_has_the_fields_in_order_whether_or_not_the_photograph_is_readable(names):
+    good = row_of("x.jpg", prediction_of(names), names)
+    bad = row_of("y.jpg", ImageError("The file is empty."), names)
+    assert tuple(good) == tuple(bad) == fields_of(names)
+    assert (good["file"], good["error"], good["is_fashion"]) == ("x.jpg", None, True)
+    assert all((good[name], good[f"{name}_confidence"]) == (f"a {name}", 0.8765) for name in names)
+    assert {field: value for field, value in bad.items() if value is not None} == {
+        "file": "y.jpg",
+        "error": "The file is empty.",
+    }
+
+
+def test_csv_and_json_lines_hold_the_values_of_a_row():
+    names = (*NAMES, USAGE.name)
+    rows = [row_of("x.jpg", prediction_of(names), names), row_of("y.jpg", ImageError("The file is empty."), names)]
+    good, bad = csv.DictReader(io.StringIO(csv_of(rows, names)))
+    assert (good["usage"], good["usage_confidence"], good["is_fashion"], good["error"]) == (
+        "a usage",
+        "0.8765",
+        "yes",
+        "",
+    )
+    assert (bad["error"], bad["is_fashion"], bad["usage"]) == ("The file is empty.", "", "")
+    assert [json.loads(json_lines_format(names).line(row)) for row in rows] == rows
+
+
+def test_a_row_needs_every_attribute_it_names():
+    with pytest.raises(KeyError):
+        row_of("x.jpg", prediction_of(NAMES), (*NAMES, USAGE.name))

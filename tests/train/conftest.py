@@ -1,0 +1,229 @@
+"""Fixtures that need `train` or `data_prep`, and what the tests of these share."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import set_client_factory
+from huggingface_hub.utils import _http as hub_requests
+from huggingface_hub.utils._http import default_client_factory
+from safetensors.torch import save_file
+
+from data_prep import clean_data, negatives, phone_photographs, photographs
+from data_prep.splits import TEST, TRAIN, VALIDATION
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT
+from fashion_model.images import open_image
+from fashion_model.models.backbones import imagenet_state
+from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, TEST_SPLIT, random_model
+from train.__main__ import main as train_main
+from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
+from train.evaluate.predictions import checkpoint_digest
+from train.fit.config import FitConfig
+from train.fit.data import read_data
+from train.fit.distillation import ImageNetTeacher
+from train.fit.model import build_model
+from train.fit.trainer import Trainer
+
+SPLITS = (TEST, VALIDATION, TRAIN)
+
+
+@pytest.fixture(scope="session")
+def cleaned(tmp_path_factory):
+    """What `data_prep.clean_data` writes for the tests' real rows."""
+    folder = tmp_path_factory.mktemp("cleaned")
+    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(cleaned, tmp_path_factory):
+    """The same rows, with every other domain that data_prep can add, some images in each split."""
+    folder, sources = tmp_path_factory.mktemp("prepared") / "data", tmp_path_factory.mktemp("sources")
+    shutil.copytree(cleaned, folder)
+    table = pd.read_csv(folder / "cleaned_styles.csv")
+    enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
+    assert phone_photographs.main(["--source", str(PHONE), "--output", str(folder)]) == 0
+    pictures = {
+        "high-resolution": sources / "high_resolution",
+        "on-model": on_model_source(table, folder, sources / "on_model"),
+    }
+    pictures |= {"everyday": EVERYDAY, "backgrounds": BACKGROUNDS}
+    options = [word for name, source in pictures.items() for word in (f"--{name}", str(source))]
+    assert photographs.main(["--output", str(folder), *options]) == 0
+    deal_contributors(folder / "phone" / "phone.csv")
+    deal_files(folder / "everyday")
+    deal_files(folder / "backgrounds")
+    for split in SPLITS:
+        drawn = folder / negatives.FOLDER / split
+        drawn.mkdir(parents=True)
+        for kind, paint in negatives.PAINTERS.items():
+            paint(np.random.default_rng(0)).save(drawn / f"{kind}-0.jpg")
+    return folder
+
+
+def enlarge(data, products, folder, name):
+    """Thumbnails of `products` at three times their size, which stand in for high-resolution photographs."""
+    folder.mkdir(parents=True)
+    for product in products:
+        open_image(data / "images" / f"{product}.jpg").resize((180, 240)).save(folder / name.format(product))
+
+
+def on_model_source(table, data, folder):
+    """What --on-model reads, of the catalogue's bags, watches and shirts."""
+    rows = []
+    for published, catalogued, count in (("Bags", "Handbags", 2), ("Watches", "Watches", 2), ("Tshirts", "Tshirts", 6)):
+        products = table.loc[table["articleType"] == catalogued, "id"][:count]
+        enlarge(data, products, folder / published, "s{}-blue-0.jpg")
+        gender = "" if published == "Bags" else "Men"
+        rows += [{"file": f"s{i}-blue-0.jpg", "type": published, "color": "blue", "gender": gender} for i in products]
+    pd.DataFrame(rows).to_csv(folder / "on-model.csv", index=False)
+    return folder
+
+
+def deal_contributors(path):
+    """Give each split some contributors; by their hash all are in the test split."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    counts = table["sender"].value_counts()
+    order = sorted(counts.index, key=lambda sender: (-counts[sender], sender))
+    table["split"] = [SPLITS[order.index(sender) % 3] for sender in table["sender"]]
+    table.to_csv(path, index=False)
+
+
+def deal_files(folder):
+    """Give each split some of the images."""
+    for place, path in enumerate(sorted(folder.glob("*/*.jpg"), key=lambda path: path.name)):
+        moved = folder / SPLITS[place % 3] / path.name
+        moved.parent.mkdir(exist_ok=True)
+        path.rename(moved)
+
+
+HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label as anyone may write it into a table
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
+    folder = tmp_path_factory.mktemp("measured")
+    assert clean_data.main(["--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
+    table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
+    table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
+    table.loc[table.index[40:50], "baseColour"] = HOSTILE
+    table.loc[60:61, "group"] = table.loc[60, "group"]
+    table.loc[60:61, "baseColour"] = ["Red", "Black"]
+    table.to_csv(folder / "cleaned_styles.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reported(measured, tmp_path_factory):
+    """What `train report` writes of the embedded default on them."""
+    folder = tmp_path_factory.mktemp("report") / "made"
+    copy = shutil.copytree(DEFAULT_CHECKPOINT, folder.with_name("default"))
+    arguments = ["report", "--checkpoint", str(copy), "--data", str(measured), "--device", "cpu"]
+    assert train_main([*arguments, "--output", str(folder)]) == 0
+    return folder
+
+
+BACKBONE = "tf_efficientnet_lite0"
+
+
+def smoke_fit(data, folder, *more):
+    """Arguments of `python -m train` for a run of seconds."""
+    network = ("--backbone", BACKBONE, "--device", "cpu")
+    return ["fit", "--data", str(data), "--output", str(folder), "--smoke", *network, *more]
+
+
+@pytest.fixture(scope="session")
+def imagenet_file(tmp_path_factory):
+    """The ImageNet weights in a file: --smoke starts from random ones, and predicts one class for all images."""
+    path = tmp_path_factory.mktemp("weights") / "imagenet.safetensors"
+    save_file(imagenet_state(BACKBONE, (64, 64)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(cleaned, imagenet_file, tmp_path_factory):
+    """A checkpoint directory that `train fit --smoke` wrote from those rows."""
+    folder = tmp_path_factory.mktemp("runs") / "smoke"
+    assert train_main(smoke_fit(cleaned, folder, "--weights", str(imagenet_file))) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def all_the_way(imagenet_file):
+    """Options of a run with linear probing and frozen stages."""
+    return ["--weights", str(imagenet_file), "--linear-probe-steps", "2", "--frozen-stages", "1"]
+
+
+@pytest.fixture(scope="session")
+def trained_on_all(prepared, all_the_way, tmp_path_factory):
+    """A checkpoint trained on every domain."""
+    folder = tmp_path_factory.mktemp("runs") / "all"
+    assert train_main(smoke_fit(prepared, folder, *all_the_way)) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluated_on_all(trained_on_all, prepared, tmp_path_factory):
+    """The same, evaluated on the test split."""
+    folder = shutil.copytree(trained_on_all, tmp_path_factory.mktemp("evaluated") / "all")
+    assert train_main(["evaluate", "--checkpoint", str(folder), "--data", str(prepared), "--device", "cpu"]) == 0
+    return folder
+
+
+def trainer_for(data, output, **settings):
+    """A small trainer before its first step, and its data."""
+    defaults = {"backbone": BACKBONE, "weights": "none", "device": "cpu", "smoke": True}
+    config = FitConfig(Path(data), Path(output), **defaults | settings).effective
+    torch.manual_seed(config.seed)
+    found = read_data(config)
+    teacher = ImageNetTeacher(config.backbone, config.image_size) if config.imagenet_distillation_weight else None
+    return Trainer(
+        config, build_model(config, found.attributes, found.encoders).model, found.training_set, teacher
+    ), found
+
+
+def training_rows(data):
+    """Training rows, attributes and encoders of the cleaned table."""
+    rows = rows_of_split(read_table(data), TRAIN)
+    attributes = attributes_named(NAMES)
+    return rows, attributes, fit_encoders(rows, attributes)
+
+
+def vision_transformer(image_size=(64, 64)):
+    """A tiny Vision Transformer with random weights."""
+    return random_model("test_vit", image_size=image_size).requires_grad_(False)
+
+
+def borrow_metrics(checkpoint):
+    """Give `checkpoint` the metrics of the embedded default, with its own digest."""
+    metrics = json.loads((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
+    (checkpoint / "metrics.json").write_text(json.dumps(metrics | {"digest": checkpoint_digest(checkpoint)}))
+
+
+@pytest.fixture
+def evaluated(tiny_checkpoint):
+    """A checkpoint directory with metrics and a report; the metrics are the embedded default's."""
+    borrow_metrics(tiny_checkpoint)
+    for file in ("figures/reliability_color.png", "report/report.html", "report/slices.csv", "training/state.pt"):
+        (tiny_checkpoint / file).parent.mkdir(parents=True, exist_ok=True)
+        (tiny_checkpoint / file).write_bytes(file.encode())
+    return tiny_checkpoint
+
+
+@pytest.fixture
+def pushing(token, monkeypatch):
+    """The user's name. Pushing sets timeouts for its process; here the process is that of all tests.
+
+    Between two tries of a request the client waits a fiftieth of its usual time.
+    """
+    short = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / 50)})
+    monkeypatch.setattr(hub_requests, "time", short)
+    yield token
+    set_client_factory(default_client_factory)

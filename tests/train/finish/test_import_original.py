@@ -1,0 +1,140 @@
+"""Checkpoints of the project that this one grew from."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import efficientnet_v2_s
+
+from fashion_model import FashionClassifier
+from fashion_model.checkpoint import load_checkpoint
+from tests.conftest import ATTRIBUTES, PRODUCTS
+from train.__main__ import main
+
+CLASSES = {"baseColour": 3, "articleType": 4, "season": 5, "gender": 6}
+HEADS = {"color_head": "baseColour", "type_head": "articleType", "season_head": "season", "gender_head": "gender"}
+
+
+class Original(nn.Module):
+    """The network as that project built it: torchvision's without its classifier, and four heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = efficientnet_v2_s(weights=None)
+        self.backbone.classifier = nn.Identity()
+        for head, column in HEADS.items():
+            self.add_module(head, nn.Sequential(nn.Dropout(0.3), nn.Linear(1280, CLASSES[column])))
+
+    def forward(self, images):
+        pooled = self.backbone(images)
+        return [getattr(self, head)(pooled) for head in HEADS]
+
+
+@pytest.fixture(scope="module")
+def original():
+    torch.manual_seed(0)
+    return Original().eval()
+
+
+@pytest.fixture(scope="module")
+def files(original, tmp_path_factory):
+    """Its weights and its labels."""
+    folder = tmp_path_factory.mktemp("original")
+    torch.save(original.state_dict(), folder / "model_efficientnet.pth")
+    labels = {column: {str(i): f"{column} {i}" for i in range(count)} for column, count in CLASSES.items()}
+    (folder / "label_encoders.json").write_text(json.dumps(labels), encoding="utf-8")
+    return folder / "model_efficientnet.pth", folder / "label_encoders.json"
+
+
+def imported(weights, labels, output, *more):
+    return main(["import-original", "--weights", str(weights), "--labels", str(labels), "--output", str(output), *more])
+
+
+@torch.inference_mode()
+def test_the_logits_are_the_originals(original, files, tmp_path):
+    assert imported(*files, tmp_path / "ours", "--image-size", "64", "48") == 0
+    checkpoint = load_checkpoint(tmp_path / "ours")
+    assert checkpoint.config.image_size == (64, 48)
+    images = torch.randn(2, 3, 64, 48)
+    found = checkpoint.model(images)
+    for logits, column in zip(original(images), HEADS.values(), strict=True):
+        (attribute,) = [a for a in ATTRIBUTES if a.column == column]
+        assert torch.equal(found[attribute.name], logits)
+        assert checkpoint.encoders.labels[attribute.name][2] == f"{column} 2"
+
+
+def test_photographs_are_normalised_as_it_was_trained(files, tmp_path):
+    assert imported(*files, tmp_path / "ours") == 0
+    classifier = FashionClassifier.from_pretrained(tmp_path / "ours")
+    config = classifier.config
+    assert (config.mean, config.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert config.image_size == (224, 224)
+    (prediction,) = classifier.predict([next((PRODUCTS / "images").iterdir())])
+    assert prediction.product_type.label.startswith("articleType ")
+    assert (prediction.fashion_score, prediction.is_fashion) == (0, True)  # it was not taught to tell
+
+
+class Code:
+    """Unpickling it runs something."""
+
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+def renamed(state, old, new):
+    return {key.replace(old, new): tensor for key, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: Code(), "cannot be read as weights"),
+        (lambda state: [1, 2], "does not hold a state dict"),
+        (lambda state: renamed(state, "color_head", "colour_head"), "unexpected tensor colour_head.1.weight"),
+        (lambda state: renamed(state, "color_head.1", "color_head.2"), "unexpected tensor color_head.2.weight"),
+        (lambda state: {k: t for k, t in state.items() if k != "season_head.1.bias"}, "Missing key"),
+        (lambda state: state | {"gender_head.1.bias": torch.zeros(5)}, "size mismatch"),
+    ],
+)
+def test_what_that_project_did_not_write_is_refused(original, files, tmp_path, capsys, change, message):
+    weights = tmp_path / "changed.pth"
+    torch.save(change(original.state_dict()), weights)
+    assert imported(weights, files[1], tmp_path / "ours") == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.startswith("import-original: ")
+    assert "code ran" not in printed.out
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", pickle.dumps({"a": 1})])
+def test_a_file_that_is_no_weights_is_refused(files, tmp_path, capsys, content):
+    weights = tmp_path / "changed.pth"
+    weights.write_bytes(content)
+    assert imported(weights, files[1], tmp_path / "ours") == 2
+    assert str(weights) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [('{"baseColour": {"0": "Red"}}', "label_encoders.json"), ("no JSON", "label_encoders.json")],
+)
+def test_other_labels_are_refused(files, tmp_path, capsys, labels, message):
+    (tmp_path / "label_encoders.json").write_text(labels)
+    assert imported(files[0], tmp_path / "label_encoders.json", tmp_path / "ours") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_something_is_left_alone(files, tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text("{}")
+    assert imported(*files, tmp_path) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_an_image_size_that_cannot_be_is_refused(files, tmp_path, capsys):
+    assert imported(*files, tmp_path / "ours", "--image-size", "0", "224") == 2
+    assert "image_size must be 2 numbers above 0" in capsys.readouterr().err
+    assert not (tmp_path / "ours").exists()

@@ -1,0 +1,212 @@
+"""Augmentation: random crops, pasting on backgrounds, illumination, camera and compression artifacts.
+
+All functions take and return (H, W, 3) uint8 RGB arrays and draw from a NumPy generator, so that a view depends on its
+seed only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+# OpenCV's threads hang in forked worker processes, and the network uses all cores.
+cv2.setNumThreads(1)
+
+WHITE = (255, 255, 255)
+
+
+def corners(width: float, height: float) -> np.ndarray:
+    """(4, 2) float32, clockwise from the upper left."""
+    return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
+
+
+def rotated(points: np.ndarray, degrees: float) -> np.ndarray:
+    """Points (4, 2), rotated around their mean."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    centre = points.mean(axis=0)
+    return ((points - centre) @ turn + centre).astype(np.float32)
+
+
+def perturbed(points: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
+    """Points (4, 2), each moved by up to `amount` of their extent: a random change of perspective."""
+    extent = np.ptp(points, axis=0)
+    return (points + random.uniform(-amount, amount, points.shape) * extent).astype(np.float32)
+
+
+def random_crop(
+    image: np.ndarray, size: int, random: np.random.Generator, min_area: float, max_angle: float, border: int
+) -> np.ndarray:
+    """A random crop with rotation and perspective, resized so that its longer side is `size`.
+
+    The crop covers `min_area` to all of the image's area and changes the aspect ratio by up to a tenth. The standard
+    deviation of the rotation is half of `max_angle` degrees. `border` is OpenCV's mode beyond the image's edge.
+    """
+    height, width = image.shape[:2]
+    share = np.sqrt(random.uniform(min_area, 1.0))
+    aspect = np.exp(random.uniform(-0.1, 0.1))
+    piece = corners(width * min(1, share * aspect), height * min(1, share / aspect))
+    room = np.array([width, height]) - piece[2]
+    source = perturbed(rotated(piece + random.uniform(0, 1, 2) * room, random.normal(0, max_angle / 2)), 0.02, random)
+    scale = size / max(piece[2])
+    inner_width, inner_height = (max(1, round(float(side * scale))) for side in piece[2])
+    matrix = cv2.getPerspectiveTransform(source.astype(np.float32), corners(inner_width, inner_height))
+    way = cv2.INTER_CUBIC if random.random() < 0.5 else cv2.INTER_LINEAR
+    if scale < 0.7:
+        image, matrix = _half_size(image, matrix)
+    return cv2.warpPerspective(
+        image, matrix, (inner_width, inner_height), flags=way, borderMode=border, borderValue=WHITE
+    )
+
+
+def _half_size(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image at half size, against aliasing, and the transform adapted to it."""
+    height, width = image.shape[:2]
+    half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return half, matrix @ np.diag([width / (width // 2), height / (height // 2), 1.0])
+
+
+def pad_to_square(view: np.ndarray, size: int) -> np.ndarray:
+    """Centered on a white square, as by `fashion_model.transforms.Letterbox`."""
+    height, width = view.shape[:2]
+    canvas = np.full((size, size, 3), 255, dtype=np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    canvas[top : top + height, left : left + width] = view
+    return canvas
+
+
+class Backgrounds:
+    """Backgrounds to paste products on: textures, corners of photographs, crops of everyday images, plain colors."""
+
+    def __init__(
+        self, textures: Sequence[np.ndarray], photographs: Sequence[np.ndarray], everyday: Sequence[np.ndarray]
+    ):
+        self.textures, self.photographs, self.everyday = textures, photographs, everyday
+
+    def draw(self, height: int, width: int, random: np.random.Generator) -> np.ndarray:
+        """(height, width, 3)."""
+        kinds = [k for k, found in enumerate((self.textures, self.photographs, self.everyday)) if len(found)]
+        kind = random.choice([*kinds, *kinds, 3])
+        if kind == 0:
+            return self._texture(height, width, random)
+        if kind == 3:
+            return plain(height, width, random)
+        images = self.photographs if kind == 1 else self.everyday
+        image = images[random.integers(len(images))]
+        # Corners of product photographs rarely show the product.
+        share = random.uniform(0.15, 0.3) if kind == 1 else random.uniform(0.3, 0.8)
+        h, w = max(2, int(image.shape[0] * share)), max(2, int(image.shape[1] * share))
+        if kind == 1:
+            top, left = (random.integers(2) * (full - part) for full, part in zip(image.shape, (h, w), strict=False))
+        else:
+            top, left = (random.integers(full - part + 1) for full, part in zip(image.shape, (h, w), strict=False))
+        piece = image[top : top + h, left : left + w]
+        return cv2.resize(piece, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    def _texture(self, height: int, width: int, random: np.random.Generator) -> np.ndarray:
+        """A tiled texture at a random scale and angle."""
+        texture = np.asarray(self.textures[random.integers(len(self.textures))])
+        side = random.uniform(0.4, 2.0) * max(height, width)
+        source = rotated(corners(width, height) / side * texture.shape[0], random.uniform(0, 360))
+        matrix = cv2.getPerspectiveTransform(perturbed(source, 0.1, random), corners(width, height))
+        return cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
+def plain(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    """One color, or a gradient between the colors of four corners."""
+    colors = random.integers(10, 246, (2, 2, 3)).astype(np.uint8)
+    if random.random() < 0.5:
+        colors[:] = colors[0, 0]
+    return cv2.resize(colors, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def paste_on_background(
+    image: np.ndarray, alpha: np.ndarray, backgrounds: Backgrounds, size: int, random: np.random.Generator
+) -> np.ndarray:
+    """The product of a catalogue image on another background, at a random place, scale and angle, often with a shadow.
+
+    `alpha` (h, w) uint8 is the matte of `image`. The longer side of the result is `size`.
+    """
+    aspect = random.choice([3 / 4, 4 / 3, 1.0])
+    width, height = (round(size * min(1, aspect)), round(size * min(1, 1 / aspect)))
+    background = backgrounds.draw(height, width, random)
+    rows, columns = np.nonzero(alpha > 127)
+    box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=np.float32)
+    source = corners(box[2] - box[0], box[3] - box[1]) + box[:2]
+    angle = random.uniform(0, 360) if random.random() < 0.2 else random.normal(0, 12)
+    extent = source[2] - source[0]
+    scale = random.uniform(0.4, 1.15) * min(np.array([width, height]) / extent)
+    target = perturbed(rotated(corners(*(extent * scale)), angle), 0.08, random)
+    room = np.array([width, height]) - np.ptp(target, axis=0)
+    target += (random.uniform(0, 1, 2) * room - target.min(axis=0)).astype(np.float32)
+    matrix = cv2.getPerspectiveTransform(source, target.astype(np.float32))
+    product = cv2.warpPerspective(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=WHITE)
+    mask = cv2.warpPerspective(alpha, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    view = background.astype(np.float32)
+    if random.random() < 0.7:
+        view *= 1 - random.uniform(0.15, 0.6) * _shadow(mask, random)[..., None]
+    share = mask[..., None].astype(np.float32) / 255
+    gain = random.uniform(0.75, 1.1) if random.random() < 0.5 else 1.0
+    view = view * (1 - share) + product.astype(np.float32) * gain * share
+    return np.clip(view, 0, 255).astype(np.uint8)
+
+
+def _shadow(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: the mask, shifted and blurred."""
+    size = mask.shape[0]
+    x, y = random.normal(0, 0.03, 2) * size
+    moved = cv2.warpAffine(mask, np.float32([[1, 0, x], [0, 1, y]]), mask.shape[::-1])
+    return cv2.GaussianBlur(moved, (0, 0), random.uniform(0.01, 0.05) * size).astype(np.float32) / 255
+
+
+def jitter_illumination(view: np.ndarray, random: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Random brightness, gamma, white balance, and sometimes a gradient of brightness across the image."""
+    gains = np.exp(random.normal(0, 0.06 * strength, 3)) * random.uniform(1 - 0.35 * strength, 1 + 0.15 * strength)
+    levels = np.arange(256, dtype=np.float32) / 255
+    table = levels ** np.exp(random.normal(0, 0.15 * strength)) * 255
+    lit = cv2.LUT(view, np.clip(table[:, None] * gains, 0, 255).astype(np.uint8)[None])
+    if random.random() < 0.3 * strength:
+        falloff = cv2.resize(random.uniform(0.5, 1.1, (2, 2)).astype(np.float32), view.shape[1::-1])
+        lit = np.clip(lit * falloff[..., None], 0, 255).astype(np.uint8)
+    return lit
+
+
+def degrade(view: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Random downsampling, defocus or motion blur, noise and JPEG compression, as uploads have."""
+    height, width = view.shape[:2]
+    if random.random() < 0.3:
+        scale = random.uniform(0.3, 0.8)
+        small = cv2.resize(view, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        view = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    if random.random() < 0.15:
+        view = cv2.GaussianBlur(view, (0, 0), random.uniform(0.4, 1.5))
+    elif random.random() < 0.05:
+        length = int(random.integers(3, 8))
+        kernel = np.zeros((length, length), np.float32)
+        cv2.line(kernel, (0, int(random.integers(length))), (length - 1, int(random.integers(length))), 1.0)
+        view = cv2.filter2D(view, -1, kernel / kernel.sum())
+    if random.random() < 0.15:
+        noise = random.normal(0, random.uniform(2, 10), view.shape)
+        view = np.clip(view + noise, 0, 255).astype(np.uint8)
+    if random.random() < 0.5:
+        view = jpeg_compressed(view, int(random.integers(30, 95)))
+    return view
+
+
+def jpeg_compressed(view: np.ndarray, quality: int) -> np.ndarray:
+    """The view after JPEG compression."""
+    _, data = cv2.imencode(".jpg", view[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def resize_and_recompress(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Resized to 70 to 130 % and JPEG-compressed again.
+
+    This hides the original compression artifacts, which correlate with the cataloguing date and so with the season.
+    """
+    scale = random.uniform(0.7, 1.3)
+    size = (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale)))
+    way = random.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4])
+    return jpeg_compressed(cv2.resize(image, size, interpolation=int(way)), int(random.integers(30, 97)))

@@ -1,0 +1,40 @@
+"""Measure a checkpoint on a split that it was not trained on.
+
+Runs the network over every domain of the data folder, saves its outputs to predictions/SPLIT.safetensors, prints the
+tables, and writes the metrics to metrics.json and, for the test split, to the model card README.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from data_prep.splits import TEST
+from train.data.table import TRAINED_ON
+from train.evaluate.card import CARD, model_card
+from train.evaluate.predictions import predict_split
+from train.evaluate.split_metrics import split_metrics, write_split_metrics
+from train.evaluate.tables import markdown
+
+
+@dataclass(frozen=True)
+class Config:
+    checkpoint: Path  # the checkpoint directory
+    data: Path  # the folder that data_prep wrote
+    split: Literal["validation", "test"] = TEST
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    workers: int = 1  # processes that read images
+
+
+def run(config: Config) -> None:
+    predictions = predict_split(config.checkpoint, config.data, config.split, config.device, config.workers)
+    if not predictions.trained_on_known:
+        print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
+    metrics = write_split_metrics(config.checkpoint, config.split, split_metrics(predictions, config.data))
+    if config.split == TEST:
+        card = model_card(predictions.config, metrics.splits[TEST])
+        (config.checkpoint / CARD).write_text(card, encoding="utf-8")
+    print(markdown(predictions.attributes, metrics.splits[config.split], config.split))

@@ -1,0 +1,211 @@
+"""The network's outputs for every domain of a split, saved in the checkpoint directory for all that read them.
+
+`python -m train evaluate` writes predictions/SPLIT.safetensors; calibration and report read it. It belongs to the
+weights, the input size and the data, not to temperatures and thresholds, which change nothing in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from data_prep import TABLE
+from data_prep.photographs import HIGH_RESOLUTION
+from fashion_model.attributes import Attribute, LabelEncoders
+from fashion_model.checkpoint import (
+    CONFIG,
+    ENCODERS,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    read_json,
+    weight_files,
+)
+from fashion_model.models.config import ModelConfig
+from train.data.table import TRAINED_ON, DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
+from train.evaluate.domains import evaluation_domains
+from train.evaluate.inference import outputs_of
+
+FOLDER = "predictions"
+CALIBRATION = ("temperatures", "fashion_threshold")  # keys of config.json that predictions do not depend on
+
+
+@dataclass(frozen=True)
+class DomainPredictions:
+    """Of N images."""
+
+    names: np.ndarray  # (N,) file names
+    groups: np.ndarray  # (N,) images of one group are not independent
+    is_fashion: bool
+    accepted: Mapping[str, np.ndarray]  # attribute name → (N, classes) bool: the labels that are right
+    targets: Mapping[str, np.ndarray]  # attribute name → (N, classes) float32: a distribution over them
+    logits: Mapping[str, torch.Tensor]  # attribute name → (N, classes) float32
+    fashion_scores: np.ndarray  # (N,) log odds
+    gates: Mapping[str, np.ndarray]  # of MoE heads: attribute name → (N, experts)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def probabilities(self, temperatures: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """Attribute name → (N, classes), calibrated."""
+        return {name: torch.softmax(x / temperatures[name], dim=1).numpy() for name, x in self.logits.items()}
+
+    @property
+    def predicted(self) -> dict[str, np.ndarray]:
+        """Attribute name → (N,) class indices."""
+        return {name: x.argmax(dim=1).numpy() for name, x in self.logits.items()}
+
+    @property
+    def products(self) -> np.ndarray:
+        """(N,) product ids of catalogue images."""
+        return np.array([int(name.split(".")[0]) for name in self.names])
+
+    def __getitem__(self, rows: np.ndarray) -> DomainPredictions:
+        """The images at the indices, or where a bool mask is True."""
+        pick = torch.from_numpy(np.array(rows))
+        return DomainPredictions(
+            self.names[rows],
+            self.groups[rows],
+            self.is_fashion,
+            {name: x[rows] for name, x in self.accepted.items()},
+            {name: x[rows] for name, x in self.targets.items()},
+            {name: x[pick] for name, x in self.logits.items()},
+            self.fashion_scores[rows],
+            {name: x[rows] for name, x in self.gates.items()},
+        )
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    checkpoint: Path
+    split: str
+    config: ModelConfig
+    encoders: LabelEncoders
+    domains: Mapping[str, DomainPredictions]
+    rows_left_out: int  # of the split, whose pictures the checkpoint was trained on
+    trained_on_known: bool  # whether the checkpoint says what it was trained on
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        return self.config.attributes
+
+
+def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1) -> SplitPredictions:
+    """Run the network over all domains and save the outputs. DataError or CheckpointError if that is impossible."""
+    if not checkpoint.is_dir():
+        raise CheckpointError(f"{checkpoint} is not a directory")
+    loaded = load_checkpoint(checkpoint)
+    table = read_table(data)
+    all_rows = rows_of_split(table, split)
+    known = (checkpoint / TRAINED_ON).is_file()
+    rows = without_pictures_of(all_rows, table, read_trained_on(checkpoint) if known else set())
+    if rows.empty:
+        raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
+    model = loaded.model.to(device, memory_format=torch.channels_last)
+    tensors: dict[str, torch.Tensor] = {}
+    described = {}
+    for domain in evaluation_domains(data, split, rows, loaded.config.attributes, loaded.encoders):
+        outputs = outputs_of(model, domain, workers)
+        tensors |= {f"{domain.name}/logits/{name}": x for name, x in outputs.logits.items()}
+        tensors |= {f"{domain.name}/targets/{name}": x for name, x in domain.targets.items()}
+        tensors |= {f"{domain.name}/gates/{name}": x for name, x in outputs.gates.items()}
+        tensors[f"{domain.name}/fashion"] = outputs.fashion_scores
+        described[domain.name] = {
+            "names": [path.name for path in domain.paths],
+            "groups": [str(group) for group in domain.groups],
+            "is_fashion": domain.is_fashion,
+        }
+    facts = {"rows_left_out": len(all_rows) - len(rows), "trained_on_known": known}
+    metadata = {
+        "digest": predictions_digest(checkpoint, data, split),
+        "domains": json.dumps(described),
+        "facts": json.dumps(facts),
+    }
+    path = _file(checkpoint, split)
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    save_file({key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}, unfinished, metadata)
+    unfinished.replace(path)
+    return _read(checkpoint, split, loaded)
+
+
+def saved_predictions(
+    checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1
+) -> SplitPredictions:
+    """Those saved for these weights, or else those of `predict_split`."""
+    if not checkpoint.is_dir():
+        raise CheckpointError(f"{checkpoint} is not a directory")
+    try:
+        with safe_open(_file(checkpoint, split), "pt") as file:
+            current = file.metadata()["digest"] == predictions_digest(checkpoint, data, split)
+    except (FileNotFoundError, SafetensorError):
+        current = False
+    if not current:
+        return predict_split(checkpoint, data, split, device, workers)
+    return _read(checkpoint, split, load_checkpoint(checkpoint))
+
+
+def _file(checkpoint: Path, split: str) -> Path:
+    return checkpoint / FOLDER / f"{split}.safetensors"
+
+
+def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
+    with safe_open(_file(checkpoint, split), "pt") as file:
+        metadata, keys = file.metadata(), set(file.keys())
+        described, domains = json.loads(metadata["domains"]), {}
+        for name, facts in described.items():
+
+            def tensors(kind: str, domain: str = name) -> dict[str, torch.Tensor]:
+                wanted = ((a.name, f"{domain}/{kind}/{a.name}") for a in loaded.config.attributes)
+                return {attribute: file.get_tensor(key) for attribute, key in wanted if key in keys}
+
+            targets = {attribute: x.numpy() for attribute, x in tensors("targets").items()}
+            domains[name] = DomainPredictions(
+                np.array(facts["names"]),
+                np.array(facts["groups"]),
+                facts["is_fashion"],
+                {attribute: x > 0 for attribute, x in targets.items()},
+                targets,
+                tensors("logits"),
+                file.get_tensor(f"{name}/fashion").numpy(),
+                {attribute: x.numpy() for attribute, x in tensors("gates").items()},
+            )
+    return SplitPredictions(checkpoint, split, loaded.config, loaded.encoders, domains, **json.loads(metadata["facts"]))
+
+
+def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
+    """SHA-256 of what decides the outputs: weights, labels, configuration without `CALIBRATION`, tables and file names.
+
+    DataError if there is no cleaned table.
+    """
+    config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
+    table = data / TABLE
+    if not table.is_file():
+        raise DataError(f"{table} is missing; `python -m data_prep.clean_data --output {data}` writes it")
+    found = hashlib.sha256(_digest(checkpoint, json.dumps(config, sort_keys=True).encode()).encode())
+    for path in (table, *sorted(data.glob("*/*.csv"))):
+        found.update(path.read_bytes())
+    for folder in (data / HIGH_RESOLUTION / "images", *sorted(data.glob(f"*/{split}"))):
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found.update("\n".join([folder.name, *names]).encode())
+    return found.hexdigest()
+
+
+def checkpoint_digest(checkpoint: Path) -> str:
+    """SHA-256 of what decides the predictions: weights, labels and configuration."""
+    return _digest(checkpoint, (checkpoint / CONFIG).read_bytes())
+
+
+def _digest(checkpoint: Path, config: bytes) -> str:
+    found = hashlib.sha256(config)
+    for path in (checkpoint / ENCODERS, *weight_files(checkpoint)):
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""What is done to a checkpoint after training: averaging, calibration; and import of the original project's."""

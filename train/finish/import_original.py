@@ -1,0 +1,76 @@
+"""Convert a checkpoint of the original project (model_efficientnet.pth, label_encoders.json) to a checkpoint directory.
+
+The network is EfficientNetV2-S with four linear heads and gives the same logits for the same input tensor. Images are
+letterboxed and normalized as everywhere in this project. The original has no fashion score: every image counts as a
+fashion product. The file is read without unpickling code. Run `train calibrate` and `train evaluate` afterwards.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fashion_model.attributes import LabelEncoders
+from fashion_model.checkpoint import CheckpointError, save_checkpoint
+from fashion_model.models.backbones import EFFICIENTNET_V2_S
+from fashion_model.models.config import ModelConfig
+from fashion_model.models.multitask import MultiTaskClassifier
+from train.data.table import attributes_named
+
+HEADS = {"color_head": "color", "type_head": "product_type", "season_head": "season", "gender_head": "gender"}
+
+
+@dataclass(frozen=True)
+class Config:
+    weights: Path  # its model_efficientnet.pth
+    labels: Path  # its label_encoders.json
+    output: Path  # the checkpoint directory to write
+    image_size: tuple[int, int] = (224, 224)  # height and width of the input
+
+
+def run(config: Config) -> None:
+    if config.output.exists():
+        raise CheckpointError(f"{config.output} exists already; metrics in it would be taken for this network's")
+    model, encoders = import_original(config.weights, config.labels, config.image_size)
+    save_checkpoint(config.output, model, encoders)
+    print(f"{config.output}: run train calibrate and train evaluate on it")
+
+
+def renamed(key: str) -> str:
+    """`backbone.features.0.weight` → `backbone.net.0.weight`, `type_head.1.bias` → `heads.linear.product_type.bias`."""
+    if key.startswith("backbone.features."):
+        return key.replace("features.", "net.", 1)
+    head, _, rest = key.partition(".")
+    layer, _, parameter = rest.partition(".")
+    if head in HEADS and layer == "1":
+        return f"heads.linear.{HEADS[head]}.{parameter}"
+    raise CheckpointError(f"unexpected tensor {key}; a checkpoint has backbone.features.* and {', '.join(HEADS)}")
+
+
+def import_original(
+    weights: Path, labels: Path, image_size: tuple[int, int]
+) -> tuple[MultiTaskClassifier, LabelEncoders]:
+    """The network and its labels. CheckpointError if the files are not the original project's."""
+    attributes = attributes_named(tuple(HEADS.values()))
+    try:
+        encoders = LabelEncoders.load(labels, attributes)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{labels}: {error}") from error
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{weights} cannot be read as weights: {error}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{weights} does not hold a state dict")
+    config = ModelConfig.for_backbone(EFFICIENTNET_V2_S, attributes, encoders.num_classes, image_size=image_size)
+    model = MultiTaskClassifier(config)
+    own = model.fashion.state_dict(prefix="fashion.")
+    try:
+        model.load_state_dict({renamed(key): tensor for key, tensor in state.items()} | own, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights} does not fit {labels}: {error}") from error
+    return model.eval(), encoders

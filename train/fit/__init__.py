@@ -1,0 +1,1 @@
+"""Train a network: settings, data, model, distillation, trainer."""

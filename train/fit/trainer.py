@@ -1,0 +1,216 @@
+"""The trainer: steps, epochs, validation, and the state to resume from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from fashion_model.models.config import ModelConfig
+from fashion_model.models.multitask import MultiTaskClassifier
+from fashion_model.transforms import normalise
+from train.data.domains import Domain
+from train.data.sampling import draw_epoch
+from train.data.table import DataError
+from train.data.training_set import TrainingSet
+from train.evaluate.inference import Outputs, outputs_of
+from train.fit.config import FitConfig
+from train.fit.distillation import ImageNetTeacher
+
+PARTS = ("model", "ema", "optimizer", "scheduler")  # of the state
+SEEDS = 2**31  # of views
+PROBE = -1  # the epoch in which only the heads are trained
+
+
+class Trainer:
+    """Trains `model` on `training_set`; `ema` is the moving average of its weights."""
+
+    def __init__(
+        self,
+        config: FitConfig,
+        model: MultiTaskClassifier,
+        training_set: TrainingSet,
+        teacher: ImageNetTeacher | None = None,
+    ):
+        self.config, self.training_set = config, training_set
+        self.device = torch.device(config.device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.teacher = teacher and teacher.to(self.device, memory_format=torch.channels_last)
+        self.frozen = self.model.backbone.first_stages(config.frozen_stages)
+        self.normalise = normalise(model.config)
+        self.ema = AveragedModel(self.model, multi_avg_fn=self._average, use_buffers=True)
+        backbone = [p for p in model.backbone.parameters() if p.requires_grad]
+        rates = [config.learning_rate, config.learning_rate * config.heads_lr_factor]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": p, "lr": lr} for p, lr in zip((backbone, self._head_parameters()), rates, strict=True)],
+            weight_decay=config.weight_decay,
+        )
+        views = len(draw_epoch(training_set.factors, torch.Generator()))
+        steps = -(-views // config.batch_size) * config.epochs
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, max(steps, 1), pct_start=0.15)
+
+    def train_heads(self) -> None:
+        """Linear probing before fine-tuning distorts pretrained features less (Kumar et al., ICLR 2022)."""
+        optimizer = torch.optim.AdamW(
+            self._head_parameters(), lr=self.config.learning_rate * self.config.heads_lr_factor
+        )
+        self.model.train()
+        self.model.backbone.eval()
+        steps = self.config.linear_probe_steps
+        batches = islice(self._batches(PROBE), steps)
+        for views, indices in tqdm(batches, desc="heads", unit="batch", total=steps, disable=None):
+            with torch.no_grad(), autocast(self.device):
+                pooled = self.model.features(self._images(views))
+            self._step(optimizer, self._loss(pooled.float(), indices))
+        self.ema.module.load_state_dict(self.model.state_dict())
+
+    def train_one_epoch(self, epoch: int) -> dict[str, float]:
+        """Mean loss, and images a second."""
+        self.model.train()
+        for module in self.frozen:
+            module.eval()
+        start, total, seen = time.perf_counter(), 0.0, 0
+        progress = tqdm(
+            self._batches(epoch), desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=None
+        )
+        for views, indices in progress:
+            loss = self.train_one_batch(views, indices)
+            total, seen = total + loss * len(views), seen + len(views)
+            progress.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
+        return {"loss": total / seen, "images_per_second": seen / (time.perf_counter() - start)}
+
+    def train_one_batch(self, views: torch.Tensor, indices: torch.Tensor) -> float:
+        """views (B, 3, H, W) uint8, indices (B,) of the training set → the mean loss."""
+        images = self._images(views)
+        with autocast(self.device):
+            pooled = self.model.features(images).float()
+        loss = self._loss(pooled, indices)
+        if self.teacher is not None:
+            half = -(-len(views) // 2)  # the order is random; half of the batch costs half
+            with autocast(self.device):
+                loss = loss + self.config.imagenet_distillation_weight * self.teacher(images[:half], pooled[:half])
+        self._step(self.optimizer, loss)
+        self.scheduler.step()
+        self.ema.update_parameters(self.model)
+        return loss.item()
+
+    def validate(self, domains: list[Domain]) -> dict[str, dict[str, float]]:
+        """Domain name → metrics of the averaged weights."""
+        model = self.ema.module
+        return {
+            domain.name: validation_metrics(outputs_of(model, domain, self.config.workers), domain)
+            for domain in domains
+        }
+
+    def save_state(self, path: Path, **others: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        torch.save({part: getattr(self, part).state_dict() for part in PARTS} | others, unfinished)
+        unfinished.replace(path)
+
+    def load_state(self, path: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
+        """Returns the history. DataError if the run had other settings or data: it would not reach the same result."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        before = state["identity"]
+        differing = {k: (v, before.get(k)) for k, v in identity.items() if before.get(k) != v}
+        if differing:
+            changes = ", ".join(f"{key} {now!r} instead of {then!r}" for key, (now, then) in differing.items())
+            raise DataError(f"{path} belongs to another run: {changes}")
+        for part in PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        return state["history"]
+
+    def set_image_size(self, image_size: tuple[int, int]) -> None:
+        """Of the training views and of the validation input."""
+        for model in (self.model, self.ema.module):
+            model.config = ModelConfig.from_dict(model.config.to_dict() | {"image_size": image_size})
+        self.training_set.size = image_size[0]
+
+    def _head_parameters(self) -> list[nn.Parameter]:
+        return [*self.model.heads.parameters(), *self.model.fashion.parameters()]
+
+    def _average(self, averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor | int) -> None:
+        """EMA with a shorter window at the start."""
+        decay = min(self.config.ema_decay, (1 + int(steps)) / (10 + int(steps)))
+        get_ema_multi_avg_fn(decay)(averages, current, steps)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Views (B, 3, size, size) uint8 and indices (B,). Their randomness depends on seed and epoch only."""
+        seed = self.config.seed * 100_003 + epoch
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.tensor(draw_epoch(self.training_set.factors, generator))
+        keys = torch.stack([rows, torch.randint(SEEDS, rows.shape, generator=generator)], dim=1)
+        batches = [[tuple(key) for key in batch.tolist()] for batch in keys.split(self.config.batch_size)]
+        small = self.config.small_image_size if max(epoch, 0) < self.config.small_epochs else None
+        self.set_image_size(small or self.config.image_size)
+        loader = DataLoader(
+            self.training_set, batch_sampler=batches, generator=generator, num_workers=self.config.workers
+        )
+        try:
+            yield from loader
+        except DataError as error:  # the message from a worker process is a traceback
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+
+    def _images(self, views: torch.Tensor) -> torch.Tensor:
+        return self.normalise(views.to(self.device)).contiguous(memory_format=torch.channels_last)
+
+    def _loss(self, pooled: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Sum over the attributes of the cross-entropies of known labels, and the loss of fashion or not."""
+        is_fashion = self.training_set.is_fashion[indices].to(self.device)
+        scores = self.model.fashion_scores(nn.functional.dropout(pooled, self.config.dropout))
+        loss = self.config.fashion_loss_weight * nn.functional.binary_cross_entropy_with_logits(scores, is_fashion)
+        for name, logits in self.model.heads(pooled).items():
+            targets = self.training_set.targets[name][indices].to(self.device)
+            loss = loss - (targets * logits.float().log_softmax(dim=1)).sum() / len(indices)
+        gates = self.model.heads.gates_of(pooled) if self.config.load_balance_weight else {}
+        if gates:  # over all attributes together: an expert may serve one attribute only
+            shares = torch.cat([gate.float() for gate in gates.values()])
+            loss = loss + self.config.load_balance_weight * load_imbalance(shares)
+        return loss
+
+    @staticmethod
+    def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+def validation_metrics(outputs: Outputs, domain: Domain) -> dict[str, float]:
+    """`fashion`: share of images recognized as what they are, fashion products or not, at score 0; for each attribute
+    the share of accepted predictions; `nll_sum`: the negative log-likelihoods, added up."""
+    recognized = (outputs.fashion_scores >= 0) == domain.is_fashion
+    metrics = {"fashion": float(recognized.float().mean()), "nll_sum": 0.0}
+    for name, logits in outputs.logits.items():
+        known = domain.targets[name].sum(dim=1) > 0
+        if known.any():
+            log_probabilities, targets = logits.log_softmax(dim=1)[known], domain.targets[name][known]
+            accepted = targets.gather(1, log_probabilities.argmax(dim=1, keepdim=True)) > 0
+            metrics[name] = float(accepted.float().mean())
+            metrics["nll_sum"] -= float((targets * log_probabilities).sum(dim=1).mean())
+    return metrics
+
+
+def load_imbalance(shares: torch.Tensor) -> torch.Tensor:
+    """Squared coefficient of variation of the experts' mean shares (B, experts) (Shazeer et al., ICLR 2017).
+
+    0 if all experts are used alike, experts - 1 if one has everything.
+    """
+    use = shares.mean(dim=0)
+    return use.var(correction=0) / use.mean() ** 2
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bfloat16 on GPUs that have it."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,1 @@
+"""Push a checkpoint to the Hub and deploy the Space, one commit each."""

@@ -1,0 +1,92 @@
+"""Create a repository and write it in one commit; used for the checkpoint and for the Space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, set_client_factory
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+from fashion_model.hub import DEFAULT_TIMEOUT, FAULTS, HubError, reason
+
+CREATED_WITH = {".gitattributes", "README.md"}  # files of a repository created on the website
+
+
+@contextmanager
+def clear_errors(repository: str) -> Iterator[None]:
+    """Errors of the Hub and of the network become a HubError that names the repository."""
+    try:
+        yield
+    except LocalTokenNotFoundError as error:
+        raise HubError("there is no token: `hf auth login` stores one, or set HF_TOKEN") from error
+    except HubError as error:
+        raise HubError(f"{repository}: {error}") from error
+    except FAULTS as error:
+        raise HubError(f"{repository}: {reason(error)}") from error
+
+
+def connect(timeout: float = DEFAULT_TIMEOUT) -> HfApi:
+    """The Hub's client with this machine's token. A request that stalls for `timeout` seconds fails.
+
+    The client has no timeout of its own; it repeats most requests up to five times. The setting is process-wide.
+    """
+    if constants.is_offline_mode():
+        raise HubError("HF_HUB_OFFLINE is set")
+    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=timeout))
+    api = HfApi()
+    api.whoami()
+    return api
+
+
+def create(api: HfApi, repository: str, private: bool, **kind: Any) -> None:
+    """Create the repository if it does not exist; `kind` is for `create_repo`. HubError if it exists but is public."""
+    api.create_repo(repository, private=private or None, exist_ok=True, **kind)
+    if private and not api.repo_info(repository, repo_type=kind.get("repo_type")).private:
+        raise HubError("it exists already and is public, so --private cannot hold")
+
+
+def commit(
+    api: HfApi,
+    repository: str,
+    files: Mapping[str, Path | bytes],
+    *,
+    ours: Sequence[str],
+    sign: str,
+    message: str,
+    repo_type: str = "model",
+) -> CommitInfo:
+    """Write `files` (path in the repository → content) in one commit.
+
+    Files in the repository that match a pattern of `ours` and are not among `files` are deleted in the same commit;
+    others stay. HubError if the repository lacks `sign`, a file that all of this kind have, and is not new.
+    """
+    head = api.repo_info(repository, repo_type=repo_type).sha
+    there = api.list_repo_files(repository, repo_type=repo_type, revision=head)
+    if sign not in there and set(there) - CREATED_WITH:
+        raise HubError(f"the name is taken: what is there has no {sign}, so it is something else")
+    stale = [file for file in there if file not in files and any(fnmatch(file, pattern) for pattern in ours)]
+    operations = [CommitOperationAdd(file, content) for file, content in files.items()]
+    operations += [CommitOperationDelete(file) for file in stale]
+    try:
+        return api.create_commit(
+            repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head
+        )
+    except FAULTS as error:
+        refused = isinstance(error, HfHubHTTPError) and error.response.status_code < 500
+        if refused or not _moved(api, repository, repo_type, head):
+            raise
+        why = f"{reason(error)}, but there is a new commit; if it is yours, the same command again does the rest"
+        raise HubError(why) from error
+
+
+def _moved(api: HfApi, repository: str, repo_type: str, head: str | None) -> bool:
+    """Whether there is a new commit; False if that is unknown."""
+    try:
+        return api.repo_info(repository, repo_type=repo_type).sha != head
+    except FAULTS:
+        return False

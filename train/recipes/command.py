@@ -1,0 +1,49 @@
+"""Carry out a recipe: every command from prepared data to an evaluated checkpoint.
+
+    python -m train recipe default --data data/ --output runs/default
+
+Prints each command and how long it takes on two cores. After an interruption the same call continues: finished
+trainings are skipped, and a started one continues after its last epoch. --smoke runs all commands in minutes.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from train.recipes import default
+
+RECIPES = {"default": default.steps}
+
+
+@dataclass(frozen=True)
+class Config:
+    name: Annotated[Literal["default"], tyro.conf.Positional]
+    data: Path  # the folder that data_prep wrote
+    output: Path  # the folder for all checkpoints; the result is OUTPUT/checkpoint
+    teacher: Path | None = None  # a checkpoint with the same labels, whose predictions are distilled
+    attributes: tuple[str, ...] = ()  # see `train fit`; its default if none are given
+    backbone: str = "tf_efficientnet_lite2"  # see `train fit`
+    weights: str = "imagenet"  # what the trainings start from: imagenet, none, or a file
+    workers: int = 1  # processes that prepare images
+    smoke: bool = False  # run all commands in minutes
+
+
+def run(config: Config) -> None:
+    from train.__main__ import main  # it imports this module for this command
+
+    for step in RECIPES[config.name](config):
+        command = shlex.join(step.command)
+        if step.done is not None and step.done.exists():
+            print(f"done: python -m train {command}", flush=True)
+            continue
+        print(f"about {step.minutes} minutes: python -m train {command}", flush=True)
+        start = time.monotonic()
+        if main(list(step.command)):
+            raise ValueError(f"{step.command[0]} failed; the same call of the recipe continues here")
+        print(f"{(time.monotonic() - start) / 60:.1f} minutes", flush=True)
