@@ -16,6 +16,7 @@ from train.publish.hub_commit import clear_errors, commit, connect, create
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "FASHION_MODEL"
+LOCAL = {"__pycache__", "predictions"}  # folders that stay on this machine
 NEEDED = ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png", "fashion_model/**/*")
 
 
@@ -36,7 +37,7 @@ def files_of_space(model: str) -> dict[str, Path | bytes]:
     """Path in the Space → content: the app, the package with the embedded default, and the README."""
     found = sorted(path for pattern in NEEDED for path in ROOT.glob(pattern) if path.is_file())
     files: dict[str, Path | bytes] = {
-        path.relative_to(ROOT).as_posix(): path for path in found if "__pycache__" not in path.parts
+        path.relative_to(ROOT).as_posix(): path for path in found if not LOCAL & set(path.parts)
     }
     card = RepoCard.load(ROOT / "README.md", ignore_metadata_errors=False)
     card.data.models = [model]
