@@ -1,3 +1,3 @@
-"""From the public data set to the table and photographs that training reads."""
+"""Turns public data sets into the cleaned table, the splits and the photographs that training and evaluation read."""
 
-TABLE = "cleaned_styles.csv"  # in the folder that clean_data writes
+TABLE = "cleaned_styles.csv"  # file name in the data folder; `clean_data` writes it

@@ -1,4 +1,4 @@
-"""The pictures in a folder or a zip, by file name, wherever in it they lie."""
+"""Read images and texts from a folder or a zip by file name, whatever subfolder they are in."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from PIL import Image
 from data_prep.source import SourceError
 from fashion_model.images import ImageError, open_image
 
-# What reading a damaged or locked member raises.
+# zipfile raises these for damaged or encrypted members.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 class Archive:
-    """The files of a folder or a zip. SourceError if it is neither, or for a picture that cannot be read."""
+    """The files of a folder or a zip, by file name. Iterating gives the names, sorted.
+
+    Of files with the same name, the one with the fewest parent folders is used. SourceError if `path` is neither a
+    folder nor a zip.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -30,7 +34,6 @@ class Archive:
             except (OSError, *DAMAGED) as error:
                 raise SourceError(f"{path} is neither a folder nor a zip file") from error
             names, self._read = archive.namelist(), archive.read
-        # The shortest path first, so that of two files with one name the outer one is taken; then by name.
         self._names: dict[str, str] = {}
         for name in sorted(names, key=lambda name: (name.count("/"), name)):
             self._names.setdefault(PurePosixPath(name).name, name)
@@ -42,10 +45,23 @@ class Archive:
         return iter(sorted(self._names))
 
     def text(self, name: str) -> str:
+        """The UTF-8 text of the file. SourceError if it is missing, damaged or not UTF-8."""
         try:
             return self._bytes(name).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise SourceError(f"{self.path}: {name} is not UTF-8 text: {error}") from error
+
+    def image(self, name: str, max_side: int) -> Image.Image:
+        """The upright RGB image, downscaled so that neither side exceeds `max_side` pixels.
+
+        SourceError if the file is missing, damaged or not an image.
+        """
+        try:
+            image = open_image(self._bytes(name))
+        except (ImageError, OSError) as error:
+            raise SourceError(f"{self.path}: {name}: {error}") from error
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+        return image
 
     def _bytes(self, name: str) -> bytes:
         if name not in self:
@@ -55,22 +71,14 @@ class Archive:
         except DAMAGED as error:
             raise SourceError(f"{self.path}: {name}: {error}") from error
 
-    def picture(self, name: str, largest: int) -> Image.Image:
-        """The upright RGB picture, shrunk until no side is longer than `largest` pixels."""
-        try:
-            picture = open_image(self._bytes(name))
-        except (ImageError, OSError) as error:
-            raise SourceError(f"{self.path}: {name}: {error}") from error
-        picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
-        return picture
 
-
-def empty_folder(folder: Path) -> None:
-    """Without the pictures of an earlier run, which may have been split otherwise."""
+def delete_images(folder: Path) -> None:
+    """Delete the JPEG files of an earlier run, which may have assigned other splits. The folder need not exist."""
     for path in folder.glob("*.jpg"):
         path.unlink()
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a JPEG file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, quality=92)
+    image.save(path, quality=92)

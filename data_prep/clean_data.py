@@ -1,11 +1,11 @@
-"""Clean the public data set and split it.
+"""Clean the catalogue and split it.
 
     python -m data_prep.clean_data --source fashion-product-images-small.zip --output data/
 
-`--source` is the unpacked folder or the zip, as published on Kaggle: `styles.csv` beside `images/`; or
-`hf:ashraq/fashion-product-images-small`, which downloads the Parquet files of that data set on the Hub. Writes
-`data/cleaned_styles.csv` (the ten published columns, then `group`, the smallest id that shows the same picture, and
-`split`) and `data/images/<id>.jpg` (the published bytes). One minute for 41,846 rows.
+`--source`: the folder or zip published on Kaggle, with `styles.csv` and `images/`, or
+`hf:ashraq/fashion-product-images-small`, whose Parquet files are downloaded from the Hub. Writes
+`data/cleaned_styles.csv` (the ten published columns; `group`, the smallest id with the same picture; `split`) and
+`data/images/<id>.jpg` (the published bytes). One minute for 41,846 rows.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
 from fashion_model.images import ImageError, open_image
 
-LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # every row has them
-OPTIONAL_COLUMNS = ("usage",)  # may be empty
+LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # rows without one of them are dropped
+OPTIONAL_COLUMNS = ("usage",)  # normalized like labels; empty if missing
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 MALFORMED, REPEATED, NO_IMAGE, BAD_IMAGE = "row malformed", "id repeated", "image missing", "image unreadable"
@@ -39,11 +39,11 @@ REASONS = (MALFORMED, REPEATED, *(f"label missing: {column}" for column in LABEL
 
 @dataclass
 class Counts:
-    """What happened to each row read. `kept` and the reasons in `dropped` add up to `read`."""
+    """Numbers of rows. `kept` and the values of `dropped` add up to `read`."""
 
     read: int = 0
     kept: int = 0
-    recovered: int = 0  # of the rows read, those whose unquoted name held commas
+    recovered: int = 0  # rows read whose unquoted name has commas
     dropped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
 
     def lines(self) -> list[str]:
@@ -57,7 +57,10 @@ class Counts:
 
 
 def parse_row(row: list[str]) -> dict[str, str] | None:
-    """One row of styles.csv by column; extra fields belong to the name, the last column. None if it is no product."""
+    """The values of a row by column. None if there are too few fields or the id is not a number.
+
+    Fields beyond COLUMNS are the rest of a name with commas, which is the last column. Labels are normalized.
+    """
     if len(row) < len(COLUMNS) or not re.fullmatch(r"[0-9]+", row[0].strip()):
         return None
     last = len(COLUMNS) - 1
@@ -68,7 +71,7 @@ def parse_row(row: list[str]) -> dict[str, str] | None:
 
 
 def normalise_case(label: str) -> str:
-    """`NAVY blue` → `Navy Blue`, `mask And peel` → `Mask and Peel`; a missing label becomes the empty text."""
+    """`NAVY blue` → `Navy Blue`, `mask And peel` → `Mask and Peel`; a missing label becomes the empty string."""
     words = [word.capitalize() for word in label.split()]
     words[1:] = ["and" if word == "And" else word for word in words[1:]]
     text = " ".join(words)
@@ -76,10 +79,10 @@ def normalise_case(label: str) -> str:
 
 
 def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
-    """Write the images of the usable rows and return these rows with `group` and `split`, sorted by id."""
+    """Write the images of the usable rows. Returns these rows, with `group` and `split`, by id, and the counts."""
     counts, products, hashes, miniatures = Counts(), {}, [], []
     (output / "images").mkdir(parents=True, exist_ok=True)
-    # Sorted, so that of two rows with one id the same is kept whatever their order.
+    # Sorted, so that which of two rows with the same id is kept does not depend on the row order.
     for row in tqdm(sorted(source.rows()), desc="reading", unit="row", disable=None):
         counts.read += 1
         product = parse_row(row)
@@ -119,14 +122,16 @@ def _reason_to_drop(product: dict[str, str] | None, seen: dict[str, dict[str, st
 
 
 def describe_splits(table: pd.DataFrame) -> list[str]:
-    """Lines on the size of each split, the equal pictures, and the labels that some split does not have."""
+    """Lines with the size of each split, the number of duplicates, and the labels that are missing in some split."""
     sizes = table["split"].value_counts()
     lines = [f"{sizes.get(split, 0):>8,}  {split}" for split in (TRAIN, VALIDATION, TEST)]
     per_group = table["group"].value_counts()
     shared = per_group[per_group > 1]
     lines.append(f"{shared.sum():>8,}  rows share their picture with another id, in {len(shared):,} groups")
     for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS):
-        present = pd.crosstab(table[column], table["split"]).reindex(columns=[TRAIN, VALIDATION, TEST], fill_value=0)
+        labeled = table[table[column] != ""]
+        present = pd.crosstab(labeled[column], labeled["split"])
+        present = present.reindex(columns=[TRAIN, VALIDATION, TEST], fill_value=0)
         lines.append(f"{len(present):>8,}  classes of {column}")
         for split in (TRAIN, VALIDATION, TEST):
             lacking = present[present[split] == 0].index
@@ -137,8 +142,8 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.clean_data", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", required=True, help="folder or zip with styles.csv beside images/, or hf:user/name")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write cleaned_styles.csv and images/ to")
+    parser.add_argument("--source", required=True, help="folder or zip with styles.csv and images/, or hf:user/name")
+    parser.add_argument("--output", type=Path, required=True, help="the data folder")
     options = parser.parse_args(arguments)
     try:
         table, counts = clean(source_at(options.source), options.output)

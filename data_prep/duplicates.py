@@ -1,10 +1,14 @@
-"""Which photographs are the same picture, exactly or nearly.
+"""Near-duplicate detection: which images show the same picture, exactly or after resizing and recompression.
 
-Two photographs count as the same if their difference hashes (16 × 16 = 256 bits) differ in at most 16 bits and, shrunk
-to 30 × 40, their colors by less than 8 % of their ink. A hash alone is too coarse for products on white:
-at equal 64-bit hashes stand different earrings, at distance 4 thousands of shirts; and a plain difference of pixels
-joins whatever hardly covers the white.
-Groups are the connected components, so they do not depend on the order of the rows.
+Two images are the same picture if both hold:
+- their difference hashes (dHash, 16 × 16 = 256 bits) differ in at most 16 bits,
+- at 30 × 40 pixels, their colors differ by less than 8 % of their ink (see `ink_difference`).
+
+The hash alone gives false positives for products on white: at 64 bits, different earrings have equal hashes, and at a
+distance of 4 bits thousands of shirts match. A plain pixel difference merges all products that cover little of a white
+background.
+
+Groups are connected components, so they do not depend on the order of the images.
 """
 
 from __future__ import annotations
@@ -15,28 +19,28 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 HASH_SIDE = 16
-BRIGHTER = 3  # levels of 255; below lies the noise that compression leaves on a white background
+BRIGHTER = 3  # gray levels; smaller differences are compression noise on a white background
 SAME_BITS, SAME_INK = 16, 0.08
-MINIATURE = (30, 40)  # width, height; small enough to blur what compression adds
-THUMBNAIL = (60, 80)  # width, height of the catalogue's photographs
+MINIATURE = (30, 40)  # width, height; small enough to average out compression artifacts
+THUMBNAIL = (60, 80)  # width, height of the catalogue's thumbnails
 
 
 def difference_hash(image: Image.Image) -> np.ndarray:
-    """256 bits as (4,) uint64: is each cell of a 17 × 16 gray miniature clearly brighter than its left neighbour?"""
+    """(4,) uint64: 256 bits, each set if a cell of the 17 × 16 gray image is brighter than its left neighbor."""
     gray = image.convert("L").resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX)
     levels = np.asarray(gray, dtype=np.int16)
     return np.packbits(levels[:, 1:] > levels[:, :-1] + BRIGHTER).view(np.uint64)
 
 
 def miniature(image: Image.Image) -> np.ndarray:
-    """(40, 30, 3) uint8."""
+    """(40, 30, 3) uint8. Larger images pass through the thumbnails' size, so that both are blurred alike."""
     if image.size != THUMBNAIL:
         image = image.resize(THUMBNAIL, Image.Resampling.BOX)
     return np.asarray(image.resize(MINIATURE, Image.Resampling.BOX))
 
 
 def same_picture_groups(hashes: np.ndarray, miniatures: np.ndarray) -> np.ndarray:
-    """hashes (N, 4) uint64, miniatures (N, 40, 30, 3) uint8 → (N,) group numbers. 41,472 pictures take a minute."""
+    """hashes (N, 4) uint64, miniatures (N, 40, 30, 3) uint8 → (N,) group numbers. One minute for 41,472 images."""
     pairs = [np.zeros((2, 0), dtype=np.int64)]
     for start in range(0, len(hashes), 256):
         block = hashes[start : start + 256, None, :]  # (B, 1, 4)
@@ -54,7 +58,11 @@ def same_picture_groups(hashes: np.ndarray, miniatures: np.ndarray) -> np.ndarra
 
 
 def ink_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Miniatures (M, 40, 30, 3) → (M,) mean difference over the mean ink, the darker one's at each place."""
+    """Miniatures (M, 40, 30, 3) → (M,): mean absolute difference, relative to the mean ink.
+
+    Ink is 255 minus the value, at each place the larger of both images. Dividing by it makes small products comparable
+    to those that fill the image.
+    """
     a, b = a.astype(np.int16), b.astype(np.int16)
     difference = np.abs(a - b).mean(axis=(1, 2, 3))
     return difference / (np.maximum(255 - a, 255 - b).mean(axis=(1, 2, 3)) + 1)

@@ -1,11 +1,12 @@
-"""Collect images without fashion products: photographs, crops of them, and drawn screenshots, documents, charts, noise.
+"""Collect negatives, images without fashion products: photographs, crops of them, and synthetic images.
 
     python -m data_prep.negatives --output data/negatives [--photographs FOLDER …]
 
-Photographs come from Python packages (scikit-image for `validation`; scikit-learn and gradio for `test`) and, for
-`test`, from the folders given: any photographs without clothes, for example /usr/share/backgrounds/mate/nature of
-Debian's package mate-backgrounds. The drawn images of all splits are by the same program; `train` has only these.
-Half a minute.
+Photographs come from installed Python packages: scikit-image for validation, scikit-learn and gradio for test.
+`--photographs`: folders with more photographs for test, without clothes, for example
+/usr/share/backgrounds/mate/nature of Debian's package mate-backgrounds. Synthetic images are screenshots, documents,
+charts, noise and blank images. They are drawn by the same functions in all splits; train has no other images. Writes
+`data/negatives/SPLIT/KIND-*.jpg`. Half a minute.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.images import ImageError, open_image
 
-# Split, package, folder in it, names. Without the portraits (astronaut, camera): they show clothes.
+# Split, package, folder in the package, file names. Portraits (astronaut, camera) are left out: they show clothes.
 PACKAGED = (
     (
         VALIDATION,
@@ -36,30 +37,37 @@ PACKAGED = (
 )
 FOLDER = "negatives"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-CROPS = 5  # of each photograph
-DRAWN = 40  # of each kind and split
-LARGEST = 1024  # pixels of a side
+CROPS = 5  # per photograph
+DRAWN = 40  # per kind and split
+MAX_SIDE = 1024  # pixels
 
 Painter = Callable[[np.random.Generator], Image.Image]
 
 
-def photographs(split: str, folders: list[Path]) -> Iterator[tuple[str, Image.Image]]:
-    """Name and picture of each photograph of the split. ImageError if one cannot be read, or a package is missing."""
+def find_photographs(split: str, folders: list[Path]) -> Iterator[tuple[str, Image.Image]]:
+    """Names and images of the photographs of a split. ImageError if one is unreadable or a package is missing."""
     for package, folder, names in [rest for of_split, *rest in PACKAGED if of_split == split]:
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:
             raise ImageError(f"the package {package} is not installed; requirements-dev.txt brings it")
         for name in names.split():
             path = Path(found.origin).parent / folder / name
-            yield f"{package}-{path.stem}", open_image(path)
+            yield f"{package}-{path.stem}", _open(path)
     for folder in folders if split == TEST else []:
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in SUFFIXES:
-                yield f"folder-{path.stem}", open_image(path)
+                yield f"folder-{path.stem}", _open(path)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return open_image(path)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 def crops(photograph: Image.Image, random: np.random.Generator) -> Iterator[Image.Image]:
-    """In the catalogue's upright shape, a quarter to three quarters as large as the largest such crop."""
+    """Random crops with the catalogue's aspect ratio of 3:4, 25 to 75 % as high as the largest possible one."""
     for _ in range(CROPS):
         height = min(photograph.height, photograph.width * 4 / 3) * random.uniform(0.25, 0.75)
         width = height * 3 / 4
@@ -68,10 +76,10 @@ def crops(photograph: Image.Image, random: np.random.Generator) -> Iterator[Imag
 
 
 def screenshot(random: np.random.Generator) -> Image.Image:
-    """A desktop with a few windows, or a telephone's list."""
+    """A desktop or a phone screen with up to four windows of text."""
     size = (1280, 800) if random.random() < 0.5 else (480, 960)
-    picture = Image.new("RGB", size, _color(random))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", size, _color(random))
+    draw = ImageDraw.Draw(image)
     for _ in range(int(random.integers(1, 5))):
         left, top = random.integers(0, size[0] // 2), random.integers(0, size[1] // 2)
         right, bottom = random.integers(left + 120, size[0]), random.integers(top + 120, size[1])
@@ -83,13 +91,13 @@ def screenshot(random: np.random.Generator) -> Image.Image:
             text = _words(random, max(1, int((right - left) / 90)))
             draw.text((left + 14, line), text, "lightgray" if dark else "black", ImageFont.load_default(15))
         draw.rounded_rectangle((right - 100, bottom - 44, right - 14, bottom - 14), 8, _color(random))
-    return picture
+    return image
 
 
 def document(random: np.random.Generator) -> Image.Image:
-    """A page of text with a title, some with a table."""
-    picture = Image.new("RGB", (620, 877), (255, 255, int(random.integers(225, 256))))
-    draw = ImageDraw.Draw(picture)
+    """A page of text with a title, sometimes with a table."""
+    image = Image.new("RGB", (620, 877), (255, 255, int(random.integers(225, 256))))
+    draw = ImageDraw.Draw(image)
     draw.text((60, 50), _words(random, 4).title(), "black", ImageFont.load_default(28))
     size = int(random.integers(11, 20))
     for line in range(110, int(random.integers(500, 820)), round(size * 1.5)):
@@ -100,13 +108,13 @@ def document(random: np.random.Generator) -> Image.Image:
             for column in range(60, 540, 120):
                 draw.rectangle((column, row, column + 120, row + 28), outline="gray", fill="white")
                 draw.text((column + 8, row + 6), str(random.integers(10_000)), "black", ImageFont.load_default(13))
-    return picture
+    return image
 
 
 def chart(random: np.random.Generator) -> Image.Image:
     """Bars or lines between two axes."""
-    picture = Image.new("RGB", (800, 600), "white")
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (800, 600), "white")
+    draw = ImageDraw.Draw(image)
     draw.line([(80, 40), (80, 540), (760, 540)], "black", 2)
     for series in range(int(random.integers(1, 4))):
         color, values = _color(random), 530 - 470 * random.random(12)
@@ -118,11 +126,11 @@ def chart(random: np.random.Generator) -> Image.Image:
                 draw.rectangle((left, value, left + 11, 539), color)
     for i in range(6):
         draw.text((40, 530 - 96 * i), str(20 * i), "black", ImageFont.load_default(16))
-    return picture
+    return image
 
 
 def noise(random: np.random.Generator) -> Image.Image:
-    """Of one to sixty-four pixels' grain, colored or gray."""
+    """Color or gray noise with a grain of 1 to 64 pixels."""
     grain = 2 ** int(random.integers(0, 7))
     channels = 3 if random.random() < 0.5 else 1
     cells = random.integers(0, 256, (max(2, 640 // grain), max(2, 480 // grain), channels))
@@ -131,7 +139,7 @@ def noise(random: np.random.Generator) -> Image.Image:
 
 
 def blank(random: np.random.Generator) -> Image.Image:
-    """One color, or one that passes into another."""
+    """One color, or a vertical gradient between two colors."""
     corners = np.array([_color(random), _color(random)], dtype=np.uint8)[:, None]
     if random.random() < 0.5:
         corners = corners[:1]
@@ -159,7 +167,10 @@ def _words(random: np.random.Generator, count: int) -> str:
 
 
 def collect(output: Path, folders: list[Path]) -> dict[str, dict[str, int]]:
-    """Write `output`/SPLIT/KIND-*.jpg. Returns how many of each kind each split has."""
+    """Write `output`/SPLIT/KIND-*.jpg. Returns the number of images of each kind in each split.
+
+    Images of an earlier run are deleted. ImageError as for `find_photographs`.
+    """
     counts: dict[str, dict[str, int]] = {}
     for number, split in enumerate((VALIDATION, TEST, TRAIN)):
         folder = output / split
@@ -169,7 +180,7 @@ def collect(output: Path, folders: list[Path]) -> dict[str, dict[str, int]]:
             for stale in folder.glob(f"{kind}-*.jpg"):
                 stale.unlink()
         random = np.random.default_rng(number)
-        for position, (source, photograph) in enumerate(photographs(split, folders)):
+        for position, (source, photograph) in enumerate(find_photographs(split, folders)):
             name = f"{position}-{source}"
             _save(photograph, folder / f"photograph-{name}.jpg")
             count["photograph"] += 1
@@ -183,15 +194,17 @@ def collect(output: Path, folders: list[Path]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    picture.thumbnail((LARGEST, LARGEST))
-    picture.save(path, quality=90)
+def _save(image: Image.Image, path: Path) -> None:
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    image.save(path, quality=90)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep.negatives", description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--photographs", type=Path, nargs="*", default=[], metavar="FOLDER", help="more for `test`")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to; data/negatives")
+    parser.add_argument(
+        "--photographs", type=Path, nargs="*", default=[], metavar="FOLDER", help="more photographs for test"
+    )
     options = parser.parse_args(arguments)
     try:
         counts = collect(options.output, options.photographs)

@@ -1,12 +1,13 @@
-"""Photographs that people took at home, with this project's labels, split by who took them.
+"""Label and split the Clothing dataset: photographs that people took at home.
 
     python -m data_prep.phone_photographs --source clothing-dataset.zip --output data/
 
-`--source` is the folder or zip of the Clothing dataset (CC0), as published on Kaggle
-(`agrigorev/clothing-dataset-full`) or on GitHub (`alexeygrigorev/clothing-dataset`): `<uuid>.jpg`, of any size, in any
-folder. The labels are those of `data_prep/phone.csv`; a multimodal model gave them, not people. Writes
-`data/phone/phone.csv`, which has a column `split`, and `data/phone/images/<uuid>.jpg` of at most 400 pixels. Half a
-minute for 3,396 photographs.
+`--source`: the folder or zip of the Clothing dataset (CC0), as published on Kaggle (`agrigorev/clothing-dataset-full`)
+or on GitHub (`alexeygrigorev/clothing-dataset`), with `<uuid>.jpg` of any size in any subfolder. The labels are in
+`data_prep/phone.csv`; a multimodal model assigned them. Writes `data/phone/phone.csv`, with a column `split`, and
+`data/phone/images/<uuid>.jpg` of at most 400 pixels. Half a minute for 3,396 photographs.
+
+A column of accepted labels, such as `colors`, separates them by `|`, best first; `?` means unknown.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data_prep.archive import Archive, empty_folder, save_picture
+from data_prep.archive import Archive, delete_images, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
 
 LABELS = Path(__file__).with_name("phone.csv")
-LARGEST = 400  # pixels of a side
+MAX_SIDE = 400  # pixels
 FOLDER, TABLE = "phone", "phone.csv"
 
-# What the contributors called a thing, in seventeen words → the catalogue's types that a fair judge accepts for it.
+# The contributors' own labels → the product types accepted for them; "Not sure" and "Other" have none.
 TOPS = ("Tops", "Tshirts", "Tunics", "Camisoles", "Innerwear Vests")
 WARM = ("Sweaters", "Sweatshirts", "Jackets", "Shrug")
 COARSE: dict[str, tuple[str, ...]] = {
@@ -55,31 +56,37 @@ COARSE: dict[str, tuple[str, ...]] = {
     "T-Shirt": ("Tshirts", "Tops", "Innerwear Vests"),
     "Top": (*TOPS, "Nightdress"),
     "Undershirt": TOPS,
-}  # "Not sure" and "Other" say nothing
+}
 
 
 def prepare(source: Path, output: Path) -> pd.DataFrame:
-    """Write the photographs that `source` has and their table, which is returned. SourceError if it has none."""
+    """Write the labeled photographs of `source` and their table. Returns the table.
+
+    Labels without a photograph in `source` are left out. SourceError if there is no photograph, or one is unreadable.
+    """
     archive = Archive(source)
     table = pd.read_csv(LABELS, dtype=str, keep_default_na=False)
     table = table[[f"{image}.jpg" in archive for image in table["image"]]].reset_index(drop=True)
     if table.empty:
         raise SourceError(f"{source} holds none of the photographs that {LABELS.name} has labels of")
     hashes, miniatures = [], []
-    empty_folder(output / FOLDER / "images")
+    delete_images(output / FOLDER / "images")
     for image in tqdm(table["image"], desc="reading", unit="image", disable=None):
-        photograph = archive.picture(f"{image}.jpg", LARGEST)
-        save_picture(photograph, output / FOLDER / "images" / f"{image}.jpg")
+        photograph = archive.image(f"{image}.jpg", MAX_SIDE)
+        save_image(photograph, output / FOLDER / "images" / f"{image}.jpg")
         hashes.append(difference_hash(photograph))
         miniatures.append(miniature(photograph))
     table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
-    table = without_twins(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
+    table = drop_duplicates_across_splits(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
     table.to_csv(output / FOLDER / TABLE, index=False)
     return table
 
 
-def without_twins(table: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
-    """Of photographs that look the same, `groups` (N,) numbers them, only those of one split stay: training's first."""
+def drop_duplicates_across_splits(table: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
+    """Keep the photographs of one split per group: train before validation before test.
+
+    `groups` (N,) numbers the photographs that show the same picture.
+    """
     order = table["split"].map({TRAIN: 0, VALIDATION: 1, TEST: 2})
     return table[order == order.groupby(groups).transform("min")].reset_index(drop=True)
 

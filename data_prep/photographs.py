@@ -1,12 +1,16 @@
-"""Photographs beside the catalogue's thumbnails: high-resolution ones, models, everyday images, background textures.
+"""Prepare further photographs: high-resolution ones, products on models, everyday ones, background textures.
 
     python -m data_prep.photographs --output data/ [--high-resolution images-480.zip …] [--on-model on-model.zip]
         [--everyday everyday.zip] [--backgrounds backgrounds.zip]
 
-Each argument is a folder or a zip. `--high-resolution`: `<id>.jpg` of the catalogue, each product from the first source
-that has it; square images were stretched and get their aspect ratio of 3:4 back. `--on-model`: studio photographs with
-`on-model.csv` (file, type, color, gender). `--everyday`: `SOURCE-NAME.jpg` without fashion products. `--backgrounds`:
-textures. Writes `data/high_resolution/images/`, `data/on_model/`, `data/everyday/SPLIT/`, `data/backgrounds/SPLIT/`.
+Each argument is a folder or a zip of JPEG files.
+--high-resolution: `<id>.jpg` of catalogue products; a product is read from the first source that has it.
+--on-model: studio photographs with a table `on-model.csv` (columns file, type, color, gender).
+--everyday: `SOURCE-NUMBER.jpg` without fashion products.
+--backgrounds: textures.
+
+Writes `data/high_resolution/images/<id>.jpg`, `data/on_model/on_model.csv` and its `images/`,
+`data/everyday/SPLIT/*.jpg` and `data/backgrounds/SPLIT/*.jpg`, of at most 400 pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep.archive import Archive, empty_folder, save_picture
+from data_prep.archive import Archive, delete_images, save_image
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
 
@@ -58,40 +62,47 @@ COLORS = {
     "white": "White|Off White|Cream",
     "yellow": "Yellow|Mustard|Lime Green|Fluorescent Green",
 }
-HELD_OUT_TYPES = ("Bags", "Watches")  # too few to train on: all are in the test split
+HELD_OUT_TYPES = ("Bags", "Watches")  # too few to train on; all are in the test split
 
 
 def restore_aspect_ratio(image: Image.Image) -> Image.Image:
-    """Square images of the catalogue were stretched from 3:4; others stay."""
+    """Resize a square image to 3:4 at the same height; return others unchanged.
+
+    Some published copies of the catalogue are resized to a square, which distorts the products.
+    """
     if image.width != image.height:
         return image
     return image.resize((round(image.height * ASPECT_RATIO), image.height), Image.Resampling.LANCZOS)
 
 
 def write_high_resolution(sources: Sequence[Path], output: Path) -> dict[str, int]:
-    """Returns the number of images from each source. SourceError for a source without `<id>.jpg`."""
+    """Write one image per product. Returns the number from each source. SourceError for a source without `<id>.jpg`."""
     counts: Counter[str] = Counter()
     seen: set[str] = set()
-    empty_folder(output / HIGH_RESOLUTION / "images")
+    delete_images(output / HIGH_RESOLUTION / "images")
     for source in sources:
         archive = Archive(source)
         names = [name for name in archive if re.fullmatch(r"[0-9]+\.jpg", name)]
         if not names:
             raise SourceError(f"{source} holds no <id>.jpg")
         for name in tqdm([n for n in names if n not in seen], desc=source.name, unit="image", disable=None):
-            picture = archive.picture(name, MAX_SIDE)
-            save_picture(restore_aspect_ratio(picture), output / HIGH_RESOLUTION / "images" / name)
+            image = restore_aspect_ratio(archive.image(name, MAX_SIDE))
+            save_image(image, output / HIGH_RESOLUTION / "images" / name)
             counts[source.name] += 1
         seen.update(names)
     return dict(counts)
 
 
 def write_on_model(source: Path, output: Path) -> dict[str, int]:
-    """Returns the number of images in each split. A style, `mb01` of `mb01-blue-0.jpg`, is in one split."""
+    """Write the images and their table. Returns the number of images in each split.
+
+    All images of a style are in the same split; the style of `mb01-blue-0.jpg` is `mb01`. Labels are accepted labels,
+    separated by `|`, or `?` if unknown. SourceError if the table or an image is missing or unusable.
+    """
     archive = Archive(source)
     published = _published(source, archive.text("on-model.csv"))
     rows = []
-    empty_folder(output / ON_MODEL / "images")
+    delete_images(output / ON_MODEL / "images")
     for row in tqdm(published.to_dict("records"), desc=source.name, unit="image", disable=None):
         name = Path(row["file"]).name
         style = name.split("-")[0]
@@ -107,14 +118,14 @@ def write_on_model(source: Path, output: Path) -> dict[str, int]:
                 "split": split,
             }
         )
-        save_picture(archive.picture(name, MAX_SIDE), output / ON_MODEL / "images" / name)
+        save_image(archive.image(name, MAX_SIDE), output / ON_MODEL / "images" / name)
     table = pd.DataFrame(rows)
     table.to_csv(output / ON_MODEL / f"{ON_MODEL}.csv", index=False)
     return table["split"].value_counts().to_dict()
 
 
 def _published(source: Path, text: str) -> pd.DataFrame:
-    """SourceError unless `text` is a CSV table with the columns needed and known types."""
+    """The rows of on-model.csv. SourceError if a column is missing, there are no rows, or a type is not in TYPES."""
     try:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except ValueError as error:
@@ -129,15 +140,15 @@ def _published(source: Path, text: str) -> pd.DataFrame:
 
 
 def write_photographs(source: Path, folder: Path) -> dict[str, int]:
-    """Write all images of `source` to `folder`/SPLIT/. Returns the number in each split."""
+    """Write the images to `folder`/SPLIT/. Returns the number in each split. SourceError if there are none."""
     archive = Archive(source)
     counts: Counter[str] = Counter()
     for split in (TRAIN, VALIDATION, TEST):
-        empty_folder(folder / split)
-    names = [name for name in archive if name.endswith(".jpg") and not name.startswith("._")]  # metadata of macOS
+        delete_images(folder / split)
+    names = [name for name in archive if name.endswith(".jpg") and not name.startswith("._")]  # macOS metadata
     for name in tqdm(names, desc=source.name, unit="image", disable=None):
         split = hashed_split(source_group(name))
-        save_picture(archive.picture(name, MAX_SIDE), folder / split / name)
+        save_image(archive.image(name, MAX_SIDE), folder / split / name)
         counts[split] += 1
     if not counts:
         raise SourceError(f"{source} holds no images")
@@ -145,7 +156,10 @@ def write_photographs(source: Path, folder: Path) -> dict[str, int]:
 
 
 def source_group(name: str) -> str:
-    """The file name with its number divided by 20: consecutive images often show the same object and share a split."""
+    """The file name with its number divided by 20.
+
+    Consecutive images often show the same object or scene, so images with the same result are in the same split.
+    """
     return re.sub(r"[0-9]+(?=\.jpg$)", lambda number: str(int(number[0]) // 20), name)
 
 

@@ -1,4 +1,4 @@
-"""Where the raw data lies: a folder or zip as Kaggle has it, `styles.csv` beside `images/<id>.jpg`, or on the Hub."""
+"""Read the catalogue as published: a folder or zip from Kaggle, or a data set of Parquet files on the Hub."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ COLUMNS = (
 
 
 class SourceError(ValueError):
-    """The source is not the public layout; the message says what is missing."""
+    """A source is missing, unreadable or has another layout; the message says what is wrong."""
 
 
 class Source(Protocol):
     def rows(self) -> Iterator[list[str]]:
-        """The products, each a list of texts in the order of COLUMNS; an unquoted name may be spread over several."""
+        """The fields of each product in the order of COLUMNS. An unquoted name with commas takes several fields."""
 
     def image(self, product: int) -> bytes | None:
-        """The image file of the product with this id, or None where there is none."""
+        """The bytes of the image file of the product with this id, or None if there is no file."""
 
 
 def source_at(place: str) -> Source:
-    """`hf:user/name` or `hf:user/name@revision` is a data set on the Hub, anything else a folder or a zip.
+    """Open `hf:user/name` or `hf:user/name@revision`, a data set on the Hub, or else a folder or a zip.
 
-    SourceError if it is not there, or not the data set.
+    SourceError if it does not exist or has another layout.
     """
     if not place.startswith(HUB):
         return KaggleSource(Path(place))
@@ -54,7 +54,7 @@ def source_at(place: str) -> Source:
 
 
 class ParquetSource:
-    """The rows of all Parquet files under `folder`: the published columns, and `image` with the file's `bytes`."""
+    """All Parquet files under `folder`, with the columns COLUMNS and `image`, a struct with the field `bytes`."""
 
     def __init__(self, folder: Path):
         files = sorted(folder.rglob("*.parquet"))
@@ -79,16 +79,16 @@ class ParquetSource:
 
 
 def _text(value: object) -> str:
-    """As styles.csv has it: nothing for a missing value, and whole numbers, like years, without `.0`."""
+    """The text in styles.csv: empty for a missing value, and no `.0` after whole numbers such as years."""
     if pd.isna(value):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 class KaggleSource:
-    """The published layout at `path`: `styles.csv` beside `images/`, maybe one folder down, in a folder or a zip.
+    """A folder or a zip with `styles.csv` and `images/` at the top or one folder down.
 
-    `zipfile.Path` and `pathlib.Path` share the few methods used here, so there is one code for both.
+    Only methods that `zipfile.Path` and `pathlib.Path` share are used, so the code is the same for both.
     """
 
     def __init__(self, path: Path):
@@ -107,10 +107,10 @@ class KaggleSource:
         self._images = {p.name.lower(): p for p in (self._root / "images").iterdir()}
 
     def rows(self) -> Iterator[list[str]]:
-        """The rows of styles.csv below its header, as they stand. SourceError if the header is another one.
+        """The rows of styles.csv. SourceError if the header is not COLUMNS, or the file is not UTF-8.
 
-        Each line is a row: as published, names are not quoted, and a quotation mark at the start of one would otherwise
-        swallow the lines that follow.
+        Each line is parsed on its own: published names are not quoted, and a quotation mark at the start of a name
+        would make the csv module join the lines after it.
         """
         try:
             lines = (self._root / "styles.csv").read_text(encoding="utf-8-sig").split("\n")
@@ -123,6 +123,6 @@ class KaggleSource:
         yield from rows
 
     def image(self, product: int) -> bytes | None:
-        """The bytes of `images/<product>.jpg`, or None where there is no such file."""
+        """The bytes of `images/<product>.jpg`, or None if there is no such file."""
         path = self._images.get(f"{product}.jpg")
         return None if path is None else path.read_bytes()

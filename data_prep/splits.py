@@ -1,8 +1,10 @@
-"""Train 80 %, validation 10 %, test 10 %: stratified by product type, whole groups of equal pictures at a time.
+"""Splits that do not depend on row order or a random generator.
 
-A group is known by its smallest id, and the order in which groups are dealt is that id's SHA-256, so a row's split
-depends neither on the order of the rows nor on a random generator. A type with fewer than three groups cannot stand
-in all splits: its rows stay in training, so that the network can still name it, and it is never measured.
+The catalogue is split 80/10/10 into train, validation and test, stratified by product type. All images of a picture
+group are in the same split. Groups are assigned in the order of the SHA-256 of their smallest id. A product type with
+fewer than three groups stays in train: the network can predict it, but it is not measured.
+
+The other data sets are split by the SHA-256 of a name, for example of the contributor.
 """
 
 from __future__ import annotations
@@ -13,22 +15,25 @@ import numpy as np
 import pandas as pd
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-HELD_OUT_SHARE = 0.1  # of the rows of a type, for validation and for test each
+HELD_OUT_SHARE = 0.1  # of the rows of a product type, for validation and for test each
 SMALLEST_SPLITTABLE = 3  # groups
 
 
 def split_column(table: pd.DataFrame) -> pd.Series:
-    """`table` has the columns id, group, articleType. Returns `train`, `validation` or `test` for each row."""
+    """The split of each row, with the index of `table`. `table` has the columns id, group, articleType."""
     groups = table.groupby("group").agg(
         first_id=("id", "min"), rows=("id", "size"), product_type=("articleType", _most_common)
     )
     groups["order"] = [hashlib.sha256(str(i).encode()).hexdigest() for i in groups["first_id"]]
-    split_of_group = pd.concat(_deal(of_type) for _, of_type in groups.groupby("product_type"))
+    split_of_group = pd.concat(_assign(of_type) for _, of_type in groups.groupby("product_type"))
     return table["group"].map(split_of_group)
 
 
-def _deal(groups: pd.DataFrame) -> pd.Series:
-    """The splits of one type's groups. A held-out split takes each group that fits into its share, at least one."""
+def _assign(groups: pd.DataFrame) -> pd.Series:
+    """The splits of the groups of one product type.
+
+    Test and validation take each group that still fits into their share of the rows, and at least one group.
+    """
     splits = pd.Series(TRAIN, index=groups.index)
     if len(groups) < SMALLEST_SPLITTABLE:
         return splits
@@ -53,6 +58,6 @@ def _most_common(labels: pd.Series) -> str:
 
 
 def hashed_split(name: str, held_out: float = 0.15) -> str:
-    """The split of whatever `name` stands for, by its SHA-256: `held_out` of all in validation and in test each."""
+    """The split of `name` by its SHA-256. `held_out` is the share of validation and of test, each."""
     place = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100 / 100
     return TRAIN if place < 1 - 2 * held_out else VALIDATION if place < 1 - held_out else TEST

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from data_prep import phone_photographs
-from data_prep.phone_photographs import COARSE, LABELS, LARGEST, without_twins
+from data_prep.phone_photographs import COARSE, LABELS, MAX_SIDE, drop_duplicates_across_splits
 from data_prep.splits import hashed_split
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, ENCODERS
 from fashion_model.images import open_image
-from tests.conftest import PHONE
+from tests.data_prep.conftest import PHONE
 
 PUBLISHED = sorted(PHONE.glob("*.jpg"))
 # Names that readers of the photographs gave and the catalogue has not, or not often enough to be a label.
@@ -53,8 +53,8 @@ def contributors_on_both_sides():
     return dict(zip(few["image"], few["split"], strict=True))
 
 
-def test_what_a_contributor_sent_is_on_one_side(capsys, tmp_path):
-    """Real photographs stand in for those of contributors of the other splits, which the tests do not have."""
+def test_all_photographs_of_a_contributor_are_in_one_split(capsys, tmp_path):
+    """The tests have photographs of the test split only; they also serve as those of other contributors."""
     expected = contributors_on_both_sides()
     pictures = [open_image(path) for path in PUBLISHED[: len(expected)]]
     table = prepare(source_of(tmp_path / "all", dict(zip(expected, pictures, strict=True))), tmp_path / "out")
@@ -69,7 +69,7 @@ def test_what_a_contributor_sent_is_on_one_side(capsys, tmp_path):
     assert splits(prepare(source_of(tmp_path / "some", some), tmp_path / "fewer")) == {i: expected[i] for i in some}
 
 
-def test_contributors_are_in_the_splits_by_about_the_shares_asked_for():
+def test_the_shares_of_the_splits_are_about_those_asked_for():
     senders = set(labels()["sender"])
     share = Counter(hashed_split(f"contributor {sender}") for sender in senders)
     assert {split: count / len(senders) for split, count in share.items()} == pytest.approx(
@@ -78,8 +78,8 @@ def test_contributors_are_in_the_splits_by_about_the_shares_asked_for():
     assert Counter(hashed_split(str(i), held_out=0.1) for i in range(5000))["test"] == pytest.approx(500, abs=75)
 
 
-def test_the_split_of_a_contributor_never_moves():
-    """Whoever has prepared the data has these splits; other ones would train on what the default is measured on."""
+def test_the_split_of_a_contributor_never_changes():
+    """Other splits would train on photographs that the embedded default is measured on."""
     first = {str(i): hashed_split(f"contributor {i}") for i in (8, 124, 148, 94, 43, 262)}
     assert first == {
         "8": "test",
@@ -108,7 +108,7 @@ def test_a_larger_original_is_shrunk_and_a_smaller_one_is_not_enlarged(tmp_path)
     prepare(source, tmp_path / "out")
     images = tmp_path / "out" / "phone" / "images"
     shrunk = open_image(images / large.name)
-    assert max(shrunk.size) == LARGEST
+    assert max(shrunk.size) == MAX_SIDE
     assert shrunk.width / shrunk.height == pytest.approx(photograph.width / photograph.height, rel=0.01)
     difference = np.asarray(shrunk.resize(photograph.size)).astype(float) - np.asarray(photograph)
     assert np.abs(difference).mean() < 5
@@ -116,7 +116,7 @@ def test_a_larger_original_is_shrunk_and_a_smaller_one_is_not_enlarged(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["images_original/{}", "clothing-dataset-full/images_compressed/{}"])
-def test_a_zip_gives_the_same_as_the_folder_wherever_the_images_lie(tmp_path, place):
+def test_a_zip_gives_the_same_as_the_folder_in_any_subfolder(tmp_path, place):
     used = PUBLISHED[:20]
     nested = tmp_path / "nested"
     archive = tmp_path / "clothing-dataset.zip"
@@ -135,8 +135,8 @@ def test_a_zip_gives_the_same_as_the_folder_wherever_the_images_lie(tmp_path, pl
         assert folder.read_bytes() == zipped.read_bytes()
 
 
-def test_of_two_files_with_one_name_the_outer_one_is_taken(tmp_path):
-    """As published there are the originals and compressed copies; which of them is taken hangs on no order."""
+def test_of_files_with_one_name_that_with_the_fewest_parents_is_used(tmp_path):
+    """The published data set has originals and compressed copies; which is used must not depend on the order."""
     name = PUBLISHED[0].name
     for folder, color in (("b", "red"), ("a/deeper", "blue")):
         (tmp_path / "source" / folder).mkdir(parents=True)
@@ -146,7 +146,7 @@ def test_of_two_files_with_one_name_the_outer_one_is_taken(tmp_path):
     assert red > 200 > blue
 
 
-def test_a_photograph_that_stands_in_two_splits_is_dropped_from_the_later_one(tmp_path):
+def test_duplicates_across_splits_are_dropped(tmp_path):
     expected = contributors_on_both_sides()
     by_split = {s: [i for i, of in expected.items() if of == s] for s in ("train", "validation", "test")}
     pictures = {image: open_image(path) for image, path in zip(expected, PUBLISHED, strict=False)}
@@ -161,14 +161,14 @@ def test_a_photograph_that_stands_in_two_splits_is_dropped_from_the_later_one(tm
     assert list(table.index) == list(range(len(table)))
 
 
-def test_of_equal_photographs_training_keeps_its_own_and_the_test_split_gives_way():
+def test_of_duplicates_across_splits_train_is_kept_before_validation_before_test():
     splits = ["train", "test", "validation", "test", "test", "train", "train"]
     table = pd.DataFrame({"image": list("abcdefg"), "split": splits})
-    kept = without_twins(table, np.array([0, 0, 1, 1, 2, 3, 3]))
+    kept = drop_duplicates_across_splits(table, np.array([0, 0, 1, 1, 2, 3, 3]))
     assert kept["image"].tolist() == ["a", "c", "e", "f", "g"]
 
 
-def test_what_is_no_source_is_a_sentence_and_an_exit_status(tmp_path, capsys):
+def test_an_unusable_source_is_an_error(tmp_path, capsys):
     other, text = tmp_path / "other", tmp_path / "text.zip"
     source_of(other, {"some-shirt": open_image(PUBLISHED[0])})
     text.write_text("no archive")
@@ -190,7 +190,7 @@ def test_what_is_no_source_is_a_sentence_and_an_exit_status(tmp_path, capsys):
         assert not (tmp_path / "out" / "phone" / "phone.csv").exists()
 
 
-def test_a_damaged_member_of_a_zip_is_a_sentence_and_an_exit_status(tmp_path, capsys):
+def test_a_damaged_member_of_a_zip_is_an_error(tmp_path, capsys):
     for way, number in ((zipfile.ZIP_STORED, 0), (zipfile.ZIP_DEFLATED, 1)):
         archive = tmp_path / f"{number}.zip"
         with zipfile.ZipFile(archive, "w", way) as file:
@@ -202,7 +202,7 @@ def test_a_damaged_member_of_a_zip_is_a_sentence_and_an_exit_status(tmp_path, ca
         assert f"{archive}: {PUBLISHED[0].name}: " in capsys.readouterr().err
 
 
-def test_every_accepted_name_is_a_label_of_the_embedded_default():
+def test_accepted_labels_are_labels_of_the_embedded_default():
     known = {
         column: set(found.values())
         for column, found in json.loads((DEFAULT_CHECKPOINT / ENCODERS).read_text(encoding="utf-8")).items()
@@ -218,7 +218,7 @@ def test_every_accepted_name_is_a_label_of_the_embedded_default():
         assert len(set(accepted)) == len(accepted)
 
 
-def test_each_photograph_is_labelled_once_and_each_word_of_the_contributors_says_something():
+def test_each_photograph_is_labeled_once_and_has_a_known_coarse_label():
     table = labels()
     assert not table["image"].duplicated().any()
     assert table["image"].str.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").all()

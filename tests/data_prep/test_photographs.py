@@ -12,9 +12,9 @@ from data_prep.photographs import COLORS, HELD_OUT_TYPES, MAX_SIDE, TYPES
 from data_prep.splits import hashed_split
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, ENCODERS
 from fashion_model.images import open_image
-from tests.conftest import BACKGROUNDS, EVERYDAY, ROOT
+from tests.data_prep.conftest import BACKGROUNDS, EVERYDAY
 
-EXAMPLES = ROOT / "fashion_model" / "examples"
+EXAMPLES = DEFAULT_CHECKPOINT.parent / "examples"
 BAG, SHOE = EXAMPLES / "2650.jpg", EXAMPLES / "2498.jpg"
 
 
@@ -35,7 +35,7 @@ def on_model_table(output):
     return pd.read_csv(output / "on_model" / "on_model.csv", dtype=str, keep_default_na=False)
 
 
-def test_a_square_that_was_squashed_gets_its_shape_back(tmp_path):
+def test_the_aspect_ratio_of_a_square_image_is_restored(tmp_path):
     original, source = open_image(BAG), tmp_path / "source"
     assert original.width / original.height == 0.75
     source.mkdir()
@@ -50,7 +50,17 @@ def test_a_square_that_was_squashed_gets_its_shape_back(tmp_path):
     assert np.abs(np.asarray(squashed).astype(float) - np.asarray(kept)).mean() < 2
 
 
-def test_of_several_sources_the_first_that_has_a_product_wins(tmp_path, capsys):
+def test_restore_aspect_ratio_changes_only_square_images():
+    for size, expected in {
+        (400, 400): (300, 400),
+        (224, 224): (168, 224),
+        (300, 400): (300, 400),
+        (401, 400): (401, 400),
+    }.items():
+        assert photographs.restore_aspect_ratio(Image.new("RGB", size)).size == expected
+
+
+def test_a_product_is_read_from_the_first_source_that_has_it(tmp_path, capsys):
     for name, products, color in (("first", "12", "red"), ("second", "23", "blue"), ("third", "3", "green")):
         (tmp_path / name / "images").mkdir(parents=True)
         for product in products:
@@ -64,7 +74,7 @@ def test_of_several_sources_the_first_that_has_a_product_wins(tmp_path, capsys):
     assert colors == {"1": 0, "2": 0, "3": 2}
 
 
-def test_bags_and_watches_on_models_are_never_trained_on(tmp_path):
+def test_held_out_types_are_all_in_the_test_split(tmp_path):
     rows = [
         (f"{style}-blue-{i}.jpg", kind, "blue", "")
         for kind in ("Bags", "Watches", "Tshirts", "Shorts")
@@ -81,7 +91,7 @@ def test_bags_and_watches_on_models_are_never_trained_on(tmp_path):
     assert set(table["split"][table["type"] == "Tshirts"]) > {"train"}
 
 
-def test_a_style_is_on_one_side_in_all_its_colors_and_views(tmp_path):
+def test_all_images_of_a_style_are_in_one_split(tmp_path):
     rows = [
         (f"mh{number:02}-{color}-{view}.jpg", "Sweatshirts", color, "Men")
         for number in range(12)
@@ -102,22 +112,22 @@ def test_a_style_is_on_one_side_in_all_its_colors_and_views(tmp_path):
     assert {path.name for path in (tmp_path / "out" / "on_model" / "images").iterdir()} == set(table["image"])
 
 
-def test_neighbours_by_number_share_a_split(tmp_path):
+def test_consecutive_images_are_in_one_split(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     picture = Image.new("RGB", (40, 40), "gray")
     numbers = [[20 * place + i for i in (0, 1, 7, 19)] for place in range(60)]
-    for number in (number for neighbours in numbers for number in neighbours):
+    for number in (number for group in numbers for number in group):
         picture.save(source / f"shelf-{number:04}.jpg")
     prepare(tmp_path / "out", "--everyday", source)
     split = {path.name: path.parent.name for path in (tmp_path / "out" / "everyday").glob("*/*.jpg")}
     assert len(split) == 240
-    by_neighbourhood = [{split[f"shelf-{number:04}.jpg"] for number in neighbours} for neighbours in numbers]
-    assert all(len(splits) == 1 for splits in by_neighbourhood)
-    assert set().union(*by_neighbourhood) == {"train", "validation", "test"}
+    of_groups = [{split[f"shelf-{number:04}.jpg"] for number in group} for group in numbers]
+    assert all(len(splits) == 1 for splits in of_groups)
+    assert set().union(*of_groups) == {"train", "validation", "test"}
 
 
-def test_the_pictures_of_the_tests_are_where_they_were_for_the_default(tmp_path):
+def test_the_splits_are_those_of_the_embedded_default(tmp_path):
     """A split that moved would measure the default on what it was trained on."""
     prepare(tmp_path, "--everyday", EVERYDAY, "--backgrounds", BACKGROUNDS)
     everyday, grounds = (
@@ -168,7 +178,7 @@ def test_a_zip_gives_the_same_as_the_folder(tmp_path):
         ),
     ],
 )
-def test_what_is_no_source_is_a_sentence_and_an_exit_status(tmp_path, capsys, option, build, message):
+def test_an_unusable_source_is_an_error(tmp_path, capsys, option, build, message):
     source = tmp_path / "source"
     source.mkdir()
     build(source)
@@ -178,7 +188,7 @@ def test_what_is_no_source_is_a_sentence_and_an_exit_status(tmp_path, capsys, op
     assert message in printed
 
 
-def test_every_accepted_name_is_a_label_of_the_embedded_default():
+def test_accepted_labels_are_labels_of_the_embedded_default():
     known = json.loads((DEFAULT_CHECKPOINT / ENCODERS).read_text(encoding="utf-8"))
     for table, column in ((TYPES, "articleType"), (COLORS, "baseColour")):
         for names in table.values():
