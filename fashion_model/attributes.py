@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+ROW_FIELDS = ("file", "error", "is_fashion")  # of a row of predictions, beside those of the attributes
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Attribute:
                 raise ValueError(f"an attribute needs a name, a column and a title; it has {self!r}")
         if not NAME.fullmatch(self.name):
             raise ValueError(f"an attribute's name is lower-case letters, digits and underscores, not {self.name!r}")
+        if self.name in ROW_FIELDS or self.name.endswith("_confidence"):
+            raise ValueError(f"{self.name!r} is a field of every prediction and cannot be an attribute's name")
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,14 @@ def test_a_missing_unexpected_or_misshapen_tensor_is_named(saved, change, messag
         load_checkpoint(saved)
 
 
+def test_a_transformer_of_another_input_size_is_refused_by_its_position_embedding(tmp_path):
+    folder = saved_model(random_model("test_vit"), tmp_path / "vit")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"image_size": [64, 48]}))
+    with pytest.raises(CheckpointError, match=r"does not fit config\.json: .*pos_embed"):
+        load_checkpoint(folder)
+
+
 def test_class_counts_that_differ_between_encoders_and_config_are_an_error(saved):
     path = saved / "label_encoders.json"
     document = json.loads(path.read_text())

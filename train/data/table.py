@@ -18,6 +18,7 @@ COLUMNS_AND_TITLES = {
     "season": ("season", "Season of use"),
     "gender": ("gender", "Target gender"),
 }
+NAME, CATEGORY = "productDisplayName", "masterCategory"  # optional columns of the table
 TRAINED_ON = "trained_on.txt"  # in a checkpoint directory: one product id a line
 
 
@@ -32,11 +33,15 @@ def attributes_named(names: Sequence[str]) -> tuple[Attribute, ...]:
 
 
 def read_table(data: Path) -> pd.DataFrame:
-    """`data`/cleaned_styles.csv; every value is text except `id` and `group`. DataError if it is missing."""
+    """`data`/cleaned_styles.csv; every value is text except `id` and `group`. Optional columns that it lacks are empty.
+
+    DataError if it is missing.
+    """
     path = data / TABLE
     if not path.is_file():
         raise DataError(f"{path} is missing; `python -m data_prep.clean_data --output {data}` writes it")
-    return pd.read_csv(path, dtype=str, keep_default_na=False).astype({"id": int, "group": int})
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"id": int, "group": int})
+    return table.assign(**{column: "" for column in (NAME, CATEGORY) if column not in table})
 
 
 def rows_of_split(table: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Every kind of backbone through maps, checkpoints and folding."""
+"""Every kind of backbone through checkpoints and folding."""
 
 import pytest
 import torch
@@ -9,7 +9,6 @@ from torchvision.transforms import functional as transforms
 
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import load_checkpoint
-from fashion_model.explain.cam import METHODS, explain
 from fashion_model.models.backbones import Backbone, imagenet_state, load_state
 from fashion_model.models.folding import fold_batch_norms
 from tests.conftest import NAMES, random_model, saved_model
@@ -45,19 +44,6 @@ def test_folding_changes_the_outputs_by_rounding_only(name):
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     with torch.inference_mode():
         torch.testing.assert_close(folded(images), backbone(images), atol=1e-8, rtol=1e-8)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_method_explains_every_layer(name, method):
-    model = random_model(name).requires_grad_(False)
-    image = torch.randn(1, 3, 64, 64)
-    for layers in [(index,) for index in range(len(model.backbone.stages))] + [(0, -1)]:
-        explained = explain(model, image, [("color", 1), ("gender", None)], method, layers)
-        assert explained.maps.shape[0] == 2
-        assert explained.maps.min() >= 0
-        assert explained.maps.max() <= 1
-        torch.testing.assert_close(explained.pooled, model.features(image), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -103,6 +103,9 @@ def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_mo
         ({"attributes": [BOTH[0], BOTH[1] | {"column": "a"}]}, "attributes must have distinct names and columns"),
         ({"attributes": [BOTH[0] | {"name": "Color"}]}, "an attribute's name is lower-case letters"),
         ({"attributes": [BOTH[0] | {"name": 5}]}, "an attribute needs a name"),
+        ({"attributes": [BOTH[0] | {"name": "type"}]}, "'type' is reserved by PyTorch"),
+        ({"attributes": [BOTH[0] | {"name": "error"}]}, "'error' is a field of every prediction"),
+        ({"attributes": [BOTH[0] | {"name": "color_confidence"}]}, "'color_confidence' is a field of every prediction"),
         ({"attributes": BOTH}, "num_classes"),
     ],
 )
