@@ -105,7 +105,7 @@ def _download(
 
 
 def _note(folder: Path, revision: str) -> None:
-    """From now on `revision` stands in the cache for the commit in `folder`; until it is whole, for the one before."""
+    """Point `revision` in the cache at the commit in `folder`, once that is complete."""
     ref = folder.parents[1] / "refs" / revision
     with suppress(OSError):  # a cache may be read-only; then a branch is asked for again next time
         ref.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class Watch:
         self._limit = self._position + 3 * size + CHUNK
 
     def advance(self, received: float) -> None:
-        """HubError where far more comes than was announced, which could go on for ever."""
+        """HubError where the Hub sends far more than it announced."""
         self._position += received
         if self._position > self._limit:
             raise HubError("it sends more than it announced")
@@ -179,12 +179,13 @@ def _within(timeout: float, work: Callable[[Watch], Path]) -> Path:
 
     A request that hangs cannot be ended from outside, so its thread is left behind; it does not keep the interpreter.
     """
-    watch, future = Watch(), Future()
+    watch = Watch()
+    future: Future[Path] = Future()
 
     def run() -> None:
         try:
             future.set_result(work(watch))
-        except BaseException as error:  # for whoever waits
+        except BaseException as error:  # raised again in the waiting thread
             future.set_exception(error)
 
     threading.Thread(target=run, name="hub", daemon=True).start()
@@ -197,19 +198,20 @@ def _within(timeout: float, work: Callable[[Watch], Path]) -> Path:
 
 def reason(error: BaseException) -> str:
     """What an error of the client means, for people: a sentence without its period."""
-    for kind, text in (
+    meanings: tuple[tuple[Any, str], ...] = (
         (GatedRepoError, "access to it has to be granted first (a gated repository)"),
         (RevisionNotFoundError, "it has no such revision"),
         (RepositoryNotFoundError, "there is no such repository, or the token may not see it"),
         (HFValidationError, "it cannot be the name of a Hub repository"),
         (OfflineModeIsEnabled, "it is not whole in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"),
-    ):
+    )
+    for kind, text in meanings:
         if any(isinstance(e, kind) for e in _chain(error)):
             return text
     for refusal in _chain(error):
         if isinstance(refusal, HfHubHTTPError):
             return _meaning(refusal)
-    for kind, text in (
+    meanings = (
         (httpx2.TimeoutException, "the Hub does not answer"),
         (httpx2.ConnectError, "the Hub cannot be reached"),
         (httpx2.HTTPError, "the connection to the Hub broke off"),
@@ -217,7 +219,8 @@ def reason(error: BaseException) -> str:
         (EntryNotFoundError, "a file is missing"),
         (OSError, getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")),  # strerror has no path
         (GARBAGE, "what answers is not a Hub"),
-    ):
+    )
+    for kind, text in meanings:
         if any(isinstance(e, kind) for e in _chain(error)):
             return text
     return f"the transfer failed ({(str(error).splitlines() or [type(error).__name__])[0][:200]})"

@@ -149,7 +149,7 @@ def _to_upright_rgb(image: Image.Image) -> Image.Image:
     orientation = _orientation(image)
     if orientation in UPRIGHT:
         upright = upright.transpose(UPRIGHT[orientation])
-    upright.info = {}  # it would be turned again by whoever reads the orientation from there
+    upright.info = {}  # a later reader would apply the orientation a second time
     return upright
 
 
