@@ -108,7 +108,7 @@ def load_checkpoint(
         return read_checkpoint(Path(source), Path(source).resolve().name)
     repository, _, named_revision = str(source).partition("@")
     revision = revision or named_revision or None
-    where = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
+    where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
     try:
         directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES], **where)
         return read_checkpoint(directory, f"{repository}@{revision or directory.name}")

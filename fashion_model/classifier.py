@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -38,7 +38,7 @@ class FashionClassifier:
         model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)  # the caller may train its model further
         example = torch.rand(1, 3, *self.config.image_size, generator=torch.Generator().manual_seed(0))
         model.backbone = fold_batch_norms(model.backbone, example)
-        self._model = model.to(self._device, memory_format=torch.channels_last)
+        self._model = model.to(self._device).to(memory_format=torch.channels_last)
         self._transform = eval_transform(self.config)
 
     @classmethod
@@ -85,7 +85,7 @@ class FashionClassifier:
         self,
         images: Iterable[Item],
         batch_size: int = BATCH_SIZE,
-        read: Callable[[Item], Image.Image] = open_image,
+        read: Callable[[Any], Image.Image] = open_image,
     ) -> Iterator[tuple[Item, Prediction | ImageError]]:
         """Each image with its prediction or its ImageError, in order and computed in batches.
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from fashion_model.attributes import ROW_FIELDS
 from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
 
@@ -22,7 +23,8 @@ def fields_of(attributes: Sequence[str]) -> tuple[str, ...]:
     """The fields of a row: file, label and confidence of each attribute, error, is_fashion."""
     pairs = [(name, f"{name}_confidence") for name in attributes]
     first = [field for pair in pairs[:BEFORE_ERROR] for field in pair]
-    return ("file", *first, "error", "is_fashion", *(field for pair in pairs[BEFORE_ERROR:] for field in pair))
+    file, *others = ROW_FIELDS
+    return (file, *first, *others, *(field for pair in pairs[BEFORE_ERROR:] for field in pair))
 
 
 def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attributes: Sequence[str]) -> Row:

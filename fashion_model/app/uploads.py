@@ -109,7 +109,8 @@ class _InSmallPieces(io.FileIO):
 
     cut = False  # whether more was asked for
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
+        size = -1 if size is None else size
         self.cut |= size > MAX_LIST_BYTES
         return super().read(size if 0 <= size <= MAX_LIST_BYTES else MAX_LIST_BYTES)
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from types import MappingProxyType
+from typing import Any
 
 import httpx2
 import timm
@@ -49,7 +50,8 @@ class Backbone(nn.Module):
         super().__init__()
         check_backbone(name)
         try:
-            self.net, modules = _build(name, image_size)
+            net, modules = _build(name, image_size)
+            self.net: Any = net
             tappable = [self.net.get_submodule(module) for module in modules[:-1]]
         except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # from timm
             raise ValueError(f"backbone {name!r} cannot be used: {error}") from error
@@ -104,21 +106,22 @@ def _run_tap(index: int, module: nn.Module, inputs: object, output: torch.Tensor
     return output if tap is None else tap(output)
 
 
-def _build(name: str, image_size: tuple[int, int]) -> tuple[nn.Module, list[str]]:
+def _build(name: str, image_size: tuple[int, int]) -> tuple[Any, list[str]]:
     """The network with random weights and without classifier, and the names of its stages."""
     if name == EFFICIENTNET_V2_S:
-        net = efficientnet_v2_s(weights=None).features
-        return net, [str(number) for number in range(len(net))]
-    net = timm.create_model(name, num_classes=0, global_pool="", **_size_argument(name, image_size))
+        stages = efficientnet_v2_s(weights=None).features
+        return stages, [str(number) for number in range(len(stages))]
+    net: Any = timm.create_model(name, num_classes=0, global_pool="", **_size_argument(name, image_size))
     grid, patch = (getattr(getattr(net, "patch_embed", None), key, None) for key in ("grid_size", "patch_size"))
     if grid and patch and tuple(g * p for g, p in zip(grid, patch, strict=True)) != image_size:
         raise ValueError(f"image_size {image_size!r} must be multiples of {patch} for {name}")
     return net, [info["module"] for info in net.feature_info]
 
 
-def _size_argument(name: str, image_size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+def _size_argument(name: str, image_size: tuple[int, int]) -> dict[str, Any]:
     """Networks with learnt positions are built for one input size."""
-    return {"img_size": image_size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
+    known = timm.get_pretrained_cfg(name)
+    return {"img_size": image_size} if known and known.fixed_input_size else {}
 
 
 def check_backbone(name: str) -> None:
@@ -135,7 +138,7 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
     check_backbone(name)
     if name == EFFICIENTNET_V2_S:
         return IMAGENET_MEAN, IMAGENET_STD
-    known = timm.get_pretrained_cfg(name)
+    known: Any = timm.get_pretrained_cfg(name)
     return known.mean, known.std
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fashion_model.attributes import Attribute
 from fashion_model.models.backbones import check_backbone, normalisation
-from fashion_model.models.heads import LINEAR, check_heads
+from fashion_model.models.heads import LINEAR, check_heads, check_names
 
 FORMAT_VERSION = 1
 MAX_SIDE = 2048  # pixels
@@ -54,7 +54,9 @@ class ModelConfig:
         keys = {f.name for f in dataclasses.fields(cls)}
         if set(document) != keys:
             raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+        values: dict[str, Any] = {
+            k: tuple(value) if isinstance(value, list) else value for k, value in document.items()
+        }
         try:
             values["attributes"] = tuple(Attribute(**attribute) for attribute in document["attributes"])
         except TypeError as error:
@@ -66,6 +68,7 @@ class ModelConfig:
         columns = {attribute.column for attribute in self.attributes}
         if not names or len(set(names)) != len(names) or len(columns) != len(names):
             raise ValueError(f"attributes must have distinct names and columns, at least one; they are {names}")
+        check_names(names)
         check_backbone(self.backbone)
         if not is_number(self.experts, int) or not 0 <= self.experts <= MAX_EXPERTS:
             raise ValueError(f"experts must be a whole number from 0 to {MAX_EXPERTS}; it is {self.experts!r}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 TOLERANCE = 1e-3  # of the largest output
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def fold_batch_norms(network: nn.Module, example: torch.Tensor) -> nn.Module:
+def fold_batch_norms(network: Network, example: torch.Tensor) -> Network:
     """A copy of `network` with batch norms folded, or `network` itself if that changes its output.
 
     A convolution and a batch norm are folded where one is registered right after the other in the same module. Few
@@ -24,7 +26,9 @@ def fold_batch_norms(network: nn.Module, example: torch.Tensor) -> nn.Module:
     folded = copy.deepcopy(network)
     for module in folded.modules():
         for (name, convolution), (norm_name, norm) in pairwise(list(module.named_children())):
-            if _foldable(convolution, norm):
+            if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+                continue
+            if convolution.out_channels == norm.num_features:
                 fused = fuse_conv_bn_eval(convolution, norm)
                 setattr(module, name, fused)
                 rest = getattr(norm, "act", None) or nn.Identity()  # timm's BatchNormAct2d has the activation in it
@@ -33,11 +37,3 @@ def fold_batch_norms(network: nn.Module, example: torch.Tensor) -> nn.Module:
     with torch.inference_mode():
         expected, found = network(example), folded(example)
     return folded if (found - expected).abs().max() <= TOLERANCE * expected.abs().max() else network
-
-
-def _foldable(convolution: nn.Module, norm: nn.Module) -> bool:
-    return (
-        isinstance(convolution, nn.Conv2d)
-        and isinstance(norm, nn.BatchNorm2d)
-        and convolution.out_channels == norm.num_features
-    )

@@ -16,6 +16,7 @@ from train.data import domains
 from train.data.augmentation import Backgrounds, paste_on_background
 from train.data.domains import NEGATIVES, PHONE, Domain, label_targets, phone_table, read_image, subset
 from train.data.foreground import cut_out, product_mask
+from train.data.table import CATEGORY
 from train.evaluate.perturbations import COPIES, NEED_MASK, PERTURBATIONS, Perturbation
 
 PASTED = "pasted"
@@ -82,7 +83,7 @@ def _pasted(
     data: Path, split: str, rows: pd.DataFrame, attributes: Sequence[Attribute], encoders: LabelEncoders
 ) -> Pasted:
     """Products that no photograph of people shows, as far as they can be separated from their background."""
-    rows = rows[~rows["masterCategory"].isin(PHOTOGRAPHED)]
+    rows = rows[~rows[CATEGORY].isin(PHOTOGRAPHED)]
     high_resolution = data / HIGH_RESOLUTION / "images"
     paths = [
         path if (path := high_resolution / f"{i}.jpg").is_file() else data / "images" / f"{i}.jpg" for i in rows["id"]

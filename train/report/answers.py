@@ -9,6 +9,7 @@ import pandas as pd
 
 from fashion_model.attributes import Attribute
 from train.data.domains import THUMBNAILS
+from train.data.table import NAME
 from train.evaluate.predictions import SplitPredictions
 
 
@@ -40,7 +41,7 @@ def answers_of(predictions: SplitPredictions, table: pd.DataFrame) -> list[Attri
             {
                 "id": rows["id"],
                 "group": rows["group"],
-                "name": rows["productDisplayName"],
+                "name": rows[NAME],
                 "label": rows[attribute.column],
                 "answer": np.array(labels, dtype=object)[p.argmax(axis=1)],
                 "confidence": p.max(axis=1),

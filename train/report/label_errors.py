@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from train.data.table import NAME
 from train.report.answers import AttributeAnswers
 
 
@@ -42,5 +43,5 @@ def contradictions(table: pd.DataFrame, column: str) -> tuple[pd.DataFrame, int]
     groups = table.groupby("group")[column]
     several = table[groups.transform("size") > 1]
     apart = table[groups.transform("nunique") > 1].sort_values(["group", "id"])
-    columns = {"group": "picture", "id": "id", column: "label", "split": "split", "productDisplayName": "name"}
+    columns = {"group": "picture", "id": "id", column: "label", "split": "split", NAME: "name"}
     return apart[list(columns)].rename(columns=columns), several["group"].nunique()
