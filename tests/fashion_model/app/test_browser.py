@@ -26,8 +26,6 @@ from tests.conftest import NAMES, serving
 
 pytestmark = pytest.mark.slow
 
-pytestmark = pytest.mark.slow
-
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -23,8 +23,8 @@ def test_the_ways_take_turns_and_the_best_turn_counts():
     assert turns == ["first", "second"] * 3
 
 
-def test_the_command_prints_both_ways_and_their_ratio(trained, capsys):
-    more = ["--against", str(trained), "--count", "2", "--rounds", "1"]
+def test_the_command_prints_both_ways_and_their_ratio(trained, tiny_checkpoint, capsys):
+    more = ["--checkpoint", str(tiny_checkpoint), "--against", str(trained), "--count", "2", "--rounds", "1"]
     assert main(["benchmark", "--photographs", str(TEST_SPLIT / "images"), *more]) == 0
     printed = capsys.readouterr().out
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", printed, re.MULTILINE)

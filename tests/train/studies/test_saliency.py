@@ -52,8 +52,8 @@ def test_pixels_of_the_same_heat_vanish_all_over_the_picture():
 def test_a_map_that_is_right_measures_better_than_one_that_is_wrong(measured):
     """On real products before white: heat on it against heat everywhere else."""
     questions = Questions(DEFAULT_CHECKPOINT, measured)
-    questions = [question for question in islice(questions, 6) if question.model.attribute in ("color", "product_type")]
-    assert len(questions) == 4
+    questions = list(islice(questions, 2))
+    assert [question.model.attribute for question in questions] == ["color", "product_type"]
     for question in questions:
         right = question.mask.astype(np.float32)  # most of it exactly 0
         found = measure(question, {"right": right, "wrong": 1 - right})
