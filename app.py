@@ -1,25 +1,26 @@
-"""The Space's entry: `python app.py` serves the page on http://127.0.0.1:7860.
+"""Serve the page on http://127.0.0.1:7860.
 
-FASHION_MODEL names the checkpoint: a directory, `user/repo` or `user/repo@revision` on the Hub; unset, the embedded
-default. FASHION_MODEL_TIMEOUT is how many seconds to wait for a Hub that sends nothing. After that, or if the
-repository cannot be used, the embedded default is served, and page and log say so.
+FASHION_MODEL names the checkpoint: a directory, `user/repo` or `user/repo@revision` on the Hub, or several separated by
+commas; unset, the embedded default. FASHION_MODEL_TIMEOUT is how many seconds to wait for a Hub that sends nothing.
+After that, or if the repository cannot be used, the embedded default is served, and page and log say so.
 """
 
 import sys
 
 from fashion_model import CheckpointError
-from fashion_model.app.loading import load_classifier
-from fashion_model.app.page import LAUNCH, build_demo
+from fashion_model.app.loading import load_models
+from fashion_model.app.page import launch
 
 
 def main() -> None:
     try:
-        classifier, warning = load_classifier()
+        models, warning = load_models()
     except CheckpointError as error:
         sys.exit(f"app: {error}")
     if warning:
         print(f"app: {warning}", file=sys.stderr, flush=True)
-    build_demo(classifier, warning).launch(**LAUNCH)
+    demo, _ = launch(models, warning)
+    demo.block_thread()
 
 
 if __name__ == "__main__":

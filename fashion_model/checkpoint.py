@@ -1,7 +1,7 @@
 """The checkpoint directory: what training writes, the Hub stores and the app reads.
 
-Only safetensors and JSON are read here, and nothing else is downloaded from the Hub. In a local directory the path of a
-report is returned as well; the app shows it in a sandbox.
+Only safetensors and JSON are read, and nothing else is downloaded from the Hub. A local directory may have a report as
+well; the app shows it in a sandbox.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS
 SHARDS = "model-*-of-*.safetensors"
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
-REPORT = "report/report.html"  # written by `train report`
+REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `train report`
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
@@ -50,7 +50,7 @@ class Checkpoint:
     model: MultiTaskClassifier  # in evaluation mode, float32
     encoders: LabelEncoders
     name: str  # to display: `embedded default`, `user/repo@revision` or the directory's name
-    report: Path | None = None  # an untrusted HTML page; show it in a sandbox only
+    directory: Path | None = None  # with metrics and a report, all of it untrusted, if it was read from there
 
     @property
     def config(self) -> ModelConfig:
@@ -110,7 +110,7 @@ def load_checkpoint(
     revision = revision or named_revision or None
     where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
     try:
-        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, *WEIGHT_FILES], **where)
+        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, METRICS, CLASSES, *WEIGHT_FILES], **where)
         return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
         raise HubCheckpointError(repository, revision, str(error)) from error
@@ -141,8 +141,7 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
-    report = directory / REPORT
-    return Checkpoint(model.eval(), encoders, name, report if report.is_file() else None)
+    return Checkpoint(model.eval(), encoders, name, directory)
 
 
 def _read(directory: Path, file: str, name: str, reader: Any) -> Any:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 
 from fashion_model.attributes import Attribute
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
-from fashion_model.explain.cam import LAYERS, METHOD, explain
+from fashion_model.explain.cam import LAYERS, METHOD, Target, explain
 from fashion_model.explain.overlay import OPACITY, map_image, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, open_image
@@ -31,7 +32,7 @@ class FashionClassifier:
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None):
         self.name = checkpoint.name
-        self.report = checkpoint.report
+        self.directory = checkpoint.directory
         self.config = checkpoint.config
         self.encoders = checkpoint.encoders
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -141,7 +142,7 @@ class FashionClassifier:
         unused = set(labels or {}) - set(names)
         if unused:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
-        targets = [self.encoders.target(name, (labels or {}).get(name)) for name in names]
+        targets = [Target(*self.encoders.target(name, (labels or {}).get(name))) for name in names]
         photograph = open_image(image)
         batch = self._batch([self._transform(photograph)])
         explained = explain(self._model, batch, targets, method, layers)
@@ -149,6 +150,20 @@ class FashionClassifier:
         return self._predictions(explained.pooled)[0], {
             name: overlay(photograph, map_image(values, photograph.size, frame), opacity)
             for name, values in zip(names, explained.maps, strict=True)
+        }
+
+    def predict_and_map(self, image: Photograph, classes: int) -> tuple[Prediction, dict[str, np.ndarray]]:
+        """The prediction, and the maps of the `classes` most probable labels of each attribute, from one run.
+
+        Maps are (labels, h, w) float32 in [0, 1], by attribute name and best label first; they cover the letterboxed
+        input. ImageError as in `predict`.
+        """
+        counts = {name: min(classes, count) for name, count in self.config.num_classes.items()}
+        targets = [Target(name, rank=rank) for name, count in counts.items() for rank in range(count)]
+        explained = explain(self._model, self._batch([self._transform(open_image(image))]), targets)
+        maps = iter(explained.maps)
+        return self._predictions(explained.pooled)[0], {
+            name: np.stack(list(islice(maps, count))) for name, count in counts.items()
         }
 
     def _input(self, image: Item, read: Callable[[Item], Image.Image]) -> torch.Tensor | ImageError:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 MAX_PIXELS = 64_000_000  # more than any phone takes by default; 192 MB once decoded
 MAX_SIDE = 30_000  # pixels; what is shown again has to fit into a JPEG
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")  # Pillow's others start programs or are rare
-# What may be a photograph in a folder. HEIC cannot be read, and is told so instead of being passed over.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")  # Pillow's others start programs or are rare
+register_heif_opener()  # what iPhones take
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
     | {".heic", ".heif"}

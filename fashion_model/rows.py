@@ -86,6 +86,11 @@ def csv_of(rows: Iterable[Row], attributes: Sequence[str]) -> str:
     return format.header + "".join(map(format.line, rows))
 
 
+def json_lines_of(rows: Iterable[Row], attributes: Sequence[str]) -> str:
+    """A JSON Lines file."""
+    return "".join(map(json_lines_format(attributes).line, rows))
+
+
 def _csv_line(cells: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text).writerow(cells)

@@ -173,12 +173,17 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def free_port():
+    """One that no other process takes when it looks for the first free port of a range."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def running_app(folder, **variables):
     """The address of `python app.py` in `folder`, with no way out of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     nowhere = "http://127.0.0.1:9"  # the discard port: a request that leaves through a proxy fails
     environment = os.environ | {
         "GRADIO_SERVER_PORT": str(port),
@@ -210,10 +215,10 @@ def wait_until_answering(address, process):
 @contextmanager
 def serving(classifier):
     """The address of the page for `classifier`."""
-    from fashion_model.app.page import LAUNCH, build_demo
+    from fashion_model.app.loading import Models
+    from fashion_model.app.page import launch
 
-    demo = build_demo(classifier)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    demo, address = launch(Models([], classifier), quiet=True, server_port=free_port())
     try:
         yield address
     finally:

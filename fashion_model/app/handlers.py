@@ -1,88 +1,121 @@
-"""What the page does with uploads: every fault of an upload becomes a message on the page."""
+"""What the page and the API do with uploads: every fault of an upload becomes a sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+from gradio.exceptions import Error
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
-from fashion_model.app.uploads import UploadError, caption, label, photographs, refuse_large
+from fashion_model.app.answer import Answer
+from fashion_model.app.loading import Models
+from fashion_model.app.result import SHOWN_CLASSES, Result
+from fashion_model.app.uploads import UploadError, label, photographs, refuse_large
+from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import FashionClassifier
-from fashion_model.images import ImageError
+from fashion_model.images import ImageError, open_image
 from fashion_model.predictions import Prediction
-from fashion_model.rows import Row, row_of
-
-HINT = "One product that fills the picture, on a plain background, works best."
-NOT_FASHION = (
-    f"**This does not look like a photograph of a fashion product.** The answers below may mean nothing. {HINT}"
-)
-UNSURE = f"**This is hard to tell.** Take the answers below as guesses. {HINT}"
-MAIN_ATTRIBUTE = "product_type"  # decides whether the page says that it is unsure, if the checkpoint has it
-MIN_CONFIDENCE = 0.4  # in the main attribute; below it the page says that it is unsure
 
 File = dict[str, Any]  # gradio's FileData as JSON
+
+
+def not_a_tool(fn: Any) -> Any:
+    """`fn`, left out of the MCP tools; gradio lists all public endpoints whose function has no other type."""
+    fn._mcp_type = "none"
+    return fn
+
+
+def refused(message: str) -> Error:
+    return Error(message, print_exception=False)
 
 
 def received_file(photo: File | None) -> Path:
     """The path of an uploaded file. Clients can send any path; only those in gradio's upload folder are accepted."""
     if not photo:
-        raise gr.Error("Please choose a photograph first.", print_exception=False)
+        raise refused("Please choose a photograph first.")
     path = photo.get("path") if isinstance(photo, dict) else None
     if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
-        raise gr.Error("The photograph has to be uploaded.", print_exception=False)
+        raise refused("The photograph has to be uploaded.")
     return Path(path)
+
+
+def name_of(file: File) -> str:
+    """Its name on the visitor's machine."""
+    return str(file.get("orig_name") or Path(file["path"]).name)
 
 
 def received_files(files: list[File] | None) -> list[tuple[str, Path]]:
     """Original name and path of each uploaded file."""
     if not files:
-        raise gr.Error("Please choose photographs or a zip first.", print_exception=False)
+        raise refused("Please choose photographs or a zip first.")
     if not isinstance(files, list):
-        raise gr.Error("The photographs have to be a list of uploaded files.", print_exception=False)
-    paths = [received_file(file) for file in files]
-    return [(str(file.get("orig_name") or path.name), path) for file, path in zip(files, paths, strict=True)]
+        raise refused("The photographs have to be a list of uploaded files.")
+    return [(name_of(file), path) for file, path in zip(files, map(received_file, files), strict=True)]
 
 
-def analyse(
-    classifier: FashionClassifier, photo: File | None, attribute: str, opacity: float
-) -> tuple[Prediction, Image.Image]:
-    """The prediction and the overlay for `attribute`."""
+def read_photograph(photo: File | None) -> Image.Image:
     path = received_file(photo)
     try:
         refuse_large(path)
-        prediction, overlays = classifier.predict_and_explain(path, [str(attribute)], opacity=opacity)
+        return open_image(path)
     except ImageError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise refused(str(error)) from error
+
+
+def answer_for(classifier: FashionClassifier, name: str, photograph: Image.Image) -> Answer:
+    """What the page shows of the upright RGB `photograph`."""
+    prediction, maps = classifier.predict_and_map(photograph, SHOWN_CLASSES)
+    result = Result(name, classifier.name, prediction, classifier.attributes)
+    return Answer(result, photograph, maps, classifier.config.image_size)
+
+
+def classified(classifier: FashionClassifier, photo: File | None) -> Result:
+    photograph = read_photograph(photo)
+    return Result(name_of(photo), classifier.name, classifier.predict([photograph])[0], classifier.attributes)
+
+
+def explained(
+    classifier: FashionClassifier, photo: File | None, attribute: str, label: str | None = None, **options: Any
+) -> tuple[Result, Image.Image]:
+    """The result and the overlay for a class of `attribute`; `options` as for `FashionClassifier.explain`."""
+    photograph, attribute = read_photograph(photo), str(attribute)
+    labels = {attribute: str(label)} if label else {}
+    try:
+        prediction, overlays = classifier.predict_and_explain(photograph, [attribute], labels, **options)
     except ValueError as error:
-        raise gr.Error(f"{error}.", print_exception=False) from error
-    return prediction, overlays[str(attribute)]
+        raise refused(f"{error}.") from error
+    return Result(name_of(photo), classifier.name, prediction, classifier.attributes), overlays[attribute]
 
 
-def analyse_all(
-    classifier: FashionClassifier, files: list[File] | None, progress: gr.Progress
-) -> tuple[list[Row], list[tuple[Image.Image, str]]]:
-    """A row for each photograph, and a thumbnail with its caption for each that could be read."""
-    names = [attribute.name for attribute in classifier.attributes]
-    rows, shown = [], []
+def label_all(
+    classifier: FashionClassifier, files: list[File] | None, tick: Callable[[int, int], object]
+) -> Iterator[tuple[str, Prediction | ImageError, Image.Image | None]]:
+    """Name, result and thumbnail of each photograph among `files` and in their zips, as they come.
+
+    `tick` gets how many have been read, and how many there are.
+    """
     try:
         with photographs(received_files(files)) as uploads:
-            for upload, result, thumbnail in label(
-                classifier, uploads, lambda read: progress((read, len(uploads)), unit="photographs")
-            ):
-                rows.append(row_of(upload.name, result, names))
-                if thumbnail:
-                    shown.append((thumbnail, caption(result)))
+            for upload, result, thumbnail in label(classifier, uploads, lambda read: tick(read, len(uploads))):
+                yield upload.name, result, thumbnail
     except UploadError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    return rows, shown
+        raise refused(str(error)) from error
 
 
-def notice_on(prediction: Prediction) -> str:
-    """Shown above the answers; empty for most photographs of fashion products."""
-    if not prediction.is_fashion:
-        return NOT_FASHION
-    main = prediction.attributes.get(MAIN_ATTRIBUTE)
-    return UNSURE if main and main.confidence < MIN_CONFIDENCE else ""
+def photograph_at(files: list[File] | None, place: int) -> tuple[str, Image.Image]:
+    """Name and photograph of one among those of `label_all`."""
+    try:
+        with photographs(received_files(files)) as uploads:
+            return uploads[place].name, uploads[place].open()
+    except (UploadError, ImageError) as error:
+        raise refused(str(error)) from error
+
+
+def classifier_named(models: Models, name: str | None) -> FashionClassifier:
+    try:
+        return models.get(name)
+    except CheckpointError as error:
+        raise refused(f"{error}.") from error

@@ -1,46 +1,92 @@
-"""The page around a classifier."""
+"""The page around the classifiers, its settings, and its start."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import gradio as gr
 
+from fashion_model.app.api import add_api
+from fashion_model.app.code import code_tab
+from fashion_model.app.loading import Models
 from fashion_model.app.many import many_tab
-from fashion_model.app.report import report_tab
+from fashion_model.app.quality import measured_on_test, quality_tab
+from fashion_model.app.routes import add_routes
 from fashion_model.app.single import single_tab
 from fashion_model.app.uploads import MAX_ZIP
 from fashion_model.classifier import FashionClassifier
 
 TITLE = "Fashion Product Classifier"
+DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 MAX_QUEUE = 64  # requests
-CSS = """
-#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); }
-#gallery .thumbnail-lg { aspect-ratio: 3 / 4; background: white; padding-bottom: 4.6em; font-size: 12px; }
-#gallery .thumbnail-lg > img { object-fit: contain; }
-#gallery .caption-label { inset: auto 0 0; max-width: none; height: 4.6em; font-size: inherit; line-height: 1.3; }
-#gallery .caption-label { white-space: normal; text-align: center; }
-#table th { font-size: var(--text-sm); }
-"""
-LAUNCH = {"max_file_size": f"{MAX_ZIP}mb", "theme": gr.themes.Soft(), "css": CSS, "ssr_mode": False}
+STATIC = Path(__file__).parent / "static"
+FONTS = ["system-ui", "sans-serif"]  # no font from another host
+# Hidden until it is complete, so that nothing moves.
+HEAD = f"""<meta name="description" content="{DESCRIPTION}">
+<meta property="og:title" content="{TITLE}"><meta property="og:description" content="{DESCRIPTION}">
+<meta property="og:image" content="examples/phone-3-checked-shirt.jpg">
+<style>gradio-app:not(:has(#photo button):has(.examples)) {{ visibility: hidden; }}</style>
+<script>{(STATIC / "page.js").read_text(encoding="utf-8")}</script>"""
+# More contrast than the theme has: at least 4.5.
+THEME = gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"]).set(
+    block_label_text_color="*primary_700",
+    block_title_text_color="*primary_700",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    link_text_color_dark="*primary_300",
+    link_text_color_hover_dark="*primary_200",
+    link_text_color_visited_dark="*primary_300",
+    link_text_color_active_dark="*primary_300",
+)
+LAUNCH: dict[str, Any] = {
+    "max_file_size": f"{MAX_ZIP}mb",
+    "theme": THEME,
+    "css": (STATIC / "page.css").read_text(encoding="utf-8"),
+    "head": HEAD,
+    "ssr_mode": False,
+    "mcp_server": True,
+    "footer_links": [],  # the tab "Code" links to the API
+}
 
 
-def build_demo(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
-    """The page for `classifier`, ready to launch, with `warning` at the top."""
+def build_demo(models: Models, warning: str = "") -> gr.Blocks:
+    """The page for `models`, with `warning` at the top."""
+    first = models.first
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
-        gr.Markdown(
-            f"# {TITLE}\nColor, product type, season of use and target gender of a fashion product, "
-            "and where the network looked."
-        )
+        gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
-        with gr.Tab("One photograph", elem_id="one"):
-            single_tab(classifier)
-        with gr.Tab("Many photographs", elem_id="many"):
-            many_tab(classifier)
-        if classifier.report:
-            with gr.Tab("Report", elem_id="report") as tab:
-                report_tab(classifier.report, tab)
-        gr.Markdown(
-            f"Checkpoint: **{classifier.name}** ({classifier.config.backbone}, "
-            f"{classifier.config.image_size[0]}×{classifier.config.image_size[1]})",
-            elem_id="checkpoint",
+        model = gr.Dropdown(
+            list(models.names), value=first.name, label="Model", visible=len(models.names) > 1, elem_id="model"
         )
+        with gr.Tab("Photograph", elem_id="one"):
+            single_tab(models, model)
+        with gr.Tab("Many", elem_id="many"):
+            many_tab(models, model)
+        with gr.Tab("How good is it?", elem_id="good"):
+            quality_tab(first)
+        with gr.Tab("Code", elem_id="code"):
+            code_tab()
+        gr.HTML(f'<p class="checkpoint">{checkpoint_line(first)}</p>', elem_id="checkpoint")
+        add_api(models)
     return demo.queue(max_size=MAX_QUEUE)
+
+
+def launch(models: Models, warning: str = "", **options: Any) -> tuple[gr.Blocks, str]:
+    """Start the page and its routes in the background; the page and its address."""
+    demo = build_demo(models, warning)
+    app, address, _ = demo.launch(prevent_thread_lock=True, **LAUNCH | options)
+    add_routes(app, models)
+    return demo, address
+
+
+def checkpoint_line(classifier: FashionClassifier) -> str:
+    """Name, backbone and headline figures."""
+    height, width = classifier.config.image_size
+    phone = measured_on_test(classifier).get("phone")
+    accuracy = phone.accuracy if phone else {}
+    figures = [
+        f"{a.title.lower()} {round(100 * accuracy[a.name])} %" for a in classifier.attributes if a.name in accuracy
+    ]
+    right = f"; right on phone photographs: {', '.join(figures)}" if figures else ""
+    return f"Model: {classifier.name} ({classifier.config.backbone}, {height}×{width}){right}"

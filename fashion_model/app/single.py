@@ -2,113 +2,151 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
+from gradio.processing_utils import save_url_to_cache
+from gradio.utils import get_upload_folder
 from PIL import Image
 
-from fashion_model.app.handlers import MAIN_ATTRIBUTE, File, analyse, notice_on
-from fashion_model.classifier import FashionClassifier, batches
-from fashion_model.explain.overlay import OPACITY
-from fashion_model.explain.overlay import overlay as draw_overlay
+from fashion_model.app.answer import error_html
+from fashion_model.app.examples import EXAMPLES
+from fashion_model.app.handlers import File, answer_for, classifier_named, name_of, read_photograph, refused
+from fashion_model.app.loading import Models
+from fashion_model.app.uploads import MAX_BYTES
 
-EXAMPLES = sorted(
-    (Path(__file__).parents[1] / "examples").glob("*.jpg"),
-    key=lambda path: (path.stem.isdigit(), path.name),  # those of the catalogue, named by their ids, come last
-)
-TOP_CLASSES = 5
-# Clients rely on the order of /predict's first outputs: these attributes, then the overlay.
-FIRST_OUTPUTS = ("color", "product_type", "season", "gender")
-RAMP = Image.fromarray(np.linspace(0, 255, 16, dtype=np.uint8)[None])  # map values from low to high
+PROMPT = "Drop a photograph of a fashion product, or tap"
+LIMITS = f"JPEG, PNG, WebP or HEIC, up to {MAX_BYTES // 2**20} MB. Paste works too."
+NOT_SHOWN_BY_BROWSERS = ("HEIF", "TIFF")
+# Events for Python: an example was picked; a photograph was pasted, or taken with a phone's camera, and uploaded.
+JS = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-example]');
+  if (button) trigger('pick', { example: button.dataset.example });
+});
+const send = async file => {
+  const { path } = await upload(file);
+  trigger('send', { path, name: file.name || 'photograph.png' });
+};
+element.querySelector('input[type=file]').addEventListener('change', event => {
+  if (event.target.files.length) send(event.target.files[0]);
+  event.target.value = '';
+});
+// Gradio refuses HEIC where the browser does not know its type.
+for (const type of ['change', 'drop']) document.addEventListener(type, event => {
+  const file = event.target.closest('#photo') && (event.dataTransfer || event.target).files?.[0];
+  if (!file || !/\\.hei[cf]$/i.test(file.name)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  send(file);
+}, true);
+document.addEventListener('paste', event => {
+  const file = [...event.clipboardData.files].find(file => file.type.startsWith('image/'));
+  if (file && element.offsetParent !== null) send(file);
+});
+"""
 
-Label = dict[str, float]
 
-
-def single_tab(classifier: FashionClassifier) -> None:
-    attributes = classifier.attributes
-    names = [attribute.name for attribute in attributes]
-    in_output = [name for name in FIRST_OUTPUTS if name in names]
-    others = [name for name in names if name not in in_output]
-
-    def predict(photo: File | None, attribute: str, opacity: float) -> tuple[Label | Image.Image | str, ...]:
-        """The classes of color, product type, season and gender with their probabilities, the overlay for `attribute`,
-        the classes of any other attributes, and a notice.
-
-        The notice is empty unless the photograph does not look like a fashion product or the answers are uncertain.
-        """
-        prediction, overlay = analyse(classifier, photo, attribute, opacity)
-        labels = {name: dict(prediction[name].top(len(prediction[name].labels))) for name in names}
-        return *(labels[n] for n in in_output), overlay, *(labels[n] for n in others), notice_on(prediction)
-
-    def explain(photo: File | None, attribute: str, opacity: float) -> Any:
-        """The overlay for another attribute or opacity."""
-        return analyse(classifier, photo, attribute, opacity)[1] if photo else gr.skip()
-
-    with gr.Row():
-        with gr.Column(scale=3):
-            photo = gr.Image(
-                label="Photograph",
-                type="filepath",
-                image_mode=None,
-                height=420,
-                elem_id="photo",
-                sources=["upload", "clipboard"],
+def single_tab(models: Models, model: gr.Dropdown) -> None:
+    with gr.Column(elem_id="visit"):
+        photo = gr.Image(
+            type="filepath",
+            format="jpeg",
+            image_mode=None,
+            label="Photograph",
+            show_label=False,
+            placeholder=PROMPT,
+            sources=["upload", "webcam"],
+            buttons=[],
+            elem_id="photo",
+        )
+        answer = gr.HTML(elem_id="answer")
+        with gr.Column(elem_id="others"):
+            others = gr.HTML(others_html(), js_on_load=JS, elem_id="sources")
+            address = gr.Textbox(
+                label="Address of an image",
+                show_label=False,
+                container=False,
+                placeholder="or the address of an image",
+                submit_btn="Classify",
+                elem_id="address",
             )
-            button = gr.Button("Classify", variant="primary", elem_id="classify")
-            examples = gr.Examples(
-                [str(path) for path in EXAMPLES],
-                photo,
-                cache_examples=False,
-                examples_per_page=len(EXAMPLES),
-                api_visibility="private",
-                elem_id="examples",
-            )
-        with gr.Column(scale=4):
-            notice = gr.Markdown("", elem_id="notice")
-            labels = {}
-            for pair in batches(attributes, 2):
-                with gr.Row():
-                    for a in pair:
-                        labels[a.name] = gr.Label(label=a.title, num_top_classes=TOP_CLASSES, elem_id=a.name)
-        with gr.Column(scale=3):
-            attribute = gr.Radio(
-                [(a.title, a.name) for a in attributes],
-                value=MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0],
-                label="Show where the network looked for",
-                elem_id="attribute",
-            )
-            overlay = gr.Image(
-                label="Where the network looked",
-                type="pil",
-                format="jpeg",
-                height=420,
-                interactive=False,
-                elem_id="overlay",
-            )
-            colors = gr.HTML(legend(OPACITY), elem_id="legend")
-            opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the colors", elem_id="opacity")
 
-    outputs = [*(labels[name] for name in in_output), overlay, *(labels[name] for name in others), notice]
-    # preprocess=False: gradio would open the file itself and fail before our messages.
-    asked = {"inputs": [photo, attribute, opacity], "preprocess": False}
-    quietly = {**asked, "api_visibility": "private", "show_progress": "minimal"}
-    button.click(fn=predict, outputs=outputs, api_name="predict", **asked)
-    photo.upload(fn=predict, outputs=outputs, **quietly)
-    examples.load_input_event.then(fn=predict, outputs=outputs, **quietly)
-    attribute.input(fn=explain, outputs=overlay, **quietly)
-    opacity.change(fn=explain, outputs=overlay, trigger_mode="always_last", **quietly)
-    opacity.change(fn=legend, inputs=opacity, outputs=colors, api_visibility="private", show_progress="hidden")
-    photo.clear(fn=lambda: [None] * len(outputs), inputs=None, outputs=outputs, api_visibility="private")
+    def look(photo: File, model: str | None) -> tuple[Any, str]:
+        """What the photograph's box shows, nothing if the file is refused; and the answer."""
+        try:
+            photograph = read_photograph(photo)
+            answer = answer_for(classifier_named(models, model), name_of(photo), photograph).to_html()
+        except gr.Error as error:
+            return None, error_html(error.message)
+        return photograph if in_other_format(photo) else photo["path"], answer
+
+    def show(photo: File | None, model: str | None) -> tuple[Any, str]:
+        """A photograph that the box shows already."""
+        if not photo:
+            return gr.skip(), ""
+        shown, answer = look(photo, model)
+        return shown if isinstance(shown, Image.Image) else gr.skip(), answer
+
+    def pick(event: gr.EventData, model: str | None) -> tuple[Any, str]:
+        """An example."""
+        example = EXAMPLES.get(str(event._data.get("example")))
+        if not example:
+            return gr.skip(), error_html("There is no such example.")
+        with Image.open(example.path) as photograph:
+            photograph.load()
+        return str(example.path), answer_for(
+            classifier_named(models, model), example.path.name, photograph.convert("RGB")
+        ).to_html()
+
+    def send(event: gr.EventData, model: str | None) -> tuple[Any, str]:
+        """A photograph that was pasted or taken, and uploaded already."""
+        return look({"path": event._data.get("path"), "orig_name": event._data.get("name")}, model)
+
+    def fetch(address: str, model: str | None) -> tuple[Any, str]:
+        """A photograph on the web."""
+        try:
+            path = fetched(address)
+        except gr.Error as error:
+            return None, error_html(error.message)
+        return look({"path": path, "orig_name": Path(path).name}, model)
+
+    asked = {"outputs": [photo, answer], "api_visibility": "private", "show_progress_on": answer}
+    gr.on([photo.upload, photo.input], fn=show, inputs=[photo, model], preprocess=False, **asked)
+    others.pick(fn=pick, inputs=model, **asked)
+    others.send(fn=send, inputs=model, **asked)
+    address.submit(fn=fetch, inputs=[address, model], **asked)
+    model.input(fn=show, inputs=[photo, model], preprocess=False, **asked)
+    photo.clear(fn=lambda: "", outputs=answer, api_visibility="private", show_progress="hidden")
 
 
-def legend(opacity: float) -> str:
-    """HTML: the color scale of an overlay with this opacity."""
-    colors = draw_overlay(Image.new("RGB", RAMP.size, "gray"), RAMP, opacity)
-    stops = ", ".join(f"rgb{colors.getpixel((x, 0))}" for x in range(colors.width))
+def in_other_format(photo: File) -> bool:
+    """Whether browsers don't show the file. It can be read."""
+    with Image.open(photo["path"]) as image:
+        return image.format in NOT_SHOWN_BY_BROWSERS
+
+
+def fetched(address: str) -> str:
+    """Download an image into gradio's upload folder. Gradio refuses private addresses, also after redirects."""
+    if not address.startswith(("http://", "https://")):
+        raise refused("The address has to begin with http:// or https://.")
+    try:
+        return save_url_to_cache(address, get_upload_folder())
+    except Exception as error:  # the library raises bare Exceptions, and those of its HTTP client
+        raise refused("Nothing could be downloaded from this address.") from error
+
+
+def others_html() -> str:
+    """Other ways to a photograph: the camera of a phone, and examples."""
+    examples = "".join(
+        f'<button data-example="{name}"><img src="examples/{name}" alt="{html.escape(example.text)}" loading="lazy">'
+        "</button>"
+        for name, example in EXAMPLES.items()
+    )
     return (
-        '<div style="display: flex; gap: 0.7em; align-items: center; font-size: var(--text-sm)">little'
-        f'<div style="flex: 1; height: 0.8em; border-radius: 4px; background: linear-gradient(to right, {stops})">'
-        "</div>most of the evidence</div>"
+        f'<p class="limits">{LIMITS}</p>'
+        '<label class="camera">Take a photograph<input type="file" accept="image/*" capture="environment"></label>'
+        f'<div class="examples" role="group" aria-label="Examples">{examples}</div>'
     )

@@ -29,6 +29,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZM
 
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
 
+TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB."
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
 
@@ -45,7 +46,7 @@ class Upload:
 def refuse_large(path: Path) -> None:
     """ImageError if the file is larger than a photograph may be."""
     if path.is_file() and path.stat().st_size > MAX_BYTES:
-        _refuse(_too_large())
+        _refuse(TOO_LARGE)
 
 
 @contextmanager
@@ -100,10 +101,6 @@ def label(
         yield upload, result, None if isinstance(result, ImageError) else thumbnails.popleft()
 
 
-def caption(prediction: Prediction) -> str:
-    return " · ".join(answer.label for answer in prediction.attributes.values())
-
-
 class _InSmallPieces(io.FileIO):
     """zipfile reads the whole list of files at once, which could fill the memory."""
 
@@ -144,7 +141,7 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Ima
     if member.compress_type not in METHODS:
         _refuse("The file in the zip is compressed in a way that cannot be read.")
     if member.file_size > MAX_BYTES:
-        _refuse(_too_large())
+        _refuse(TOO_LARGE)
     try:
         data = archive.read(member)  # no more than file_size, whatever it unpacks to
     except _ZIP_ERRORS as error:
@@ -154,7 +151,3 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Ima
 
 def _refuse(message: str) -> NoReturn:
     raise ImageError(message)
-
-
-def _too_large() -> str:
-    return f"The file exceeds {MAX_BYTES // 2**20} MB."

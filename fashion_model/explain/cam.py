@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,11 @@ METHODS: dict[str, Callable[..., BaseCAM]] = {
 }
 METHOD, LAYERS = "gradcam++", (-1,)  # the defaults, chosen with `train saliency`; the last stage is the feature map
 
-Target = tuple[str, int | None]  # an attribute and a class index, None for the predicted class
+
+class Target(NamedTuple):
+    attribute: str
+    class_index: int | None = None  # None for the one with the `rank`-th highest logit
+    rank: int = 0  # 0 is the predicted class
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,10 @@ class _TappedClassifier(nn.Module):
         self.pooled = pooled[:1].detach()
         return torch.cat(list(self.model.heads(pooled).values()), dim=1)
 
-    def select(self, attribute: str, index: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        """From a row of the output, the logit of a class, or of the predicted class."""
+    def select(self, attribute: str, index: int | None, rank: int = 0) -> Callable[[torch.Tensor], torch.Tensor]:
+        """From a row of the output, the logit of a target's class."""
         classes = self.model.config.num_classes
         names = list(classes)
         start = sum(classes[name] for name in names[: names.index(attribute)])
         logits = slice(start, start + classes[attribute])
-        return lambda row: row[logits].max() if index is None else row[logits][index]
+        return lambda row: row[logits].topk(rank + 1).values[-1] if index is None else row[logits][index]

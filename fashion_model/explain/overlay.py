@@ -10,7 +10,8 @@ from fashion_model.transforms import letterbox_box
 
 OPACITY = 0.7  # of the color at the maximum of the map; at its minimum the photograph stays gray
 GRAY_RANGE = (90, 225)  # what black and white of the photograph become, so that all color comes from the map
-PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1].tobytes()  # RGB
+# Perceptually uniform, and readable by the color-blind. RGB.
+PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_PLASMA)[:, 0, ::-1].tobytes()
 
 
 def map_image(values: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> Image.Image:
@@ -25,6 +26,22 @@ def map_image(values: np.ndarray, size: tuple[int, int], frame: tuple[int, int])
     return gray.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
+def backdrop(photograph: Image.Image) -> Image.Image:
+    """The photograph in gray, of mode L; every overlay lies on it."""
+    low, high = GRAY_RANGE
+    return ImageOps.grayscale(photograph).point([low + v * (high - low) // 255 for v in range(256)])
+
+
+def color_layer(values: Image.Image) -> Image.Image:
+    """A gray image of map values → the palette's colors, of mode P; the alpha of a pixel is its value.
+
+    Laid over `backdrop` with an opacity, it gives what `overlay` draws.
+    """
+    colors = _colored(values)
+    colors.info["transparency"] = bytes(range(256))
+    return colors
+
+
 def overlay(photograph: Image.Image, values: Image.Image, opacity: float = OPACITY) -> Image.Image:
     """Blend `values`, a gray image of the photograph's size, over the photograph in the palette's colors.
 
@@ -32,9 +49,11 @@ def overlay(photograph: Image.Image, values: Image.Image, opacity: float = OPACI
     """
     if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
         raise ValueError(f"the opacity must be from 0 to 1; it is {opacity!r}")
+    alpha = values.point([round(v * opacity) for v in range(256)])
+    return Image.composite(_colored(values).convert("RGB"), backdrop(photograph).convert("RGB"), alpha)
+
+
+def _colored(values: Image.Image) -> Image.Image:
     colors = values.copy()
     colors.putpalette(PALETTE)
-    low, high = GRAY_RANGE
-    gray = ImageOps.grayscale(photograph).point([low + v * (high - low) // 255 for v in range(256)])
-    alpha = values.point([round(v * opacity) for v in range(256)])
-    return Image.composite(colors.convert("RGB"), gray.convert("RGB"), alpha)
+    return colors

@@ -82,9 +82,11 @@ def test_only_what_is_read_is_downloaded(hub, repository, cache):
     repository.head["pytorch_model.bin"] = b"pickle"
     repository.head["README.md"] = b"card"
     repository.head["report/report.html"] = b"<script>"
-    assert load_checkpoint(NAME, cache_dir=cache).report is None
+    repository.head["report/classes.json"] = b"{}"
+    directory = load_checkpoint(NAME, cache_dir=cache).directory
+    assert {path.name for path in (directory / "report").iterdir()} == {"classes.json"}
     fetched = {request.rpartition("/")[2] for request in hub.requests if "/resolve/" in request}
-    assert fetched == {"config.json", "label_encoders.json", "model.safetensors"}
+    assert fetched == {"config.json", "label_encoders.json", "model.safetensors", "classes.json"}
 
 
 def test_a_branch_is_followed_when_asked_to(repository, cache, saved, tiny_model, tiny_encoders):

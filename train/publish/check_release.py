@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.splits import TEST
-from fashion_model.checkpoint import DEFAULT_CHECKPOINT, REPORT, CheckpointError, load_checkpoint, weight_files
+from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, REPORT, CheckpointError, load_checkpoint, weight_files
 from train.data.table import read_trained_on
 from train.evaluate.card import CARD, model_card
 from train.evaluate.split_metrics import read_metrics
@@ -43,7 +43,7 @@ def find_problems(checkpoint: Path) -> list[str]:
         problems.append("the model card is not that of metrics.json")
     if photograph_table(config.attributes, test) not in README.read_text(encoding="utf-8"):
         problems.append("README.md does not show the table of metrics.json")
-    if not (checkpoint / REPORT).is_file():
+    if not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)):
         problems.append("there is no report")
     sizes = [path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()]
     if max(path.stat().st_size for path in weight_files(checkpoint)) > MAX_FILE or sum(sizes) > MAX_TOTAL:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import (
+    CLASSES,
     CONFIG,
     ENCODERS,
     METRICS,
+    REPORT,
     WEIGHT_FILES,
     CheckpointError,
     read_checkpoint,
@@ -32,7 +34,8 @@ OURS = (
     *WEIGHT_FILES,
     TRAINED_ON,
     "figures/*.png",
-    "report/report.html",
+    REPORT,
+    CLASSES,
     "report/*.csv",
 )
 

@@ -1,11 +1,12 @@
 """Write the HTML report: what a checkpoint gets wrong.
 
 Reads the predictions that `train evaluate` saved and metrics.json. Writes report/report.html, one page without scripts
-that the app shows, and its tables as CSV beside it.
+that the app links to, its tables as CSV beside it, and report/classes.json, which the app's search over classes reads.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from data_prep.splits import TEST
-from fashion_model.checkpoint import REPORT
+from fashion_model.checkpoint import CLASSES, REPORT
 from train.data.domains import read_image
 from train.data.table import read_table
 from train.evaluate.predictions import saved_predictions
@@ -22,6 +23,7 @@ from train.evaluate.reliability import reliability_diagram
 from train.evaluate.split_metrics import split_metrics
 from train.finish.calibrate import calibration_samples
 from train.report.answers import answers_of
+from train.report.classes import classes_document
 from train.report.document import Report
 from train.report.drawing import png
 from train.report.findings import Findings
@@ -61,6 +63,10 @@ def run(config: Config) -> None:
         for file, rows in found.tables().items():
             rows.to_csv(folder / file, index=False)
     slices.to_csv(folder / "slices.csv", index=False)
+    (folder / Path(CLASSES).name).write_text(
+        json.dumps(classes_document(predictions, findings, image_at), ensure_ascii=False, separators=(",", ":")),
+        encoding="utf-8",
+    )
     page = to_html(Report(f"Evaluation report: {config.checkpoint.resolve().name}", sections))
     (folder / Path(REPORT).name).write_text(page, encoding="utf-8")
     print(folder / Path(REPORT).name)

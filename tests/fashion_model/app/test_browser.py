@@ -1,25 +1,28 @@
 """The page as a visitor sees it, in headless Chromium (Debian: chromium, chromium-driver)."""
 
+import json
 import os
-import re
 import shutil
-from dataclasses import replace
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import from_pillow
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from selenium_axe_python import Axe
 
 from fashion_model import FashionClassifier
-from fashion_model.app.page import TITLE
-from fashion_model.app.single import EXAMPLES
+from fashion_model.app.code import JAVASCRIPT, python_code
+from fashion_model.app.examples import EXAMPLES
+from fashion_model.app.result import NOT_FASHION, Result, caption, shown
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, REPORT, load_checkpoint
 from fashion_model.images import open_image
 from tests.conftest import NAMES, serving
@@ -36,200 +39,432 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-dev-shm-usage",
-    "--window-size=1400,1100",
+    "--hide-scrollbars",
+    "--window-size=1280,900",
 )
 SECONDS = 60
+PHONE, DESKTOP = (390, 844), (1280, 800)
+PATHS = [example.path for example in EXAMPLES.values()]
+SHOES = PATHS[0]
+TABS = ("Photograph", "Many", "How good is it?", "Code")
+# Layout shifts of the whole visit. Chromium leaves out those within half a second of an input.
+SHIFTS = """
+window.shift = 0;
+new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) window.shift += e.value; })
+  .observe({ type: 'layout-shift', buffered: true });
+"""
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def chromium(tmp_path_factory):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         assert not os.environ.get("CI"), "CI has to install chromium and chromium-driver"
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     with webdriver.Chrome(options=options, service=Service(driver)) as browser:
+        browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SHIFTS})
+        for permission in ("clipboard-write", "clipboard-read"):
+            browser.execute_cdp_cmd("Browser.setPermission", {"permission": {"name": permission}, "setting": "granted"})
         yield browser
 
 
 @pytest.fixture
-def page(browser, served):
-    browser.get(served)
-    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#photo input[type=file]"))
+def browser(chromium):
+    """At the end of each test: no error in the console, and no request has left the page's host."""
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    resize(chromium, DESKTOP)
+    yield chromium
+    errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [error for error in errors if "favicon" not in error]
+    messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    hosts = {urlsplit(url).hostname for url in sent if urlsplit(url).scheme in ("http", "https", "ws", "wss")}
+    assert hosts <= {"127.0.0.1"}
+
+
+def resize(browser, size):
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def opened(browser, address):
+    browser.get(address)
+    wait_for(browser, lambda: find_all(browser, "#photo input[type=file]"))
+    wait_for(browser, lambda: browser.execute_script(LOADED_EXAMPLES))
     return browser
+
+
+LOADED_EXAMPLES = """const all = [...document.querySelectorAll('.examples img')];
+return all.length > 0 && all.every(image => image.complete && image.naturalWidth > 0)"""
+
+
+@pytest.fixture
+def page(browser, served):
+    return opened(browser, served)
 
 
 def wait_for(browser, condition):
     # The page may be drawn anew between finding an element and reading it.
-    return WebDriverWait(browser, SECONDS, ignored_exceptions=[StaleElementReferenceException]).until(
-        lambda _: condition()
+    ignored = [StaleElementReferenceException, NoSuchElementException]
+    return WebDriverWait(browser, SECONDS, ignored_exceptions=ignored).until(lambda _: condition())
+
+
+def find(browser, selector):
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def find_all(browser, selector):
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def texts(browser, selector):
+    return [element.text for element in find_all(browser, selector)]
+
+
+def upload(browser, path):
+    find(browser, "#photo input[type=file]").send_keys(str(path))
+
+
+def sentence(browser, within="#answer"):
+    return "".join(texts(browser, f"{within} .sentence"))
+
+
+def explained(browser):
+    """Attribute and label of the overlay that is visible, which the caption and the pressed button agree on."""
+    (layer,) = find_all(browser, "#answer [data-layer]:not([hidden])")
+    (button,) = find_all(browser, "#answer [aria-pressed=true]")
+    assert button.get_attribute("data-map") == layer.get_attribute("data-layer")
+    assert find(browser, "#answer .explained").text == button.get_attribute("data-label")
+    return button.get_attribute("data-attribute"), button.get_attribute("data-label")
+
+
+def box(browser, selector):
+    return browser.execute_script(
+        "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector
     )
 
 
-def text(browser, element_id):
-    return browser.find_element(By.ID, element_id).text
+def requests_of(browser):
+    return browser.execute_script("return performance.getEntriesByType('resource').length")
 
 
-def legend_colors(browser):
-    """From little to most."""
-    ramp = browser.find_element(By.CSS_SELECTOR, "#legend [style*=gradient]")
-    return re.findall(r"rgb\([^)]*\)", ramp.value_of_css_property("background-image"))
+def open_tab(browser, name):
+    browser.find_element(By.XPATH, f"//button[@role='tab'][contains(., '{name}')]").click()
 
 
-def overlay_source(browser):
-    images = browser.find_elements(By.CSS_SELECTOR, "#overlay img")
-    return images[0].get_attribute("src") if images else None
+@contextmanager
+def downloads(browser, folder):
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    yield folder
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "default"})
 
 
-def notice(browser):
-    """Empty where the page shows none."""
-    return "".join(element.text for element in browser.find_elements(By.ID, "notice")).strip()
+def expected(classifier, path):
+    prediction = classifier.predict([path])[0]
+    return prediction, Result(path.name, classifier.name, prediction, classifier.attributes)
 
 
-def messages(browser):
-    return " ".join(toast.text for toast in browser.find_elements(By.CSS_SELECTOR, "[data-testid='toast-body']"))
+@pytest.mark.parametrize("size", [PHONE, DESKTOP, (1920, 1080)], ids=["phone", "desktop", "large"])
+def test_a_visit(browser, served, classifier, tmp_path, size):
+    resize(browser, size)
+    page = opened(browser, served)
+    assert len(f"{find(page, 'h1').text} {find(page, '#photo').text}".split()) <= 15
+    assert box(page, ".examples")["bottom"] <= size[1]  # above the fold
+    assert not find_all(page, "#answer .answer")
 
+    upload(page, SHOES)
+    prediction, result = expected(classifier, SHOES)
+    wait_for(page, lambda: sentence(page) == result.sentence)
+    found = {name: texts(page, f"#answer [data-attribute={name}] .label") for name in NAMES}
+    assert found == {name: [label for label, _ in shown(prediction[name])] for name in NAMES}
+    assert "99 %" in texts(page, "#answer [data-map=color-0] .share")[0]
+    assert "A hint" in find(page, "#answer").text
+    assert page.execute_script("return scrollY") == 0
+    answer, photo = box(page, "#answer .sentence"), box(page, "#photo img")
+    assert answer["bottom"] <= size[1]
+    if size == PHONE:
+        assert 0 <= answer["top"] - photo["bottom"] < 100
+        assert box(page, "#answer .cards")["bottom"] <= size[1]
+    assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+    assert page.execute_script("return window.shift") <= 0.02
 
-def labels_shown(browser, prediction):
-    return [headline(browser, name) for name in NAMES] == [prediction[name].label for name in NAMES]
+    # A runner-up, another attribute's card and another opacity, all without a request.
+    assert explained(page) == ("product_type", "Casual Shoes")
+    requests = requests_of(page)
+    find(page, "#answer [data-map=product_type-1]").click()
+    assert explained(page) == ("product_type", "Sports Shoes")
+    (card, *_) = find_all(page, "#answer .card")
+    card.click()
+    assert explained(page) == ("color", "Black")
+    slider = find(page, "#answer input[type=range]")
+    slider.send_keys(Keys.HOME)
+    layer = find(page, "#answer [data-layer]:not([hidden])")
+    assert layer.value_of_css_property("opacity") == "0"
+    slider.send_keys(Keys.END)
+    assert layer.value_of_css_property("opacity") == "1"
+    assert requests_of(page) == requests
 
-
-def headline(browser, name):
-    """The label in large letters, or None."""
-    found = browser.find_elements(By.CSS_SELECTOR, f"#{name} [data-testid='label-output-value']")
-    return found[0].text.strip() if found else None
-
-
-def test_a_photograph_dropped_on_the_page_gets_four_labels_and_an_overlay(page, classifier, tmp_path):
-    page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(EXAMPLES[0]))
-    prediction = classifier.predict([EXAMPLES[0]])[0]
-    wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
-    assert f"{round(100 * prediction.gender.confidence)}%" in text(page, "gender")
-    size = page.execute_script(
-        "const i = document.querySelector('#overlay img'); return [i.naturalWidth, i.naturalHeight]"
-    )
-    assert tuple(size) == open_image(EXAMPLES[0]).size
-    page.save_screenshot(str(tmp_path / "page.png"))
-    with Image.open(tmp_path / "page.png") as shot:
-        assert np.asarray(shot.convert("RGB")).std() > 10  # not a blank page
-
-    # Another attribute gets an overlay of its own.
-    before = overlay_source(page)
-    page.find_element(By.CSS_SELECTOR, "#attribute input[value=color]").click()
-    wait_for(page, lambda: overlay_source(page) not in (None, before))
-
-    # So does another opacity, and a legend says what the colors mean.
-    before, colors = overlay_source(page), legend_colors(page)
-    assert len(set(colors)) > 10
-    number = page.find_element(By.CSS_SELECTOR, "#opacity input[type=number]")
-    number.send_keys(Keys.CONTROL, "a")
-    number.send_keys("0.3", Keys.ENTER)
-    wait_for(page, lambda: overlay_source(page) not in (None, before))
-    assert text(page, "legend").split() == ["little", "most", "of", "the", "evidence"]
-    wait_for(page, lambda: legend_colors(page)[1:] != colors[1:])
-    assert legend_colors(page)[0] == colors[0]  # gray, where there is no heat
+    with downloads(page, tmp_path):
+        for name in ("overlay", "result"):
+            find(page, f"#answer [data-take={name}]").click()
+        image, document = tmp_path / "phone-1-black-shoes-color-Black.png", tmp_path / "phone-1-black-shoes.json"
+        wait_for(page, lambda: image.exists() and document.exists())
+    assert json.loads(document.read_text(encoding="utf-8")) == result.to_dict()
+    assert open_image(image).size == open_image(SHOES).size
+    find(page, "#answer [data-copy=python]").click()
+    wait_for(page, lambda: find(page, "#answer [data-copy=python]").text == "Copied")
+    copied = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied == python_code(SHOES.name).replace("ADDRESS", served.rstrip("/"))
 
     # Without its photograph the page is empty again.
-    page.find_element(By.CSS_SELECTOR, "#photo button[aria-label='Remove Image']").click()
-    wait_for(page, lambda: not any(headline(page, name) for name in NAMES) and not overlay_source(page))
+    page.execute_script("scrollTo(0, 0)")
+    find(page, "#photo button[aria-label='Remove Image']").click()
+    wait_for(page, lambda: not find_all(page, "#answer .answer"))
+
+
+def test_the_keyboard_reaches_the_first_why_soon(page):
+    upload(page, SHOES)
+    wait_for(page, lambda: sentence(page))
+    page.execute_script("document.querySelector('#photo button').focus()")
+    focus = "const e = document.activeElement; return e.dataset.map || e.outerHTML.slice(0, 80)"
+    path = []
+    while len(path) < 5 and not (path and path[-1] == "color-0"):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        path.append(page.execute_script(focus))
+    assert path[-1] == "color-0", path
+    assert len(path) <= 4
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert explained(page) == ("color", "Black")
+
+
+PASTE = """
+const [url, done] = arguments;
+fetch(url).then(answer => answer.blob()).then(blob => {
+  const data = new DataTransfer();
+  data.items.add(new File([blob], 'pasted.jpg', { type: 'image/jpeg' }));
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+  done();
+});
+"""
+
+
+def test_a_photograph_is_pasted_anywhere(page, served, classifier):
+    page.execute_async_script(PASTE, f"{served}examples/{PATHS[1].name}")
+    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[1])[1].sentence)
+    assert "pasted.jpg" in find(page, "#answer .answer").get_attribute("data-python")
+    wait_for(page, lambda: find_all(page, "#photo img"))
+
+
+def test_a_phone_has_a_button_for_its_camera(browser, served, classifier):
+    resize(browser, PHONE)
+    page = opened(browser, served)
+    assert find(page, ".camera").is_displayed()
+    camera = find(page, ".camera input")
+    assert camera.get_attribute("capture") == "environment"
+    camera.send_keys(str(PATHS[2]))
+    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[2])[1].sentence)
 
 
 def test_an_example_fills_the_page(page, classifier):
-    wait_for(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#examples img")) == len(EXAMPLES))
-    page.find_elements(By.CSS_SELECTOR, "#examples img")[1].click()
-    prediction = classifier.predict([EXAMPLES[1]])[0]
-    wait_for(page, lambda: labels_shown(page, prediction) and overlay_source(page))
+    find_all(page, "[data-example]")[1].click()
+    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[1])[1].sentence)
+    wait_for(page, lambda: find_all(page, "#photo img"))
 
 
-def test_what_is_no_fashion_product_is_noticed_until_it_is_removed(page, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (400, 300, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(tmp_path / "noise.png"))
-    wait_for(page, lambda: "does not look like" in notice(page))
-    assert headline(page, "color")
-    page.find_element(By.CSS_SELECTOR, "#photo button[aria-label='Remove Image']").click()
-    wait_for(page, lambda: not notice(page))
+def test_what_an_iphone_sends_is_classified_and_shown(page, classifier, tmp_path):
+    with Image.open(SHOES) as photograph:
+        from_pillow(photograph).save(tmp_path / "IMG_0001.HEIC", quality=90)
+    upload(page, tmp_path / "IMG_0001.HEIC")
+    wait_for(page, lambda: "asual shoes" in sentence(page))
+    shown = "const i = document.querySelector('#photo img'); return i && i.complete && i.naturalWidth"
+    wait_for(page, lambda: page.execute_script(shown) == open_image(SHOES).width)
 
 
-def test_the_page_names_its_checkpoint(page):
-    assert "embedded default" in text(page, "checkpoint")
+def test_what_cannot_be_classified_is_a_sentence_in_place_of_the_answer(page, tmp_path):
+    upload(page, SHOES)
+    wait_for(page, lambda: "Black" in sentence(page))
+    letter = tmp_path / "letter.jpg"
+    letter.write_text("Dear Sir")
+    find(page, "#photo button[aria-label='Remove Image']").click()
+    wait_for(page, lambda: find_all(page, "#photo input[type=file]"))
+    upload(page, letter)
+    wait_for(page, lambda: "not an image" in sentence(page))
+    assert not find_all(page, "#answer .cards")
+    find(page, "#address textarea, #address input").send_keys("http://127.0.0.1/x.jpg", Keys.ENTER)
+    wait_for(page, lambda: "Nothing could be downloaded" in sentence(page))
+    box = find(page, "#address textarea, #address input")
+    box.clear()
+    box.send_keys("ftp://example.com/x.jpg", Keys.ENTER)
+    wait_for(page, lambda: "begin with http" in sentence(page))
 
 
-def test_what_is_no_photograph_is_said_on_the_page(page, tmp_path):
-    path = tmp_path / "letter.jpg"
-    path.write_text("Dear Sir")
-    page.find_element(By.CSS_SELECTOR, "#photo input[type=file]").send_keys(str(path))
-    wait_for(page, lambda: "not an image" in messages(page))
+def test_what_is_no_fashion_product_is_muted(browser, fake, tmp_path):
+    page = opened(browser, fake)
+    Image.new("RGB", (60, 80)).save(tmp_path / "black.png")
+    upload(page, tmp_path / "black.png")
+    wait_for(page, lambda: sentence(page) == NOT_FASHION)
+    assert "grayscale" in find(page, "#answer .cards").value_of_css_property("filter")
 
 
-def test_the_button_without_a_photograph_asks_for_one(page):
-    page.find_element(By.ID, "classify").click()
-    wait_for(page, lambda: "choose a photograph" in messages(page))
+def test_what_is_uncertain_looks_uncertain(browser, fake, tmp_path):
+    page = opened(browser, fake)
+    Image.new("RGB", (60, 80), "white").save(tmp_path / "white.png")
+    upload(page, tmp_path / "white.png")
+    wait_for(page, lambda: "(unsure)" in sentence(page))
+    styles = [card.value_of_css_property("border-top-style") for card in find_all(page, "#answer .card")]
+    assert styles == ["solid", "solid", "dashed", "dashed"]
+    assert texts(page, "#answer [data-attribute=color] .share") == ["almost certain, 96 %"]  # 3 % is no runner-up
+    assert texts(page, "#answer [data-attribute=gender] .share") == ["unsure, 50 %", "41 %"]
 
 
-def test_many_photographs_become_a_table_captions_and_a_download(page, classifier, tmp_path):
+def test_many_photographs_become_a_table_captions_and_downloads(page, classifier, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_text("Dear Sir")
-    files = [EXAMPLES[0], broken, EXAMPLES[1]]
-    (tab,) = page.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Many photographs')]")
-    tab.click()
-    wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
-    assert page.find_element(By.ID, "download").get_attribute("disabled")
-    page.find_element(By.CSS_SELECTOR, "#files input[type=file]").send_keys("\n".join(map(str, files)))
-    wait_for(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#files .file")) == 3)
-    page.find_element(By.ID, "classify-all").click()
-    wait_for(page, lambda: len(captions(page)) == 2)
+    files = [PATHS[0], broken, PATHS[1]]
+    open_tab(page, "Many")
+    wait_for(page, lambda: find(page, "#csv").is_displayed())
+    assert find(page, "#csv").get_attribute("disabled")
+    find(page, "#files input[type=file]").send_keys("\n".join(map(str, files)))
+    wait_for(page, lambda: len(captions(page)) == 2 and find(page, "#csv").is_enabled())
 
-    predictions = classifier.predict([EXAMPLES[0], EXAMPLES[1]])
+    predictions = classifier.predict([PATHS[0], PATHS[1]])
     for element, prediction in zip(captions(page), predictions, strict=True):
-        for name in NAMES:
-            assert prediction[name].label in element.text
+        assert element.text == caption(prediction)
         assert element.get_property("scrollWidth") <= element.get_property("clientWidth")  # nothing of it is hidden
         assert element.get_property("scrollHeight") <= element.get_property("clientHeight")
-    table = text(page, "table")
+    summary = find(page, "#summary").text
+    assert "2 of 3 files could be read." in summary
+    assert "broken.jpg: The file is not an image" in summary
+    table = find(page, "#table").text
     assert all(path.name in table for path in files)
-    assert "The file is not an image" in table
     assert predictions[0].product_type.label in table
-    assert text(page, "summary") == "2 of 3 files could be read."
 
-    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "down")})
-    wait_for(page, lambda: page.find_element(By.ID, "download").is_enabled())
-    page.find_element(By.ID, "download").click()
-    wait_for(page, lambda: (tmp_path / "down" / "predictions.csv").exists())
-    assert len((tmp_path / "down" / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 4
+    # A thumbnail opens with its overlays.
+    find_all(page, "#gallery button")[1].click()
+    wait_for(page, lambda: sentence(page, "#opened") == expected(classifier, PATHS[1])[1].sentence)
+    assert find_all(page, "#opened [data-layer]")
+
+    with downloads(page, tmp_path):
+        for name in ("csv", "json-lines"):
+            find(page, f"#{name}").click()
+        written = [tmp_path / "predictions.csv", tmp_path / "predictions.jsonl"]
+        wait_for(page, lambda: all(path.exists() for path in written))
+    assert [len(path.read_text(encoding="utf-8").splitlines()) for path in written] == [4, 3]
+
+    # The table is filtered by what is typed.
+    find(page, "#table input").send_keys("green")
+    wait_for(page, lambda: PATHS[0].name not in find(page, "#table").text)
+    assert PATHS[1].name in find(page, "#table").text
 
     # Without its files the page is empty again.
-    page.find_element(By.CSS_SELECTOR, "#files button[aria-label='Clear']").click()
-    wait_for(page, lambda: not captions(page) and not page.find_element(By.ID, "download").is_enabled())
+    page.execute_script("scrollTo(0, 0)")
+    find(page, "#files button[aria-label='Clear']").click()
+    wait_for(page, lambda: not captions(page) and not find(page, "#csv").is_enabled())
 
 
 def captions(browser):
-    return browser.find_elements(By.CSS_SELECTOR, "#gallery .caption-label")
+    return find_all(browser, "#gallery .caption-label")
 
 
-def test_the_button_without_photographs_asks_for_some(page):
-    (tab,) = page.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Many photographs')]")
-    tab.click()
-    wait_for(page, lambda: page.find_element(By.ID, "classify-all").is_displayed())
-    page.find_element(By.ID, "classify-all").click()
-    wait_for(page, lambda: "choose photographs" in messages(page))
+def test_many_examples(page):
+    open_tab(page, "Many")
+    wait_for(page, lambda: find(page, "#use-examples").is_displayed())
+    find(page, "#use-examples").click()
+    wait_for(page, lambda: len(captions(page)) == len(EXAMPLES))
+
+
+def search(page, label):
+    box = find(page, "#class input")
+    box.click()
+    box.send_keys(label)
+    wait_for(page, lambda: any(e.text.startswith(f"{label} (") for e in find_all(page, "[role=option]")))
+    box.send_keys(Keys.ENTER)
+    wait_for(page, lambda: "Taken for" in find(page, "#class-figures").text)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_search_finds_a_class(browser, served, size):
+    resize(browser, size)
+    page = opened(browser, served)
+    open_tab(page, "How good")
+    wait_for(page, lambda: "photographs taken with phones" in find(page, "#quality").text)
+    search(page, "Kurtas")
+    assert find(page, "#class-figures h2").text == "Kurtas"
+    assert all(page.execute_script(LOADED))
+    assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+
+
+def test_the_report_opens_alone(page):
+    open_tab(page, "How good")
+    wait_for(page, lambda: find(page, "#good a[href=report]").is_displayed())
+    find(page, "#good a[href=report]").click()
+    wait_for(page, lambda: len(page.window_handles) == 2)
+    page.switch_to.window(page.window_handles[1])
+    wait_for(page, lambda: "Evaluation report" in find(page, "h1").text and all(page.execute_script(LOADED)))
+    assert len(page.execute_script(LOADED)) > 100
+    page.close()
+    page.switch_to.window(page.window_handles[0])
+
+
+def test_the_code_has_the_apps_own_address_and_the_javascript_runs(page, served):
+    open_tab(page, "Code")
+    wait_for(page, lambda: find(page, "[data-code=javascript]").is_displayed())
+    codes = {e.get_attribute("data-code"): e.get_attribute("textContent") for e in find_all(page, "[data-code]")}
+    assert not [code for code in codes.values() if "ADDRESS" in code]
+    assert codes["javascript"] == JAVASCRIPT.replace("ADDRESS", served.rstrip("/"))
+    assert codes["mcp"] == f"{served}gradio_api/mcp/"
+    run = "const [url, done] = arguments; (async () => { const photograph = await (await fetch(url)).blob();"
+    answer = page.execute_async_script(f"{run} {codes['javascript']}; done(answer) }})()", f"{served}examples/2315.jpg")
+    assert answer["product_type"]["label"] == "Tshirts"
+    find(page, "[data-copy-code=curl]").click()
+    copied = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied == codes["curl"]
+
+
+# In gradio's own components: captions as alternative texts, the upload button in a button, the field of the filter.
+GRADIO = {("Many", rule) for rule in ("image-redundant-alt", "nested-interactive", "label-title-only")}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(browser, served, theme):
+    page = opened(browser, f"{served}?__theme={theme}")
+    assert page.execute_script("return document.body.classList.contains('dark')") == (theme == "dark")
+    found = []
+    for number, name in enumerate(TABS):
+        open_tab(page, name)
+        if number == 0:
+            upload(page, SHOES)
+            wait_for(page, lambda: sentence(page))
+        elif number == 1:
+            find(page, "#use-examples").click()
+            wait_for(page, lambda: len(captions(page)) == len(EXAMPLES) and find(page, "#csv").is_enabled())
+        elif number == 2:
+            search(page, "Kurtas")
+        wait_for(page, lambda: not find_all(page, ".pending"))  # fades
+        axe = Axe(page)
+        axe.inject()
+        violations = [v for v in axe.run()["violations"] if (name, v["id"]) not in GRADIO]
+        found += [(name, v["id"], node["html"][:150]) for v in violations for node in v["nodes"]]
+    assert not found
+
+
+def test_the_page_says_what_it_is(page):
+    assert page.title == "Fashion Product Classifier"
+    description = find(page, "meta[name=description]").get_attribute("content")
+    assert description.startswith("Color, product type, season and target gender")
+    pictures = [e.get_attribute("content") for e in find_all(page, "meta[property='og:image']")]
+    assert any("examples/" in picture for picture in pictures)
+    checkpoint = find(page, "#checkpoint").text
+    assert "embedded default (tf_efficientnet_lite2, 224×224); right on phone photographs: color " in checkpoint
 
 
 LOADED = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
-
-
-def report_tab(browser):
-    return browser.find_elements(By.XPATH, "//button[@role='tab'][contains(., 'Report')]")
-
-
-def open_report(browser):
-    """The frame with the report, once it is there."""
-    report_tab(browser)[0].click()
-    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#report iframe"))
-    return browser.find_element(By.CSS_SELECTOR, "#report iframe")
 
 
 def test_the_report_shows_all_its_pictures(browser):
@@ -238,20 +473,10 @@ def test_the_report_shows_all_its_pictures(browser):
     assert len(loaded) > 40
     assert all(loaded)
     assert browser.execute_script("return document.compatMode") == "CSS1Compat"
-    (details, *_) = browser.find_elements(By.TAG_NAME, "details")
+    (details, *_) = find_all(browser, "details")
     assert not details.find_element(By.TAG_NAME, "table").is_displayed()
     details.find_element(By.TAG_NAME, "summary").click()
     assert details.find_element(By.TAG_NAME, "table").is_displayed()
-
-
-def test_the_page_sends_the_report_of_its_checkpoint_once_it_is_opened(page):
-    assert not page.find_elements(By.CSS_SELECTOR, "#report iframe")
-    page.switch_to.frame(open_report(page))
-    wait_for(page, lambda: all(page.execute_script(LOADED)))
-    assert len(page.execute_script(LOADED)) > 100
-    page.find_elements(By.CSS_SELECTOR, "nav a")[2].click()  # within the frame, not away from it
-    wait_for(page, lambda: page.execute_script("return window.scrollY") > 500)
-    assert "Evaluation report" in page.find_element(By.TAG_NAME, "h1").text
 
 
 @pytest.fixture
@@ -273,28 +498,25 @@ def home():
         server.shutdown()
 
 
-def test_a_report_that_means_ill_can_neither_act_nor_call_home(browser, tiny_checkpoint, tmp_path, home):
+def test_a_report_that_means_ill_can_neither_act_nor_call_home(chromium, tiny_checkpoint, home):
     """It comes with a checkpoint from anyone."""
     address, asked = home
-    report = tmp_path / "report.html"
+    report = tiny_checkpoint / REPORT
+    report.parent.mkdir(exist_ok=True)
     report.write_text(
         f"<!doctype html><html><head><title>x</title><link rel=stylesheet href={address}/style><style>"
         f"@import '{address}/import'; body {{ background: url({address}/background) }}</style></head><body>"
         f'<p id=text>{{{{value}}}} ${{1+1}} </iframe> "&amp;</p><img id=outside src={address}/picture>'
-        f"<script>parent.document.title = document.title = 'taken'; fetch('{address}/fetch')</script>"
+        f"<script>document.title = 'taken'; fetch('{address}/fetch')</script>"
         f"<img src=x onerror=\"document.title = 'taken'\"><iframe src={address}/frame></iframe>"
         f"<form action={address}/form><button id=send>send</button></form>"
     )
-    with serving(FashionClassifier(replace(load_checkpoint(tiny_checkpoint), report=report))) as page:
-        browser.get(page)
-        wait_for(browser, lambda: report_tab(browser))
-        browser.switch_to.frame(open_report(browser))
-        assert browser.find_element(By.ID, "text").text == '{{value}} ${1+1} "&'
-        browser.find_element(By.ID, "send").click()
-        wait_for(browser, lambda: browser.execute_script("return document.getElementById('outside').complete"))
-        assert browser.execute_script("return [document.URL, document.title]") == ["about:srcdoc", "x"]
-        browser.switch_to.default_content()
-        assert browser.title == TITLE
+    with serving(FashionClassifier(load_checkpoint(tiny_checkpoint))) as page:
+        chromium.get(f"{page}report")
+        assert find(chromium, "#text").text == '{{value}} ${1+1} "&'
+        find(chromium, "#send").click()
+        wait_for(chromium, lambda: chromium.execute_script("return document.getElementById('outside').complete"))
+        assert chromium.execute_script("return [document.URL, document.title]") == [f"{page}report", "x"]
         assert not asked
-    browser.get(report.as_uri())  # outside of the app's frame it acts and calls
-    wait_for(browser, lambda: browser.title == "taken" and {"/picture", "/style", "/fetch"} <= set(asked))
+    chromium.get(report.as_uri())  # without the app's policy it acts and calls
+    wait_for(chromium, lambda: chromium.title == "taken" and {"/picture", "/style", "/fetch"} <= set(asked))

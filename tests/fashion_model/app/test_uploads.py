@@ -3,9 +3,10 @@ import zipfile
 import pytest
 from PIL import Image, ImageChops
 
-from fashion_model.app.uploads import MAX_BYTES, MAX_LIST_BYTES, UploadError, caption, label, photographs
+from fashion_model.app.result import caption
+from fashion_model.app.uploads import MAX_BYTES, MAX_LIST_BYTES, UploadError, label, photographs
 from fashion_model.images import ImageError, open_image
-from tests.conftest import NAMES, PRODUCTS
+from tests.conftest import PRODUCTS
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:5]
 
@@ -142,8 +143,3 @@ def test_each_upload_gets_its_answer_and_its_thumbnail_across_batches(tiny_class
     for number, (_, prediction, thumbnail) in enumerate(found[:35]):
         assert caption(prediction) == caption(expected[number % 5])
         assert ImageChops.difference(thumbnail, open_image(PATHS[number % 5])).getbbox() is None
-
-
-def test_a_caption_is_all_labels_in_the_order_of_the_checkpoint(tiny_classifier):
-    prediction = tiny_classifier.predict(PATHS[:1])[0]
-    assert caption(prediction) == " · ".join(prediction[name].label for name in NAMES)

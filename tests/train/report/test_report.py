@@ -1,6 +1,7 @@
 """`train report` of the embedded default on real photographs, and its parts on made-up predictions."""
 
 import io
+import json
 import shutil
 from base64 import b64decode
 from collections import Counter
@@ -14,13 +15,12 @@ import torch
 from PIL import Image
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.checkpoint import load_checkpoint
 from fashion_model.images import open_image
 from fashion_model.models.config import ModelConfig
 from tests.conftest import ATTRIBUTES, NAMES, TINY
 from tests.train.conftest import HOSTILE
 from train.__main__ import main
-from train.evaluate.predictions import DomainPredictions, SplitPredictions
+from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
 from train.evaluate.split_metrics import read_metrics
 from train.evaluate.tables import catalogue_rows, photograph_rows
 from train.report.confusion import BLOCK, Confusion, confusions
@@ -342,13 +342,39 @@ def test_an_answer_that_no_photograph_has_for_a_label_lowers_its_row():
     assert confusion.rates[confusion.labels.index("a")].sum() == pytest.approx(0.75)
 
 
-def test_the_report_goes_beside_the_checkpoint_and_the_library_finds_it(evaluated_on_all, prepared, tmp_path, capsys):
+def check_classes(document, checkpoint, data):
+    """The figures of classes.json are those that its predictions give."""
+    predictions = saved_predictions(checkpoint, data, "test", "cpu", 1)
+    thumbnails, phone = predictions.domains["thumbnails"], predictions.domains["phone"]
+    labels = predictions.encoders.labels["product_type"]
+    answers = thumbnails.predicted["product_type"]
+    known = thumbnails.accepted["product_type"].any(axis=1)
+    target = thumbnails.accepted["product_type"].argmax(axis=1)
+    of_phone, accepted = phone.predicted["product_type"], phone.accepted["product_type"]
+    found = document["attributes"]["product_type"]["classes"]
+    assert {label for label in found if found[label]["images"]} >= {labels[i] for i in set(target[known])}
+    for label in {labels[i] for i in set(target[known])}:
+        i, entry = labels.index(label), found[label]
+        shown = known & (target == i)
+        assert entry["images"] == shown.sum()
+        assert entry["recall"] == pytest.approx((answers[shown] == i).mean(), abs=1e-4)
+        assert len(entry["right"]) == min(3, (answers[shown] == i).sum())
+        assert len(entry["wrong"]) == min(3, (answers[shown] != i).sum())
+        for picture in [*entry["right"], *(picture for picture, _ in entry["wrong"])]:
+            with Image.open(io.BytesIO(b64decode(picture))) as image:
+                assert max(image.size) <= 80
+        counted = accepted.any(axis=1) & (of_phone == i)
+        if counted.any():
+            assert entry["phone"] == {"images": counted.sum(), "accepted": accepted[counted, i].sum()}
+
+
+def test_the_report_goes_beside_the_checkpoint(evaluated_on_all, prepared, tmp_path, capsys):
     checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
-    assert load_checkpoint(checkpoint).report is None
     assert main(["report", "--checkpoint", str(checkpoint), "--data", str(prepared), "--device", "cpu"]) == 0
     written = checkpoint / "report" / "report.html"
     assert capsys.readouterr().out.strip() == str(written)
-    assert load_checkpoint(checkpoint).report == written
+    classes = json.loads((checkpoint / "report" / "classes.json").read_text(encoding="utf-8"))
+    check_classes(classes, checkpoint, prepared)
     slices = read(checkpoint / "report" / "slices.csv")
     assert slices.loc[slices["kind"] == "domain", "slice"].tolist() == [
         "phone photographs",

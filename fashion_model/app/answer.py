@@ -1,0 +1,112 @@
+"""The answer as HTML: a sentence, a card for each attribute, and the overlays, all of it without another request.
+
+Clicks, the opacity and the downloads are handled by `static/page.js`, which finds everything by the data attributes.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from fashion_model.app.code import curl_code, python_code
+from fashion_model.app.result import HINTS, MAIN_ATTRIBUTE, Result, in_words, is_doubtful, percent, shown
+from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_layer, map_image
+
+MAX_SIDE = 1000  # pixels of the gray photograph below the overlays
+MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
+RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in np.frombuffer(PALETTE, np.uint8).reshape(256, 3)[::17])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result, its photograph, and the maps of the most probable classes: attribute → (classes, h, w) in [0, 1]."""
+
+    result: Result
+    photograph: Image.Image
+    maps: Mapping[str, np.ndarray]
+    frame: tuple[int, int]  # height, width of the network's input
+
+    def to_html(self) -> str:
+        attributes = self.result.attributes
+        names = [a.name for a in attributes]
+        first = MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
+        muted = "" if self.result.prediction.is_fashion else " muted"
+        cards = "".join(self._card(a.name, a.title, a.name == first) for a in attributes)
+        return (
+            f'<div class="answer{muted}" data-result="{_escaped(json.dumps(self.result.to_dict()))}"'
+            f' data-python="{_escaped(python_code(self.result.file))}"'
+            f' data-curl="{_escaped(curl_code(self.result.file))}">'
+            f'<p class="sentence" role="status">{html.escape(self.result.sentence)}</p>'
+            f'<div class="cards">{cards}</div>{self._look(first)}</div>'
+        )
+
+    def _card(self, name: str, title: str, pressed: bool) -> str:
+        answer = self.result.prediction[name]
+        buttons = "".join(
+            f'<button class="class" data-map="{name}-{rank}" data-label="{_escaped(label)}" data-attribute="{name}"'
+            f' aria-pressed="{str(pressed and rank == 0).lower()}" title="Show why">'
+            f'<span class="label">{html.escape(label)}</span> '
+            f'<span class="share">{f"{in_words(p)}, " if rank == 0 and name not in HINTS else ""}{percent(p)}</span>'
+            "</button>"
+            for rank, (label, p) in enumerate(shown(answer))
+        )
+        hint = f'<p class="hint">A hint: {HINTS[name]}.</p>' if name in HINTS else ""
+        doubtful = " doubtful" if is_doubtful(name, answer) else ""
+        return f'<section class="card{doubtful}"><h2>{html.escape(title)}</h2>{buttons}{hint}</section>'
+
+    def _look(self, first: str) -> str:
+        """The overlays, one of them visible, and what can be done with them."""
+        scale = min(1, MAX_SIDE / max(self.photograph.size))
+        size = tuple(max(1, round(side * scale)) for side in self.photograph.size)
+        gray = backdrop(self.photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
+        layers = "".join(
+            f'<img class="map" alt="" src="{_map_url(self.maps[a.name][rank], size, self.frame)}"'
+            f' data-layer="{a.name}-{rank}"{"" if a.name == first and rank == 0 else " hidden"}>'
+            for a in self.result.attributes
+            for rank, _ in enumerate(shown(self.result.prediction[a.name]))
+        )
+        label = html.escape(self.result.prediction[first].label)
+        return (
+            '<figure class="look">'
+            f'<div class="layers" style="--opacity: {OPACITY}; aspect-ratio: {size[0]} / {size[1]}">'
+            f'<img class="base" alt="The photograph, colored where the network saw evidence" src="{_jpeg_url(gray)}">'
+            f"{layers}</div>"
+            f'<figcaption><span>Evidence for <b class="explained">{label}</b></span>'
+            f'<span class="legend">little <i style="background: linear-gradient(to right, {RAMP})"></i> most</span>'
+            "</figcaption>"
+            f'<label class="opacity">Opacity <input type="range" min="0" max="1" step="0.05" value="{OPACITY}"></label>'
+            '<div class="take"><button data-take="overlay">Save overlay</button>'
+            '<button data-take="result">Save JSON</button><button data-copy="python">Copy as Python</button>'
+            '<button data-copy="curl">Copy as curl</button></div></figure>'
+        )
+
+
+def error_html(message: str) -> str:
+    return f'<div class="answer error"><p class="sentence" role="alert">{html.escape(message)}</p></div>'
+
+
+def _map_url(values: np.ndarray, size: tuple[int, ...], frame: tuple[int, int]) -> str:
+    scale = min(1, MAP_SIDE / max(size))
+    small = tuple(max(1, round(side * scale)) for side in size)
+    return _data_url(color_layer(map_image(values, small, frame)), "PNG", optimize=False)
+
+
+def _jpeg_url(image: Image.Image) -> str:
+    return _data_url(image, "JPEG", quality=82)
+
+
+def _data_url(image: Image.Image, format: str, **options: object) -> str:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=True)
