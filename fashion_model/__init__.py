@@ -1,10 +1,15 @@
 """Color, product type, season of use and target gender of a fashion product, from a photograph."""
 
-from fashion_model.checkpoint import CheckpointError, HubCheckpointError
-from fashion_model.classifier import FashionClassifier
-from fashion_model.images import ImageError
-from fashion_model.predictions import AttributePrediction, Prediction
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fashion_model.version import __version__
+
+if TYPE_CHECKING:
+    from fashion_model.checkpoint import CheckpointError, HubCheckpointError
+    from fashion_model.classifier import FashionClassifier
+    from fashion_model.images import ImageError
+    from fashion_model.predictions import AttributePrediction, Prediction
 
 __all__ = [
     "AttributePrediction",
@@ -15,3 +20,22 @@ __all__ = [
     "Prediction",
     "__version__",
 ]
+# Imported when they are asked for: PyTorch takes seconds.
+_MODULES = {
+    "AttributePrediction": "predictions",
+    "CheckpointError": "checkpoint",
+    "FashionClassifier": "classifier",
+    "HubCheckpointError": "checkpoint",
+    "ImageError": "images",
+    "Prediction": "predictions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,19 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
-from pytorch_grad_cam.base_cam import BaseCAM
 from torch import nn
 
 from fashion_model.models.multitask import MultiTaskClassifier
 
 # Selvaraju et al., ICCV 2017; Chattopadhay et al., WACV 2018; Jiang et al., TIP 2021; Draelos and Carin, 2020
 # (arXiv:2011.08891).
-METHODS: dict[str, Callable[..., BaseCAM]] = {
-    "gradcam": GradCAM,
-    "gradcam++": GradCAMPlusPlus,
-    "layercam": LayerCAM,
-    "hirescam": HiResCAM,
+METHODS = {  # to the names of the classes of pytorch_grad_cam
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "layercam": "LayerCAM",
+    "hirescam": "HiResCAM",
 }
 METHOD, LAYERS = "gradcam++", (-1,)  # the defaults, chosen with `train saliency`; the last stage is the feature map
 
@@ -65,7 +63,11 @@ def explain(
     tapped = _TappedClassifier(model, resolve_layers(model, layers), len(targets))
     if not targets:
         return Explained(model.features(image), np.empty((0, 0, 0), np.float32))
-    cam = METHODS[method](tapped, list(tapped.probes), reshape_transform=model.backbone.as_map)
+    import pytorch_grad_cam  # takes longer to import than the first overlays to draw
+
+    cam = getattr(pytorch_grad_cam, METHODS[method])(
+        tapped, list(tapped.probes), reshape_transform=model.backbone.as_map
+    )
     cam.get_target_width_height = lambda _: tapped.map_size  # the package takes it from the input
     try:
         with torch.enable_grad():

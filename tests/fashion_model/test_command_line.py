@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from fashion_model import FashionClassifier
-from fashion_model.__main__ import main, overlay_name
+from fashion_model.__main__ import main
+from fashion_model.batch import overlay_name
 from fashion_model.classifier import BATCH_SIZE
 from fashion_model.images import open_image
 from fashion_model.rows import fields_of

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from fashion_model import FashionClassifier
-from fashion_model.__main__ import write_rows
+from fashion_model.batch import write_rows
 from fashion_model.classifier import BATCH_SIZE
 from fashion_model.images import find_images
 from fashion_model.models.backbones import Backbone

@@ -1,0 +1,73 @@
+"""Label photographs in batches: a row each, and their overlays."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fashion_model.checkpoint import CheckpointError
+from fashion_model.classifier import FashionClassifier, Prediction
+from fashion_model.images import ImageError, find_images
+from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
+from fashion_model.rows import name_in_row, row_of
+
+MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
+
+
+def write_overlays(
+    classifier: FashionClassifier, files: Iterable[Path], folder: Path
+) -> Iterator[tuple[Path, Prediction | ImageError]]:
+    """As `FashionClassifier.stream`; also writes the overlay of each photograph and attribute."""
+    for path in files:
+        try:
+            prediction, overlays = classifier.predict_and_explain(path)
+        except ImageError as error:
+            yield path, error
+            continue
+        for attribute, image in overlays.items():
+            image.save(folder / overlay_name(path, attribute))
+        yield path, prediction
+
+
+def overlay_name(path: Path, attribute: str) -> str:
+    """NAME.DIGEST.ATTRIBUTE.png; the digest of the path keeps files of the same name apart."""
+    digest = blake2b(name_in_row(path).encode(), digest_size=6).hexdigest()
+    return f"{path.name[-MAX_NAME:]}.{digest}.{attribute}.png"
+
+
+def write_rows(classifier: FashionClassifier, files: Iterable[Path], options: argparse.Namespace) -> None:
+    """A row for each file; that of an unreadable one has its error."""
+    names = [attribute.name for attribute in classifier.attributes]
+    with open_output(options.output, names, options.resume) as output:
+        left = not_done(files, output.done)
+        results = write_overlays(classifier, left, options.heatmaps) if options.heatmaps else classifier.stream(left)
+        for path, result in tqdm(results, unit="image", disable=None):
+            output.write(row_of(path, result, names))
+
+
+def predict(options: argparse.Namespace) -> int:
+    files = find_images(options.paths, leave_out=options.heatmaps)
+    try:
+        if options.output:
+            check_output(options.output, options.resume)
+        first = next(files, None)
+        if first is None:
+            raise OutputError("no image among the files and folders given")
+        for folder in filter(None, [options.heatmaps, options.output and options.output.parent]):
+            folder.mkdir(parents=True, exist_ok=True)
+        classifier = FashionClassifier.from_pretrained(options.checkpoint)
+        write_rows(classifier, chain([first], files), options)
+    except (CheckpointError, OutputError, OSError) as error:
+        print(f"predict: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        resumable = options.output and options.output.suffix.lower() != PARQUET
+        print(f"predict: interrupted{'; --resume goes on from here' if resumable else ''}", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,41 @@
+"""What is not needed is not imported: each of these packages takes a tenth of a second to several seconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+IMPORTED = "import sys; print(*(name for name in sys.argv[1:] if name in sys.modules))"
+HEAVY = ("gradio", "sklearn", "matplotlib", "scipy", "pandas", "pytorch_grad_cam", "pyarrow")
+
+
+def imported_by(code, *packages):
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{IMPORTED}", *packages], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return run.stdout.splitlines()[-1].split()
+
+
+def test_the_help_needs_no_network():
+    code = "from fashion_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert imported_by(code, "torch", "numpy", "PIL", *HEAVY) == []
+
+
+@pytest.mark.slow
+def test_predicting_imports_only_what_it_needs():
+    code = (
+        "from fashion_model import FashionClassifier\n"
+        "FashionClassifier.from_pretrained().predict(['fashion_model/examples/2315.jpg'])"
+    )
+    assert imported_by(code, "torch", *HEAVY) == ["torch"]
+
+
+def test_the_package_lists_and_gives_its_names():
+    import fashion_model
+
+    assert dir(fashion_model) == sorted(fashion_model.__all__)
+    assert all(hasattr(fashion_model, name) for name in fashion_model.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fashion_model.nothing
