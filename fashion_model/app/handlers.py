@@ -15,8 +15,8 @@ from fashion_model.app.loading import Models
 from fashion_model.app.result import SHOWN_CLASSES, Result
 from fashion_model.app.uploads import UploadError, label, photographs, refuse_large
 from fashion_model.checkpoint import CheckpointError
-from fashion_model.classifier import FashionClassifier
-from fashion_model.images import ImageError, open_image
+from fashion_model.classifier import FashionClassifier, open_for_network
+from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
 
 File = dict[str, Any]  # gradio's FileData as JSON
@@ -57,10 +57,11 @@ def received_files(files: list[File] | None) -> list[tuple[str, Path]]:
 
 
 def read_photograph(photo: File | None) -> Image.Image:
+    """In the detail that the network can use."""
     path = received_file(photo)
     try:
         refuse_large(path)
-        return open_image(path)
+        return open_for_network(path)
     except ImageError as error:
         raise refused(str(error)) from error
 
@@ -81,10 +82,13 @@ def explained(
     classifier: FashionClassifier, photo: File | None, attribute: str, label: str | None = None, **options: Any
 ) -> tuple[Result, Image.Image]:
     """The result and the overlay for a class of `attribute`; `options` as for `FashionClassifier.explain`."""
-    photograph, attribute = read_photograph(photo), str(attribute)
+    path, attribute = received_file(photo), str(attribute)
     labels = {attribute: str(label)} if label else {}
     try:
-        prediction, overlays = classifier.predict_and_explain(photograph, [attribute], labels, **options)
+        refuse_large(path)
+        prediction, overlays = classifier.predict_and_explain(path, [attribute], labels, **options)
+    except ImageError as error:
+        raise refused(str(error)) from error
     except ValueError as error:
         raise refused(f"{error}.") from error
     return Result(name_of(photo), classifier.name, prediction, classifier.attributes), overlays[attribute]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from typing import NoReturn
 
 from PIL import Image
 
-from fashion_model.classifier import FashionClassifier
-from fashion_model.images import ImageError, has_image_suffix, open_image
+from fashion_model.classifier import FashionClassifier, open_for_network
+from fashion_model.images import ImageError, has_image_suffix
 from fashion_model.predictions import Prediction
 
 MAX_BYTES = 10 * 2**20  # of one photograph
@@ -85,20 +84,20 @@ def label(
 
     `tick` is told after each one how many have been read.
     """
-    thumbnails: deque[Image.Image] = deque()
+    thumbnails: dict[int, Image.Image] = {}
     numbers = count(1)
 
-    def read(upload: Upload) -> Image.Image:
+    def read(place: int) -> Image.Image:
         try:
-            photograph = upload.open()
+            photograph = uploads[place].open()
         finally:
             tick(next(numbers))
-        thumbnails.append(photograph.copy())
-        thumbnails[-1].thumbnail(THUMBNAIL)
+        thumbnails[place] = photograph.copy()
+        thumbnails[place].thumbnail(THUMBNAIL)
         return photograph
 
-    for upload, result in classifier.stream(uploads, read=read):
-        yield upload, result, None if isinstance(result, ImageError) else thumbnails.popleft()
+    for place, result in classifier.stream(range(len(uploads)), read=read):
+        yield uploads[place], result, thumbnails.pop(place, None)
 
 
 class _InSmallPieces(io.FileIO):
@@ -132,7 +131,7 @@ def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], 
 
 def _open_file(path: Path) -> Image.Image:
     refuse_large(path)
-    return open_image(path)
+    return open_for_network(path)
 
 
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:
@@ -146,7 +145,7 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Ima
         data = archive.read(member)  # no more than file_size, whatever it unpacks to
     except _ZIP_ERRORS as error:
         raise ImageError("The file in the zip is damaged.") from error
-    return open_image(data)
+    return open_for_network(data)
 
 
 def _refuse(message: str) -> NoReturn:

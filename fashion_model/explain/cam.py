@@ -84,9 +84,12 @@ class _TappedClassifier(nn.Module):
     hook. At the first layer the activations are repeated, one row a target, so that each has its own gradients.
     """
 
+    model: MultiTaskClassifier
+
     def __init__(self, model: MultiTaskClassifier, layers: Sequence[int], rows: int):
         super().__init__()
-        self.model, self.rows = model, rows
+        self.__dict__["model"] = model  # no submodule: the package walks over all of them in each call
+        self.heads, self.rows = model.heads, rows
         self.probes = nn.ModuleList(nn.Identity() for _ in layers)
         self.taps = dict(zip(layers, self.probes, strict=True)) | {layers[0]: self._first}
         self.map_size = (0, 0)  # width, height
@@ -100,7 +103,7 @@ class _TappedClassifier(nn.Module):
         with self.model.backbone.tapped(self.taps):
             pooled = self.model.features(image)
         self.pooled = pooled[:1].detach()
-        return torch.cat(list(self.model.heads(pooled).values()), dim=1)
+        return torch.cat(list(self.heads(pooled).values()), dim=1)
 
     def select(self, attribute: str, index: int | None, rank: int = 0) -> Callable[[torch.Tensor], torch.Tensor]:
         """From a row of the output, the logit of a target's class."""

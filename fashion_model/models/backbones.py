@@ -57,13 +57,19 @@ class Backbone(nn.Module):
             raise ValueError(f"backbone {name!r} cannot be used: {error}") from error
         self.stages = (*modules[:-1], "feature map")
         self.image_size = image_size
+        self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # what `features` computes, but faster
         self.channels: int = 1280 if name == EFFICIENTNET_V2_S else self.net.num_features
         for index, module in enumerate(tappable):
             module.register_forward_hook(partial(_run_tap, index))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        forward_features = getattr(self.net, "forward_features", self.net)
-        return self.as_map(_run_tap(len(self.stages) - 1, self.net, images, forward_features(images)))
+        last = len(self.stages) - 1
+        compute = self.engine if self.engine and set(_taps.get()) <= {last} else self.features
+        return self.as_map(_run_tap(last, self.net, images, compute(images)))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
+        return getattr(self.net, "forward_features", self.net)(images)
 
     def as_map(self, activations: torch.Tensor) -> torch.Tensor:
         """The output of a stage, tokens (B, n, C) or a map, → (B, C, h, w). Class and register tokens are left out."""

@@ -75,7 +75,8 @@ class TrainingSet(Dataset):
     DataError if a file is missing; a damaged one raises it when it is read.
     """
 
-    def __init__(self, parts: Sequence[Domain], data: Path, size: int, repeat_threshold: float):
+    def __init__(self, parts: Sequence[Domain], data: Path, size: int, repeat_threshold: float, plain: bool = False):
+        self.plain = plain
         empty = min(MAX_EMPTY, math.ceil(EMPTY_SHARE * sum(map(len, parts))))
         self.size = size
         self.domains = [part.name for part in parts for _ in part.paths] + [EMPTY] * empty
@@ -108,12 +109,21 @@ class TrainingSet(Dataset):
         domain = self.domains[index]
         if domain == EMPTY:
             view = self.empty_backgrounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
+        elif self.plain:
+            return self._plain_view(np.asarray(read_image(self.paths[index])), random)
         elif domain in CATALOGUE:
             view = self._catalogue_view(np.asarray(read_image(self.paths[index])), domain, random)
         else:
             view = self._photograph_view(np.asarray(read_image(self.paths[index])), random)
-        view = pad_to_square(degrade(view, random), self.size)
+        return self._mirrored(degrade(view, random), random)
+
+    def _mirrored(self, view: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        view = pad_to_square(view, self.size)
         return np.ascontiguousarray(view[:, ::-1]) if random.random() < 0.5 else np.ascontiguousarray(view)
+
+    def _plain_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        view = random_crop(image, self.size, random, min_area=0.7, max_angle=0, border=cv2.BORDER_CONSTANT)
+        return self._mirrored(view, random)
 
     def _photograph_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if random.random() < 0.1:

@@ -51,7 +51,7 @@ def read_data(config: FitConfig) -> FitData:
     }
     if config.soft_targets:
         fingerprint["soft_targets"] = _digest(Path(config.soft_targets).read_bytes())
-    training_set = TrainingSet(parts, config.data, config.image_size[0], config.repeat_threshold)
+    training_set = TrainingSet(parts, config.data, config.image_size[0], config.repeat_threshold, config.plain)
     return FitData(attributes, encoders, training_set, validation, trained_on, fingerprint)
 
 

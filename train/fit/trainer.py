@@ -66,7 +66,7 @@ class Trainer:
         self.model.train()
         self.model.backbone.eval()
         steps = self.config.linear_probe_steps
-        batches = islice(self._batches(PROBE), steps)
+        batches = islice(self.batches(PROBE), steps)
         for views, indices in tqdm(batches, desc="heads", unit="batch", total=steps, disable=None):
             with torch.no_grad(), autocast(self.device):
                 pooled = self.model.features(self._images(views))
@@ -79,9 +79,7 @@ class Trainer:
         for module in self.frozen:
             module.eval()
         start, total, seen = time.perf_counter(), 0.0, 0
-        progress = tqdm(
-            self._batches(epoch), desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=None
-        )
+        progress = tqdm(self.batches(epoch), desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=None)
         for views, indices in progress:
             loss = self.train_one_batch(views, indices)
             total, seen = total + loss * len(views), seen + len(views)
@@ -143,7 +141,7 @@ class Trainer:
         decay = min(self.config.ema_decay, (1 + int(steps)) / (10 + int(steps)))
         get_ema_multi_avg_fn(decay)(averages, current, steps)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Views (B, 3, size, size) uint8 and indices (B,). Their randomness depends on seed and epoch only."""
         seed = self.config.seed * 100_003 + epoch
         torch.manual_seed(seed)

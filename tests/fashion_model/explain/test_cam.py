@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from fashion_model.checkpoint import load_checkpoint
 from fashion_model.explain.cam import METHODS, explain, resolve_layers
 from fashion_model.images import open_image
 from fashion_model.transforms import eval_transform
@@ -15,18 +16,24 @@ EXAMPLE = ROOT / "fashion_model" / "examples" / "2650.jpg"
 
 
 @pytest.fixture(scope="module")
-def photograph(classifier):
-    """A real one as the embedded default sees it, (1, 3, H, W), and what is predicted for it."""
-    images = eval_transform(classifier.config)(open_image(EXAMPLE))[None]
+def model():
+    """The embedded default."""
+    return load_checkpoint().model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def photograph(model):
+    """A real one as the network sees it, (1, 3, H, W), and what is predicted for it."""
+    images = eval_transform(model.config)(open_image(EXAMPLE))[None]
     with torch.no_grad():
-        logits = classifier._model(images)
+        logits = model(images)
     return images, [(name, int(logits[name].argmax())) for name in NAMES]
 
 
 @pytest.mark.parametrize("layer", [-1, 3, 2])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_map_is_the_one_of_its_definition(classifier, photograph, method, layer):
-    model, (images, targets) = classifier._model, photograph
+def test_the_map_is_the_one_of_its_definition(model, photograph, method, layer):
+    images, targets = photograph
     found = explain(model, images, targets, method, [layer]).maps
     expected = expected_maps(model, images, targets, method, layer)
     assert found.shape == expected.shape
@@ -45,15 +52,15 @@ def test_a_transformers_tokens_become_a_map(method, layer):
     assert np.allclose(found, expected_maps(model, images, targets, method, layer), atol=0.01)
 
 
-def test_the_predicted_class_is_explained_if_no_class_is_named(classifier, photograph):
-    model, (images, targets) = classifier._model, photograph
+def test_the_predicted_class_is_explained_if_no_class_is_named(model, photograph):
+    images, targets = photograph
     expected = explain(model, images, targets).maps
     found = explain(model, images, [(name, None) for name, _ in targets]).maps
     assert np.array_equal(found, expected)
 
 
-def test_several_layers_are_averaged_in_the_size_of_the_first(classifier, photograph):
-    model, (images, targets) = classifier._model, photograph
+def test_several_layers_are_averaged_in_the_size_of_the_first(model, photograph):
+    images, targets = photograph
     (both,) = explain(model, images, targets[:1], "gradcam", [-1, 2]).maps
     (early,) = explain(model, images, targets[:1], "gradcam", [2]).maps
     (late,) = explain(model, images, targets[:1], "gradcam", [-1]).maps

@@ -132,12 +132,12 @@ def test_worker_processes_give_the_same_batches_as_none(prepared, tmp_path):
     drawn = []
     for workers in (0, 2):
         trainer.config = dataclasses.replace(trainer.config, workers=workers)
-        drawn.append(list(trainer._batches(1)))
+        drawn.append(list(trainer.batches(1)))
     assert len(drawn[0]) == len(drawn[1]) > 5
     for (views, indices), (others, same) in zip(*drawn, strict=True):
         assert torch.equal(indices, same)
         assert torch.equal(views, others)
-    _, before = next(iter(trainer._batches(0)))
+    _, before = next(iter(trainer.batches(0)))
     assert not torch.equal(before, drawn[0][0][1])
 
 
