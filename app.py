@@ -19,6 +19,7 @@ def main() -> None:
         sys.exit(f"app: {error}")
     if warning:
         print(f"app: {warning}", file=sys.stderr, flush=True)
+    models.first.take_all_cores()
     demo, _ = launch(models, warning)
     demo.block_thread()
 

@@ -64,6 +64,7 @@ def predict(options: argparse.Namespace) -> int:
         for folder in filter(None, [options.heatmaps, options.output and options.output.parent]):
             folder.mkdir(parents=True, exist_ok=True)
         classifier = FashionClassifier.from_pretrained(options.checkpoint)
+        classifier.take_all_cores()
         write_rows(classifier, chain([first], files), options)
     except (CheckpointError, OutputError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)

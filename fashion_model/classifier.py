@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 BATCH_SIZE = 4  # activations of larger batches do not fit into the caches of common processors
 WORKERS = 2  # batches that are read and predicted at the same time
-DETAIL = 1000  # pixels: a large photograph is decoded no larger than that needs
+DETAIL = 500  # pixels: of a large JPEG file no more is decoded than leaves no side shorter
 
 
 def open_for_network(image: Source) -> Image.Image:
@@ -77,6 +77,14 @@ class FashionClassifier:
             source, revision=revision, token=token, cache_dir=cache_dir, timeout=timeout, refresh=refresh
         )
         return cls(checkpoint, device)
+
+    def take_all_cores(self) -> None:
+        """Tell PyTorch to use one thread if an engine computes the backbone: its threads would take the engine's cores.
+
+        For a process that does nothing else with PyTorch.
+        """
+        if self.backbone.engine:
+            torch.set_num_threads(1)
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -172,7 +180,7 @@ class FashionClassifier:
         batch = self._batch([self._transform(seen)])
         explained = explain(self._model, batch, targets, method, layers)
         photograph = seen if seen.size == seen.info["size"] else open_image(image)
-        ground, frame = backdrop(photograph), self.config.image_size
+        ground, frame = backdrop(photograph).convert("RGB"), self.config.image_size
         return self._predictions(explained.pooled)[0], {
             name: overlay(ground, map_image(values, ground.size, frame), opacity)
             for name, values in zip(names, explained.maps, strict=True)

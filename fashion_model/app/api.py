@@ -9,7 +9,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.handlers import File, classified, classifier_named, explained, not_a_tool
+from fashion_model.app.handlers import (
+    ONE_PHOTOGRAPH,
+    File,
+    classified,
+    classifier_named,
+    explained,
+    not_a_tool,
+)
 from fashion_model.app.loading import Models
 from fashion_model.app.result import MAIN_ATTRIBUTE, TOP_CLASSES
 from fashion_model.explain.cam import METHOD, METHODS
@@ -138,15 +145,17 @@ def add_api(models: Models) -> None:
         inputs=[photo, attribute, opacity, classes, name],
         outputs=[outputs[n] for n in output_names(names)],
         api_name="predict",
-        **public,
+        **public | ONE_PHOTOGRAPH,
     )
     button.click(
         fn=explain_photograph,
         inputs=[photo, attribute, label, opacity, method, name],
         outputs=overlay,
         api_name="explain",
-        **public,
+        **public | ONE_PHOTOGRAPH,
     )
-    button.click(fn=classify_photograph, inputs=[photo, name], outputs=result, api_name="classify", **public)
+    button.click(
+        fn=classify_photograph, inputs=[photo, name], outputs=result, api_name="classify", **public | ONE_PHOTOGRAPH
+    )
     button.click(fn=labels, outputs=documents[0], api_name="labels", **public)
     button.click(fn=not_a_tool(model), outputs=documents[1], api_name="model", **public)

@@ -15,11 +15,14 @@ from fashion_model.app.loading import Models
 from fashion_model.app.result import SHOWN_CLASSES, Result
 from fashion_model.app.uploads import UploadError, label, photographs, refuse_large
 from fashion_model.checkpoint import CheckpointError
-from fashion_model.classifier import FashionClassifier, open_for_network
+from fashion_model.classifier import WORKERS, FashionClassifier, open_for_network
 from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
 
 File = dict[str, Any]  # gradio's FileData as JSON
+# Settings of events that run the network for one photograph: so many are answered at the same time, others wait.
+# While one decodes, draws and writes, the other computes; the network is no faster in batches.
+ONE_PHOTOGRAPH: dict[str, Any] = {"concurrency_id": "photograph", "concurrency_limit": WORKERS}
 
 
 def not_a_tool(fn: Any) -> Any:

@@ -99,6 +99,7 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
     readable = gr.State([])
     outputs = [table, gallery, csv, summary, json_lines, readable]
     asked = {"inputs": [files, model], "outputs": outputs, "preprocess": False, "show_progress_on": summary}
+    asked |= {"concurrency_id": "many"}  # one visitor's at a time
     first = files.upload(fn=not_a_tool(predict_batch), api_name="predict_batch", **asked)
     picked = examples.click(
         fn=lambda: [str(e.path) for e in EXAMPLES.values()], outputs=files, api_visibility="private"

@@ -13,7 +13,15 @@ from PIL import Image
 
 from fashion_model.app.answer import error_html
 from fashion_model.app.examples import EXAMPLES
-from fashion_model.app.handlers import File, answer_for, classifier_named, name_of, read_photograph, refused
+from fashion_model.app.handlers import (
+    ONE_PHOTOGRAPH,
+    File,
+    answer_for,
+    classifier_named,
+    name_of,
+    read_photograph,
+    refused,
+)
 from fashion_model.app.loading import Models
 from fashion_model.app.uploads import MAX_BYTES
 
@@ -113,7 +121,7 @@ def single_tab(models: Models, model: gr.Dropdown) -> None:
             return None, error_html(error.message)
         return look({"path": path, "orig_name": Path(path).name}, model)
 
-    asked = {"outputs": [photo, answer], "api_visibility": "private", "show_progress_on": answer}
+    asked = {"outputs": [photo, answer], "api_visibility": "private", "show_progress_on": answer} | ONE_PHOTOGRAPH
     gr.on([photo.upload, photo.input], fn=show, inputs=[photo, model], preprocess=False, **asked)
     others.pick(fn=pick, inputs=model, **asked)
     others.send(fn=send, inputs=model, **asked)

@@ -43,14 +43,14 @@ def color_layer(values: Image.Image) -> Image.Image:
 
 
 def overlay(ground: Image.Image, values: Image.Image, opacity: float = OPACITY) -> Image.Image:
-    """Blend `values`, a gray image, over `ground`, the photograph's `backdrop`, in the palette's colors.
+    """Blend `values`, a gray image, over `ground`, the photograph's `backdrop` as RGB, in the palette's colors.
 
     The alpha of each pixel is its value times `opacity`. ValueError for an opacity outside [0, 1].
     """
     if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
         raise ValueError(f"the opacity must be from 0 to 1; it is {opacity!r}")
     alpha = values.point([round(v * opacity) for v in range(256)])
-    return Image.composite(_colored(values).convert("RGB"), ground.convert("RGB"), alpha)
+    return Image.composite(_colored(values).convert("RGB"), ground, alpha)
 
 
 def _colored(values: Image.Image) -> Image.Image:

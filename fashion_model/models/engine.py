@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from fashion_model.models.backbones import Backbone
 from fashion_model.models.folding import same_outputs
 
 PACKAGES = ("onnx", "onnxruntime")
+THREADS = torch.get_num_threads()  # what OMP_NUM_THREADS says, or one a core
 
 
 def onnx_engine(backbone: Backbone, example: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
@@ -28,12 +30,14 @@ def onnx_engine(backbone: Backbone, example: torch.Tensor) -> Callable[[torch.Te
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = THREADS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # photographs are decoded meanwhile
     session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
 
     def run(images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(None, {"images": images.detach().contiguous().numpy()})[0])
+        # Copied by NumPy: PyTorch's threads would go on spinning for a while, and the engine needs the cores.
+        array = np.ascontiguousarray(images.detach().numpy())
+        return torch.from_numpy(session.run(None, {"images": array})[0])
 
     return run if same_outputs(backbone.features, run, example) else None
 

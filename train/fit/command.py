@@ -2,6 +2,10 @@
 
 Trains on every domain that data_prep has prepared. The checkpoint has the weights of the best epoch by validation, at
 the final input size; its folder training/ has the log and what --resume needs.
+
+    torchrun --nproc-per-node N -m train fit …
+
+trains in N processes, each with a part of every batch; the batch size stays that of the settings.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import torch
 
 from fashion_model.checkpoint import MAX_SHARD_SIZE, save_checkpoint, write_json
 from train.data.table import write_trained_on
+from train.fit import distributed
 from train.fit.config import FitConfig
 from train.fit.data import FitData, read_data
 from train.fit.distillation import ImageNetTeacher
@@ -28,8 +33,10 @@ STATE, LOG, FIT = "training/state.pt", "training/log.csv", "training/fit.json"  
 
 
 def run(config: FitConfig) -> None:
-    best = fit(config)
-    print(f"best epoch {best['epoch']}: {config.output}")
+    with distributed.processes(config.device):
+        best = fit(config)
+        if distributed.rank() == 0:
+            print(f"best epoch {best['epoch']}: {config.output}")
 
 
 def fit(config: FitConfig) -> dict[str, Any]:
@@ -48,6 +55,9 @@ def fit(config: FitConfig) -> dict[str, Any]:
     def finish_epoch(epoch: int, trained: dict[str, float]) -> None:
         metrics = trainer.validate(data.validation)
         history.append(_entry(epoch, trainer.model.config.image_size[0], trained, metrics))
+        if distributed.rank() > 0:
+            return
+        print("  ".join(f"{key} {value:.4g}" for key, value in history[-1].items()), flush=True)
         if best_entry(history) is history[-1]:
             _save_checkpoint(config.output, trainer, data, data.trained_on | initial.trained_on)
         trainer.save_state(config.output / STATE, history=history, identity=identity)
@@ -56,8 +66,9 @@ def fit(config: FitConfig) -> dict[str, Any]:
     state = config.output / STATE
     if config.resume and state.is_file():
         history += trainer.load_state(state, identity)
-        print(f"resuming after epoch {history[-1]['epoch']}")
-    else:
+        if distributed.rank() == 0:
+            print(f"resuming after epoch {history[-1]['epoch']}")
+    elif distributed.rank() == 0:
         state.unlink(missing_ok=True)
         (config.output / FIT).unlink(missing_ok=True)  # of an earlier run
     if not history and config.linear_probe_steps:
@@ -66,7 +77,8 @@ def fit(config: FitConfig) -> dict[str, Any]:
             finish_epoch(PROBE, {})
     for epoch in range(max((entry["epoch"] for entry in history), default=0), config.epochs):
         finish_epoch(epoch, trainer.train_one_epoch(epoch))
-    write_json(config.output / FIT, identity)
+    if distributed.rank() == 0:
+        write_json(config.output / FIT, identity)
     return best_entry(history)
 
 
@@ -80,7 +92,6 @@ def _entry(epoch: int, side: int, trained: dict[str, float], metrics: dict[str, 
     entry = {"epoch": epoch + 1, IMAGE_SIDE: side, **trained}
     entry[CRITERION] = sum(of_domain["nll_sum"] for of_domain in metrics.values())
     entry |= {f"{domain}_{name}": value for domain, of_domain in metrics.items() for name, value in of_domain.items()}
-    print("  ".join(f"{key} {value:.4g}" for key, value in entry.items()), flush=True)
     return entry
 
 

@@ -23,6 +23,7 @@ from train.data.sampling import draw_epoch
 from train.data.table import DataError
 from train.data.training_set import TrainingSet
 from train.evaluate.inference import Outputs, outputs_of
+from train.fit import distributed
 from train.fit.config import FitConfig
 from train.fit.distillation import ImageNetTeacher
 
@@ -47,6 +48,7 @@ class Trainer:
         self.teacher = teacher and teacher.to(self.device, memory_format=torch.channels_last)
         self.frozen = self.model.backbone.first_stages(config.frozen_stages)
         self.normalise = normalise(model.config)
+        self.features = distributed.features_of(self.model)
         self.ema = AveragedModel(self.model, multi_avg_fn=self._average, use_buffers=True)
         backbone = [p for p in model.backbone.parameters() if p.requires_grad]
         rates = [config.learning_rate, config.learning_rate * config.heads_lr_factor]
@@ -70,7 +72,7 @@ class Trainer:
         for views, indices in tqdm(batches, desc="heads", unit="batch", total=steps, disable=None):
             with torch.no_grad(), autocast(self.device):
                 pooled = self.model.features(self._images(views))
-            self._step(optimizer, self._loss(pooled.float(), indices))
+            self._step(optimizer, self._loss(pooled.float(), indices), average=True)
         self.ema.module.load_state_dict(self.model.state_dict())
 
     def train_one_epoch(self, epoch: int) -> dict[str, float]:
@@ -79,24 +81,28 @@ class Trainer:
         for module in self.frozen:
             module.eval()
         start, total, seen = time.perf_counter(), 0.0, 0
-        progress = tqdm(self.batches(epoch), desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=None)
+        quiet = True if distributed.rank() else None  # None: where there is a terminal
+        progress = tqdm(
+            self.batches(epoch), desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=quiet
+        )
         for views, indices in progress:
             loss = self.train_one_batch(views, indices)
             total, seen = total + loss * len(views), seen + len(views)
             progress.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
+        total, seen = distributed.added_up([total, seen], self.device)
         return {"loss": total / seen, "images_per_second": seen / (time.perf_counter() - start)}
 
     def train_one_batch(self, views: torch.Tensor, indices: torch.Tensor) -> float:
-        """views (B, 3, H, W) uint8, indices (B,) of the training set → the mean loss."""
+        """views (B, 3, H, W) uint8, indices (B,) of the training set → the mean loss of this process's part."""
         images = self._images(views)
         with autocast(self.device):
-            pooled = self.model.features(images).float()
+            pooled = self.features(images).float()
         loss = self._loss(pooled, indices)
         if self.teacher is not None:
             half = -(-len(views) // 2)  # the order is random; half of the batch costs half
             with autocast(self.device):
                 loss = loss + self.config.imagenet_distillation_weight * self.teacher(images[:half], pooled[:half])
-        self._step(self.optimizer, loss)
+        self._step(self.optimizer, loss * self._weight_of(len(views)))
         self.scheduler.step()
         self.ema.update_parameters(self.model)
         return loss.item()
@@ -105,7 +111,9 @@ class Trainer:
         """Domain name → metrics of the averaged weights."""
         model = self.ema.module
         return {
-            domain.name: validation_metrics(outputs_of(model, domain, self.config.workers), domain)
+            domain.name: validation_metrics(
+                distributed.outputs_of_all(lambda part: outputs_of(model, part, self.config.workers), domain), domain
+            )
             for domain in domains
         }
 
@@ -142,13 +150,19 @@ class Trainer:
         get_ema_multi_avg_fn(decay)(averages, current, steps)
 
     def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Views (B, 3, size, size) uint8 and indices (B,). Their randomness depends on seed and epoch only."""
+        """Views (B, 3, size, size) uint8 and indices (B,). Their randomness depends on seed and epoch only.
+
+        Of several processes each gets its part of the same batches.
+        """
         seed = self.config.seed * 100_003 + epoch
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + SEEDS * distributed.rank())  # of dropout
         generator = torch.Generator().manual_seed(seed)
         rows = torch.tensor(draw_epoch(self.training_set.factors, generator))
         keys = torch.stack([rows, torch.randint(SEEDS, rows.shape, generator=generator)], dim=1)
-        batches = [[tuple(key) for key in batch.tolist()] for batch in keys.split(self.config.batch_size)]
+        parts = [batch[distributed.rank() :: distributed.count()] for batch in keys.split(self.config.batch_size)]
+        if len(rows) % self.config.batch_size < distributed.count():
+            parts = parts[: len(rows) // self.config.batch_size]  # too few are left for each process
+        batches = [[tuple(key) for key in part.tolist()] for part in parts]
         small = self.config.small_image_size if max(epoch, 0) < self.config.small_epochs else None
         self.set_image_size(small or self.config.image_size)
         loader = DataLoader(
@@ -158,6 +172,13 @@ class Trainer:
             yield from loader
         except DataError as error:  # the message from a worker process is a traceback
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+
+    def _weight_of(self, part: int) -> float:
+        """Of the mean loss of `part` images among those of all processes, whose gradients are averaged."""
+        if distributed.count() == 1:
+            return 1.0
+        (batch,) = distributed.added_up([part], self.device)
+        return part * distributed.count() / batch
 
     def _images(self, views: torch.Tensor) -> torch.Tensor:
         return self.normalise(views.to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -176,10 +197,12 @@ class Trainer:
             loss = loss + self.config.load_balance_weight * load_imbalance(shares)
         return loss
 
-    @staticmethod
-    def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, average: bool = False) -> None:
+        """`average`: the gradients over the processes, where `self.features` has not taken part."""
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if average:
+            distributed.average_gradients(self._head_parameters())
         optimizer.step()
 
 

@@ -23,6 +23,7 @@ OVERLAYS = 16  # photographs whose overlays are written
 
 
 def measure(classifier: FashionClassifier, others: dict[str, FashionClassifier], files: list[Path], rounds: int) -> str:
+    classifier.take_all_cores()
     batches = -(-len(files) // BATCH_SIZE)
     images = torch.rand(BATCH_SIZE, 3, *classifier.config.image_size)
 

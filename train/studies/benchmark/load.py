@@ -31,6 +31,7 @@ START, WAIT = 120, 120  # seconds at most
 def measure(
     classifier: FashionClassifier, checkpoint: str | None, files: list[Path], clients: Sequence[int], requests: int
 ) -> str:
+    classifier.take_all_cores()
     photographs = [file.read_bytes() for file in files]
     rows = []
     with serving(checkpoint) as (address, process):

@@ -21,7 +21,7 @@ from fashion_model import FashionClassifier
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.classifier import DETAIL
 from fashion_model.images import open_image
-from fashion_model.models.engine import export_onnx
+from fashion_model.models.engine import THREADS, export_onnx
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.studies.benchmark.timing import Way, alternate, ratio, table
 
@@ -43,9 +43,9 @@ def measure(checkpoint: Checkpoint, classifier: FashionClassifier, file: Path, r
     in_engines = engines(classifier, image)
     ways: dict[str, Way] = {
         EAGER: lambda: forward(model.backbone, image),
-        LABELS: lambda: classifier.predict([small]),
-        LABELS_LARGE: lambda: classifier.predict([large]),
-        OVERLAYS: lambda: classifier.predict_and_explain(small),
+        LABELS: as_in_the_app(classifier, lambda: classifier.predict([small])),
+        LABELS_LARGE: as_in_the_app(classifier, lambda: classifier.predict([large])),
+        OVERLAYS: as_in_the_app(classifier, lambda: classifier.predict_and_explain(small)),
         PACKAGE: lambda: maps_of_the_package(model, image),
         **in_engines,
         DECODING: lambda: open_image(small),
@@ -80,6 +80,15 @@ def ratios(times: dict[str, np.ndarray], in_engines: list[str]) -> list[str]:
             ratio("(f) / (c)", times[FOUR], times[OVERLAYS]),
         ]
     return found
+
+
+def as_in_the_app(classifier: FashionClassifier, way: Way) -> Way:
+    def with_its_threads() -> None:
+        classifier.take_all_cores()
+        way()
+        torch.set_num_threads(THREADS)
+
+    return with_its_threads
 
 
 def jpeg_of(photograph: Image.Image, size: tuple[int, int]) -> bytes:
@@ -143,7 +152,7 @@ def engines(classifier: FashionClassifier, image: torch.Tensor) -> dict[str, Way
     """The bare backbone in the engines that are installed, with one thread and with as many as PyTorch has."""
     exported = export_onnx(classifier.backbone, image) if importlib.util.find_spec("onnx") else None
     ways: dict[str, Way] = {}
-    for threads in sorted({1, torch.get_num_threads()}) if exported else ():
+    for threads in sorted({1, THREADS}) if exported else ():
         if importlib.util.find_spec("onnxruntime"):
             ways[ENGINE.format("ONNX Runtime", threads)] = onnx_runtime(exported, image, threads)
         if importlib.util.find_spec("openvino"):
