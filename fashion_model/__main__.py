@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fashion_model", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="predict")
     command = commands.add_parser("predict", help="label photographs: one row each")
-    command.add_argument("paths", nargs="+", type=Path, metavar="FILE_OR_FOLDER", help="folders are read recursively")
+    command.add_argument("paths", nargs="+", metavar="FILE_OR_FOLDER", help="folders are read recursively")
     command.add_argument(
         "--checkpoint", metavar="REPO_OR_DIR", help="user/repo[@revision] or a directory; the embedded default"
     )
@@ -33,9 +33,19 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="DIR",
         help="also write overlays there, NAME.DIGEST.ATTRIBUTE.png; it is not read itself",
     )
+    command.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: with Ray Data, on this machine or the cluster of RAY_ADDRESS, to a folder of Parquet files; the "
+        "photographs may then also be an address such as s3://bucket/folder, or Parquet files with images",
+    )
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="of Ray; each has a network of its own")
     options = parser.parse_args(arguments)
     if options.resume and not options.output:
         command.error("--resume needs an --output to go on with")
+    if options.engine == "ray" and (not options.output or options.resume or options.heatmaps or options.workers < 1):
+        command.error("--engine ray needs an --output, at least one worker, and neither --resume nor --heatmaps")
     try:
         from fashion_model.batch import predict  # PyTorch takes seconds
     except KeyboardInterrupt:

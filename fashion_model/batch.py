@@ -53,9 +53,20 @@ def write_rows(classifier: FashionClassifier, files: Iterable[Path], options: ar
             output.write(row_of(path, result, names))
 
 
+def predict_with_ray(options: argparse.Namespace) -> int:
+    try:
+        from fashion_model import ray_job
+    except ImportError as error:
+        raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error
+    ray_job.write_rows(list(map(str, options.paths)), options.checkpoint, options.output, options.workers)
+    return 0
+
+
 def predict(options: argparse.Namespace) -> int:
     files = find_images(options.paths, leave_out=options.heatmaps)
     try:
+        if options.engine == "ray":
+            return predict_with_ray(options)
         if options.output:
             check_output(options.output, options.resume)
         first = next(files, None)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fashion_model.rows import Row, TextFormat, csv_format, fields_of, json_lines_format, name_in_row
 
@@ -101,10 +101,7 @@ def _open_parquet(path: Path, attributes: Sequence[str]) -> Iterator[Output]:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    confidences = {f"{name}_confidence": pa.float64() for name in attributes}
-    types = {"is_fashion": pa.bool_()} | confidences
-    fields = [pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields_of(attributes)]
-    schema, rows = pa.schema(fields), []
+    schema, rows = parquet_schema(attributes), []
     unfinished = path.with_name(f"{path.name}.unfinished")
 
     def write(row: Row) -> None:
@@ -120,6 +117,15 @@ def _open_parquet(path: Path, attributes: Sequence[str]) -> Iterator[Output]:
         yield Output(iter(()), write)
         flush()
     unfinished.replace(path)
+
+
+def parquet_schema(attributes: Sequence[str]) -> Any:
+    """Of rows: a `pyarrow.Schema`."""
+    import pyarrow as pa
+
+    confidences = {f"{name}_confidence": pa.float64() for name in attributes}
+    types = {"is_fashion": pa.bool_()} | confidences
+    return pa.schema(pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields_of(attributes))
 
 
 def _writer(file: BinaryIO, format: TextFormat, empty: bool) -> Callable[[Row], None]:

@@ -18,12 +18,14 @@ Transform = Callable[[Image.Image], torch.Tensor]
 
 def eval_transform(config: ModelConfig) -> Transform:
     """RGB photograph of any size → (3, H, W) float32: letterboxed to the input size and normalised."""
-    return v2.Compose([Letterbox(config.image_size), v2.ToImage(), normalise(config)])
+    letterbox, to_input = Letterbox(config.image_size), normalise(config)
+    return lambda photograph: to_input(functional.pil_to_tensor(letterbox(photograph)))
 
 
-def normalise(config: ModelConfig) -> nn.Module:
+def normalise(config: ModelConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     """(…, 3, H, W) uint8 → float32, as the backbone's weights expect."""
-    return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(config.mean), list(config.std))])
+    mean, std = list(config.mean), list(config.std)
+    return lambda pixels: functional.normalize(functional.to_dtype(pixels, torch.float32, scale=True), mean, std)
 
 
 def letterbox_box(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -3,8 +3,10 @@
 import pytest
 
 from fashion_model import FashionClassifier
+from fashion_model.checkpoint import METRICS, read_json
 from tests.conftest import PRODUCTS
 from train.__main__ import main
+from train.recipes.quick import PUBLISHED
 
 
 @pytest.mark.slow
@@ -34,3 +36,14 @@ def test_a_step_that_fails_ends_the_recipe(tmp_path, capsys):
     printed = capsys.readouterr().err
     assert "data_prep.clean_data" in printed
     assert "recipe: fit failed; the same call of the recipe continues here" in printed
+
+
+@pytest.mark.slow
+def test_the_quick_recipe_needs_the_thumbnails_only_and_prints_its_figures(cleaned, tmp_path, capsys):
+    command = ["recipe", "quick", "--data", str(cleaned), "--output", str(tmp_path), "--smoke"]
+    assert main([*command, "--backbone", "test_efficientnet"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    metrics = read_json(tmp_path / "checkpoint" / METRICS)["splits"]["test"]["thumbnails"]["attributes"]
+    for name, published in PUBLISHED.items():
+        assert f"{name} {100 * metrics[name]['accuracy']:.1f} % (published {published})" in last
+    assert last.endswith("minutes in all")

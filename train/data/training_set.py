@@ -72,6 +72,7 @@ def training_domains(
 class TrainingSet(Dataset):
     """(view (3, size, size) uint8, image index). Keys are pairs of an image index and a seed.
 
+    `plain`: views are the images cropped and mirrored, nothing else.
     DataError if a file is missing; a damaged one raises it when it is read.
     """
 

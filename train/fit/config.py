@@ -67,8 +67,8 @@ class FitConfig:
     """Decay of the exponential moving average of the weights, which is validated and saved; 0 for none."""
     repeat_threshold: float = 0.003
     """Labels with a smaller share of the rows are shown more often (repeat factor sampling)."""
-    plain: bool = False
-    """Only crop and mirror the images: for a catalogue, not for photographs."""
+    thumbnails_only: bool = False
+    """Train and validate on the catalogue's thumbnails alone, cropped and mirrored only: for a catalogue like it."""
     balanced: tuple[str, ...] = ("season",)
     """Attributes whose classes get the thumbnails' frequencies in high-resolution photographs."""
     seed: int = 0

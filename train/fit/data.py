@@ -40,9 +40,14 @@ def read_data(config: FitConfig) -> FitData:
         weight, soft = config.distillation_weight, load_soft_targets(config.soft_targets, rows[TRAIN]["id"], encoders)
         targets = {name: weight * soft[name] + (1 - weight) * t for name, t in targets.items()}
     trained_on = set(rows[TRAIN]["id"])
-    parts = training_domains(config.data, rows[TRAIN], targets, encoders, config.balanced, config.rows_limit)
+    if config.thumbnails_only:
+        parts = [domains.thumbnails(config.data, rows[TRAIN], targets)]
+    else:
+        parts = training_domains(config.data, rows[TRAIN], targets, encoders, config.balanced, config.rows_limit)
     validation_rows = without_pictures_of(rows[VALIDATION], table, trained_on)
     validation = validation_domains(config.data, validation_rows, attributes, encoders, config.rows_limit)
+    if config.thumbnails_only:
+        validation = [domain for domain in validation if domain.name == domains.THUMBNAILS]
     columns = ["id", *(attribute.column for attribute in attributes)]
     fingerprint: dict[str, object] = {
         "rows": _digest("".join(part[columns].to_csv(index=False) for part in rows.values()).encode()),
@@ -51,7 +56,9 @@ def read_data(config: FitConfig) -> FitData:
     }
     if config.soft_targets:
         fingerprint["soft_targets"] = _digest(Path(config.soft_targets).read_bytes())
-    training_set = TrainingSet(parts, config.data, config.image_size[0], config.repeat_threshold, config.plain)
+    training_set = TrainingSet(
+        parts, config.data, config.image_size[0], config.repeat_threshold, plain=config.thumbnails_only
+    )
     return FitData(attributes, encoders, training_set, validation, trained_on, fingerprint)
 
 

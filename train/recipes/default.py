@@ -14,29 +14,23 @@ sequence has not been run as a whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from train.recipes.step import Step, shared_options
 
 if TYPE_CHECKING:
     from train.recipes.command import Config
 
+BACKBONE = "tf_efficientnet_lite2"
 SEEDS = (0, 1)
-
-
-@dataclass(frozen=True)
-class Step:
-    command: tuple[str, ...]  # after `python -m train`
-    minutes: int  # on two cores
-    done: Path | None = None  # exists if the step is finished
 
 
 def steps(config: Config) -> list[Step]:
     """The commands in their order."""
     output = config.output
     checkpoint, mean, soft = output / "checkpoint", output / "mean", output / "soft_targets.safetensors"
-    found, shared = [], ["--data", str(config.data), "--workers", str(config.workers)]
-    fit = ["fit", *shared, "--backbone", config.backbone, "--frozen-stages", "2", "--resume"]
+    found, shared = [], shared_options(config)
+    fit = ["fit", *shared, "--backbone", config.backbone or BACKBONE, "--frozen-stages", "2", "--resume"]
     if config.attributes:
         fit += ["--attributes", *config.attributes]
     if config.smoke:

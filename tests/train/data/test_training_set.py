@@ -12,6 +12,7 @@ from PIL import Image
 
 from data_prep.negatives import PAINTERS
 from data_prep.splits import TRAIN, VALIDATION
+from fashion_model.transforms import Letterbox
 from tests.conftest import ATTRIBUTES, NAMES
 from tests.train.conftest import SPLITS, trainer_for, training_rows
 from train.data import domains
@@ -291,3 +292,14 @@ def test_an_empty_cell_is_no_label(cleaned, tmp_path):
     assert known.tolist() == [0.0] * 3 + [1.0] * (len(known) - 3)
     with pytest.raises(DataError, match="no column 'length' for attribute 'length'"):
         trainer_for(data, tmp_path / "run", attributes=("color", "length"))
+
+
+def test_plain_views_are_crops_and_mirror_images(prepared, parts):
+    plain = TrainingSet(parts[:1], prepared, SIZE, repeat_threshold=0, plain=True)
+    letterbox = Letterbox((SIZE, SIZE))
+    for index in range(0, len(parts[0]), 5):
+        original = np.asarray(letterbox(parts[0][index])).astype(int)
+        views = [plain.view(index, np.random.default_rng(seed)) for seed in range(8)]
+        distances = [[np.abs(view - other).mean() for other in (original, original[:, ::-1])] for view in views]
+        assert max(map(min, distances)) < 45
+        assert len({view.tobytes() for view in views}) == 8

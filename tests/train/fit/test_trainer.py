@@ -9,6 +9,8 @@ from fashion_model.checkpoint import load_checkpoint
 from fashion_model.models.backbones import WeightsError
 from tests.conftest import NAMES
 from tests.train.conftest import trainer_for
+from train.data.domains import THUMBNAILS
+from train.data.training_set import EMPTY
 from train.fit.command import _save_checkpoint
 from train.fit.trainer import load_imbalance
 
@@ -202,3 +204,10 @@ def test_load_balancing_evens_out_the_use_of_the_experts(cleaned, tmp_path):
     assert used[1] < 0.5 * used[0]
     assert together[1] < 0.5 * together[0]
     assert math.isfinite(together[0])
+
+
+def test_thumbnails_alone_are_trained_and_validated_on(prepared, tmp_path):
+    trainer, data = trainer_for(prepared, tmp_path, thumbnails_only=True)
+    assert set(trainer.training_set.domains) == {THUMBNAILS, EMPTY}
+    assert trainer.training_set.plain
+    assert [domain.name for domain in data.validation] == [THUMBNAILS]

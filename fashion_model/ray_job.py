@@ -1,0 +1,103 @@
+"""The rows of many photographs as a Ray Data job, on one machine or a cluster: one classifier in each worker.
+
+Needs `ray[data]`. Photographs are files and folders, an address such as s3://bucket/folder, or Parquet files with the
+images in a column `bytes` (and their names in `path`), or in a column `image` as Hugging Face's datasets have them. The
+rows go to a folder of Parquet files. Ray starts a worker anew that was killed, and does again what it had in hand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fashion_model.classifier import FashionClassifier, open_for_network
+from fashion_model.images import SUFFIXES, find_images
+from fashion_model.outputs import PARQUET, OutputError, parquet_schema
+from fashion_model.rows import row_of
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+BATCH = 64  # photographs that a worker is given at a time
+BLOCK = 64  # names of files in a block of the data set
+
+
+class Labeller:
+    """A worker: its classifier is loaded once."""
+
+    def __init__(self, checkpoint: str | None):
+        self.classifier = FashionClassifier.from_pretrained(checkpoint)
+        self.classifier.take_all_cores()
+        self.names = [attribute.name for attribute in self.classifier.attributes]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Columns `path` (bytes of the name) and, unless they are local files, `bytes` → rows."""
+        paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
+        contents = batch["bytes"].to_pylist() if "bytes" in batch.column_names else paths
+        results = self.classifier.stream(range(len(paths)), read=lambda place: open_for_network(contents[place] or b""))
+        rows = [row_of(paths[place], result, self.names) for place, result in results]
+        return pa.Table.from_pylist(rows, parquet_schema(self.names))
+
+
+def write_rows(sources: Sequence[str], checkpoint: str | None, output: Path, workers: int) -> None:
+    """A row for each photograph in `sources`, in Parquet files below `output`. OutputError if there are none."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if output.suffix.lower() != PARQUET:
+        raise OutputError(f"Ray writes a folder of Parquet files: the output has to end in {PARQUET}")
+    if output.exists():
+        raise OutputError(f"{output} exists already; Ray needs a new output")
+    started = not ray.is_initialized()
+    if started:
+        # A core more than there are workers, for reading and writing; an existing cluster has its own.
+        local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(logging_level="warning", **({} if "RAY_ADDRESS" in os.environ else local))
+    try:
+        found = dataset_of(sources)
+        rows = found.map_batches(
+            Labeller,
+            fn_constructor_args=(checkpoint,),
+            batch_size=BATCH,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=1,
+        )
+        rows.write_parquet(str(output.resolve()))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def dataset_of(sources: Sequence[str]) -> Dataset:
+    """Columns `path` and, unless they are local files, `bytes`. OutputError if there is no photograph."""
+    import ray
+
+    if any(source.lower().endswith(PARQUET) for source in sources):
+        return ray.data.read_parquet(list(sources)).map_batches(_named, batch_format="pyarrow")
+    if any("://" in source for source in sources):
+        extensions = [suffix.lstrip(".") for suffix in SUFFIXES]
+        files = ray.data.read_binary_files(list(sources), include_paths=True, file_extensions=extensions)
+        return files.map_batches(_named, batch_format="pyarrow")
+    paths = [os.fsencode(path) for path in find_images(sources)]
+    if not paths:
+        raise OutputError("no image among the files and folders given")
+    blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
+    return ray.data.from_arrow([pa.table({"path": pa.array(block, pa.binary())}) for block in blocks])
+
+
+def _named(batch: pa.Table) -> pa.Table:
+    """Columns `path` and `bytes` of a table with images."""
+    columns: dict[str, Any] = {name: batch[name] for name in batch.column_names}
+    if "image" in columns:  # {"bytes", "path"}
+        image = batch["image"].combine_chunks()
+        columns |= {"bytes": image.field("bytes"), "path": image.field("path")}
+    if "bytes" not in columns:
+        raise ValueError(f"the Parquet files have no column bytes or image; they have {', '.join(columns)}")
+    names = columns["path"].to_pylist() if "path" in columns else [None] * len(batch)
+    encoded = [(name or "").encode("utf-8", "surrogateescape") for name in names]
+    return pa.table({"path": pa.array(encoded, pa.binary()), "bytes": columns["bytes"]})
