@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from pillow_heif import register_heif_opener
 
@@ -18,6 +18,7 @@ Source = str | os.PathLike[str] | bytes | Image.Image
 MAX_PIXELS = 64_000_000  # more than any phone takes by default; 192 MB once decoded
 MAX_SIDE = 30_000  # pixels; what is shown again has to fit into a JPEG
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")  # Pillow's others start programs or are rare
+SRGB = ImageCms.createProfile("sRGB")
 register_heif_opener()  # what iPhones take
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
@@ -58,8 +59,8 @@ class ImageError(ValueError):
 def open_image(source: Source, at_least: int | None = None) -> Image.Image:
     """The upright RGB photograph in `source` (a path, the bytes of a file, or a PIL image, which stays untouched).
 
-    EXIF orientation is applied, transparency is laid on white, grays of more than 8 bit are scaled to 8 bit, and of an
-    animation the first frame is taken. Raises ImageError for everything else.
+    EXIF orientation is applied, color profiles are converted to sRGB, transparency is laid on white, grays of more than
+    8 bit are scaled to 8 bit, and of an animation the first frame is taken. Raises ImageError for everything else.
 
     A JPEG file is decoded at a half, a quarter or an eighth of its size, which is faster, if no side becomes shorter
     than `at_least` pixels. `info["size"]` of the result is the photograph's own width and height.
@@ -175,10 +176,31 @@ def _orientation(image: Image.Image) -> int | None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return _scaled_gray(image)
+    image = _in_srgb(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """In sRGB, if the file has the profile of another color space. A damaged or unfitting profile is passed over."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        if not image.has_transparency_data:
+            flat = image.convert("RGB") if image.mode == "P" else image
+            return ImageCms.profileToProfile(flat, source, SRGB, outputMode="RGB")
+        clear = image.convert("RGBA")
+        converted = ImageCms.profileToProfile(clear.convert("RGB"), source, SRGB, outputMode="RGB")
+        converted.putalpha(clear.getchannel("A"))
+        return converted
+    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
+        return image
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ rows go to a folder of Parquet files. Ray starts a worker anew that was killed, 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def write_rows(sources: Sequence[str], checkpoint: str | None, output: Path, wor
     if started:
         # A core more than there are workers, for reading and writing; an existing cluster has its own.
         local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        ray.init(logging_level="warning", **({} if "RAY_ADDRESS" in os.environ else local))
+        ray.init(logging_level=logging.WARNING, **({} if "RAY_ADDRESS" in os.environ else local))
     try:
         found = dataset_of(sources)
         rows = found.map_batches(

@@ -14,6 +14,7 @@ from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
 
 DIGITS = 4  # of a confidence
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 BEFORE_ERROR = 4  # attributes; those of a checkpoint with more follow at the end, so that no field moves
 
 Row = dict[str, str | float | bool | None]
@@ -60,7 +61,7 @@ def csv_format(attributes: Sequence[str]) -> TextFormat:
             for cells in csv.reader(lines):
                 if len(cells) != len(fields):
                     raise ValueError(f"{len(cells)} values instead of {len(fields)}")
-                yield cells[0]
+                yield _without_quote(cells[0])
         except csv.Error as error:
             raise ValueError(str(error)) from error
 
@@ -103,4 +104,13 @@ def _text(value: str | float | bool | None) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else f"{value:.{DIGITS}f}"
+    return _as_text(value) if isinstance(value, str) else f"{value:.{DIGITS}f}"
+
+
+def _as_text(value: str) -> str:
+    """With an apostrophe before what a spreadsheet would calculate (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
+
+
+def _without_quote(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell

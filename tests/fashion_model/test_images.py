@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from fashion_model import ImageError
 from fashion_model.images import find_images, open_image
-from tests.conftest import PRODUCTS
+from tests.conftest import PRODUCTS, ROOT
 
 PHOTOGRAPH = next(iter(sorted((PRODUCTS / "images").iterdir())))
 
@@ -244,3 +244,58 @@ def test_what_is_upright_is_not_turned_again():
     photograph.save(file, "JPEG", exif=exif)
     upright = open_image(file.getvalue())
     assert upright.size == open_image(upright).size == (20, 40)
+
+
+ICC = ROOT / "tests" / "data" / "icc"
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("red-tshirts-wide-gamut.jpg", "red-tshirts.jpg"),
+        ("red-tshirts-swapped-red-and-green.png", "red-tshirts.jpg"),
+        ("blue-tshirts-wide-gamut.jpg", "blue-tshirts.jpg"),
+    ],
+)
+def test_colors_are_what_their_profile_says(other, name):
+    found, expected = pixels(open_image(ICC / other)), pixels(open_image(ICC / name))
+    as_stored = pixels(Image.open(ICC / other).convert("RGB"))
+    assert np.abs(found - expected).mean() < min(3, np.abs(as_stored - expected).mean() / 2)
+
+
+def test_a_profile_is_applied_below_transparency_and_to_a_palette():
+    image = Image.open(ICC / "red-tshirts-swapped-red-and-green.png")
+    expected = pixels(open_image(image))
+    clear = image.convert("RGBA")
+    clear.putalpha(Image.new("L", image.size, 255))
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    profile = image.info["icc_profile"]
+    found = pixels(open_image(encoded(clear, "PNG", icc_profile=profile)))
+    assert list(found[0, 0]) == [255, 255, 255]
+    assert np.abs(found - expected)[1:].max() <= 1
+    palette = pixels(open_image(encoded(image.quantize(64), "PNG", icc_profile=profile)))
+    assert np.abs(palette - expected).mean() < 6
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_damaged_profile_and_one_of_another_kind_are_passed_over(mode):
+    image = Image.open(PHOTOGRAPH).convert(mode)
+    whole = Image.open(ICC / "red-tshirts-wide-gamut.jpg").info["icc_profile"]
+    for profile in (whole[:200], b"no profile", *([whole] if mode != "RGB" else [])):
+        expected = pixels(open_image(encoded(image, "JPEG")))
+        assert np.abs(pixels(open_image(encoded(image, "JPEG", icc_profile=profile))) - expected).max() <= 1
+
+
+def test_a_large_jpeg_is_decoded_smaller_but_no_smaller_than_asked():
+    large = Image.open(PHOTOGRAPH).convert("RGB").resize((900, 1200))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(large, "JPEG", quality=95)
+    for least, size in ((None, (900, 1200)), (500, (900, 1200)), (450, (450, 600)), (200, (225, 300)), (1, (113, 150))):
+        photograph = open_image(data, least)
+        assert photograph.size == size
+        assert photograph.info["size"] == (900, 1200)
+        assert np.abs(pixels(photograph) - pixels(large.resize(size, Image.Resampling.BOX))).mean() < 2
+    turned = open_image(encoded(large, "JPEG", exif=exif), 450)
+    assert (turned.size, turned.info["size"]) == ((600, 450), (1200, 900))
+    assert open_image(encoded(large, "PNG"), 200).size == (900, 1200)

@@ -7,7 +7,7 @@ import pytest
 
 from fashion_model.images import ImageError
 from fashion_model.predictions import AttributePrediction, Prediction
-from fashion_model.rows import csv_of, fields_of, json_lines_format, row_of
+from fashion_model.rows import csv_format, csv_of, fields_of, json_lines_format, row_of
 from tests.conftest import NAMES, USAGE
 
 FOUR = (
@@ -58,3 +58,18 @@ def test_csv_and_json_lines_hold_the_values_of_a_row():
 def test_a_row_needs_every_attribute_it_names():
     with pytest.raises(KeyError):
         row_of("x.jpg", prediction_of(NAMES), (*NAMES, USAGE.name))
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "\t=1.jpg", "'=1.jpg"])
+def test_a_spreadsheet_calculates_no_name_and_a_continued_run_knows_it(name):
+    text = csv_of([row_of(name, prediction_of(NAMES), NAMES)], NAMES)
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["file"] == f"'{name}"
+    lines = iter(text.splitlines(keepends=True)[1:])
+    assert list(csv_format(NAMES).files(lines)) == [name]
+
+
+def test_other_names_stay_as_they_are():
+    for name in ("a=b.jpg", "'quoted'.jpg", "shoe.jpg"):
+        (row,) = csv.DictReader(io.StringIO(csv_of([row_of(name, prediction_of(NAMES), NAMES)], NAMES)))
+        assert row["file"] == name
