@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from data_prep.source import SourceError
+from data_prep.source import SourceError, decoded, open_zip
 from fashion_model.images import ImageError, open_image
 
 # zipfile raises these for damaged or encrypted members.
@@ -30,7 +30,7 @@ class Archive:
             self._read = lambda name: (path / name).read_bytes()
         else:
             try:
-                archive = zipfile.ZipFile(path)
+                archive = open_zip(path)
             except (OSError, *DAMAGED) as error:
                 raise SourceError(f"{path} is neither a folder nor a zip file") from error
             names, self._read = archive.namelist(), archive.read
@@ -45,11 +45,8 @@ class Archive:
         return iter(sorted(self._names))
 
     def text(self, name: str) -> str:
-        """The UTF-8 text of the file. SourceError if it is missing, damaged or not UTF-8."""
-        try:
-            return self._bytes(name).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{self.path}: {name} is not UTF-8 text: {error}") from error
+        """The text of the file. SourceError if it is missing, damaged or cannot be decoded."""
+        return decoded(self._bytes(name), f"{self.path}: {name}")
 
     def image(self, name: str, max_side: int) -> Image.Image:
         """The upright RGB image, downscaled so that neither side exceeds `max_side` pixels.

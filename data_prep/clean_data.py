@@ -61,12 +61,12 @@ def parse_row(row: list[str]) -> dict[str, str] | None:
 
     Fields beyond COLUMNS are the rest of a name with commas, which is the last column. Labels are normalized.
     """
-    if len(row) < len(COLUMNS) or not re.fullmatch(r"[0-9]+", row[0].strip()):
+    if len(row) < len(COLUMNS) or not re.fullmatch(r"[0-9]+(\.0+)?", row[0].strip()):  # spreadsheets write 1163.0
         return None
     last = len(COLUMNS) - 1
     values = [*row[:last], ",".join(row[last:])]
     product = {column: " ".join(value.split()) for column, value in zip(COLUMNS, values, strict=True)}
-    product["id"] = str(int(product["id"]))
+    product["id"] = str(int(product["id"].partition(".")[0]))
     return product | {column: normalise_case(product[column]) for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)}
 
 

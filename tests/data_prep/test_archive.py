@@ -15,7 +15,7 @@ def archive(request, tmp_path):
     save_image(Image.new("RGB", (600, 300), "red"), folder / "deep" / "er" / "a.jpg")
     save_image(Image.new("RGB", (60, 30), "blue"), folder / "z" / "a.jpg")
     (folder / "z" / "table.csv").write_text("\ufeffname\ncafé\n", encoding="utf-8")
-    (folder / "latin.csv").write_text("café", encoding="latin-1")
+    (folder / "latin.csv").write_bytes(b"caf\x81")  # no character of Windows-1252
     (folder / "text.jpg").write_text("no image")
     if request.param == "folder":
         return Archive(folder)
@@ -44,7 +44,7 @@ def test_images_are_downscaled_and_never_enlarged(archive):
 def test_what_cannot_be_read_is_a_source_error(archive, tmp_path):
     for read, message in (
         (lambda: archive.text("nothing.csv"), "holds no nothing.csv"),
-        (lambda: archive.text("latin.csv"), "latin.csv is not UTF-8 text"),
+        (lambda: archive.text("latin.csv"), "latin.csv is neither UTF-8"),
         (lambda: archive.image("text.jpg", 400), "text.jpg: The file is not an image"),
         (lambda: Archive(tmp_path / "nowhere"), "neither a folder nor a zip file"),
     ):

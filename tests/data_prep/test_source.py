@@ -1,3 +1,4 @@
+import re
 import zipfile
 from pathlib import Path
 
@@ -29,6 +30,78 @@ def test_a_quotation_mark_in_a_name_does_not_join_rows(copied, tmp_path):
     rows[position] = ",".join(fields)
     (copied / "styles.csv").write_text("\r\n".join([header, *rows]) + "\r\n", encoding="utf-8-sig")
     assert clean(KaggleSource(copied), tmp_path / "out")[1].read == 65
+
+
+def with_separator(text, separator):
+    """As a spreadsheet saves it; names with commas are quoted then."""
+    rows = (line.split(",", 9) for line in text.splitlines() if line)
+    return "\r\n".join(separator.join(row) for row in rows)
+
+
+def with_float_ids(text):
+    header, *lines = text.splitlines()
+    return "\n".join([header, *(re.sub(r"^(\d+),", r"\1.0,", line) for line in lines)])
+
+
+def with_another_header(text):
+    header, lines = text.split("\n", 1)
+    return ",".join(f" {name.upper()} " for name in header.strip().split(",")) + "\n" + lines
+
+
+@pytest.mark.parametrize(
+    ("change", "encoding"),
+    [
+        (lambda text: with_separator(text, ";"), "utf-8"),
+        (lambda text: with_separator(text, "\t"), "utf-8-sig"),
+        (with_float_ids, "utf-8"),
+        (with_another_header, "utf-8-sig"),
+        (str, "utf-16"),
+    ],
+    ids=["semicolons", "tabs", "ids with .0", "padded capitals", "utf-16"],
+)
+def test_a_table_that_a_spreadsheet_saved_gives_the_same(change, encoding, copied, cleaned, tmp_path):
+    text = (copied / "styles.csv").read_text(encoding="utf-8-sig")
+    (copied / "styles.csv").write_bytes(change(text).encode(encoding))
+    assert clean_data.main(["--source", str(copied), "--output", str(tmp_path / "out")]) == 0
+    pd.testing.assert_frame_equal(table_of(tmp_path / "out"), table_of(cleaned))
+
+
+def test_windows_1252_is_read_and_other_bytes_are_refused(copied, tmp_path, capsys):
+    lines = (copied / "styles.csv").read_text(encoding="utf-8-sig").splitlines()
+    text = "\n".join([lines[0], *(f"{line} – café" for line in lines[1:])])
+    (copied / "styles.csv").write_bytes(text.encode("cp1252"))
+    assert clean_data.main(["--source", str(copied), "--output", str(tmp_path / "out")]) == 0
+    assert table_of(tmp_path / "out")["productDisplayName"].str.endswith("– café").all()
+    (copied / "styles.csv").write_bytes(text.encode("cp1252") + b"\x81\x8d")
+    assert clean_data.main(["--source", str(copied), "--output", str(tmp_path / "out")]) == 2
+    assert "neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8" in capsys.readouterr().err
+
+
+def test_a_huge_field_is_a_malformed_row(copied, tmp_path):
+    with (copied / "styles.csv").open("a", encoding="utf-8") as file:
+        file.write("\n99999,Men," + "x" * 200_000)
+    counts = clean(KaggleSource(copied), tmp_path / "out")[1]
+    assert (counts.read, counts.dropped["row malformed"]) == (66, 1)
+
+
+@pytest.mark.parametrize("layout", ["two folders down", "zip in a zip", "backslashes"])
+def test_a_zip_in_another_layout_gives_the_same_table(layout, cleaned, tmp_path):
+    top = "archive/data/" if layout == "two folders down" else ""
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as file:
+        for path in PRODUCTS.rglob("*.*"):
+            name = top + path.relative_to(PRODUCTS).as_posix()
+            file.writestr(name.replace("/", "\\") if layout == "backslashes" else name, path.read_bytes())
+            file.writestr(f"__MACOSX/._{name}", b"")
+        file.writestr("../../climbs.jpg", b"out")
+    source = tmp_path / "data.zip"
+    if layout == "zip in a zip":
+        source = tmp_path / "outer.zip"
+        with zipfile.ZipFile(source, "w") as file:
+            file.write(tmp_path / "data.zip", "sets/data.zip")
+            file.writestr("__MACOSX/sets/._data.zip", b"")
+    assert clean_data.main(["--source", str(source), "--output", str(tmp_path / "out")]) == 0
+    pd.testing.assert_frame_equal(table_of(tmp_path / "out"), table_of(cleaned))
+    assert not list(tmp_path.parent.rglob("climbs.jpg"))
 
 
 def test_a_source_with_another_layout_is_an_error(tmp_path, capsys):
