@@ -16,7 +16,9 @@ import pytest
 from fashion_model.__main__ import main
 from tests.conftest import PRODUCTS, ROOT
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
+from fashion_model.ray_job import _named
+
 PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
 
@@ -97,19 +99,23 @@ def test_ray_writes_the_rows_of_the_local_engine_and_a_killed_worker_loses_none(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["bytes", "image"])
-def test_parquet_files_with_images_are_read(layout, tiny_checkpoint, tmp_path):
+def test_a_data_set_of_hugging_face_is_read(tiny_checkpoint, tmp_path):
     contents = [*(path.read_bytes() for path in PATHS[:5]), b"no image"]
     names = [f"{number}.jpg" for number in range(6)]
-    columns = {"bytes": contents, "path": names}
-    if layout == "image":  # as in a data set of Hugging Face
-        columns = {"image": [{"bytes": b, "path": p} for b, p in zip(contents, names, strict=True)], "price": range(6)}
-    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "images.parquet")
+    images = [{"bytes": content, "path": name} for content, name in zip(contents, names, strict=True)]
+    pyarrow.parquet.write_table(pa.table({"image": images, "price": range(6)}), tmp_path / "images.parquet")
     output = tmp_path / "rows.parquet"
     finished(with_ray(tiny_checkpoint, output, tmp_path / "images.parquet"))
     rows = rows_in(output)
     assert list(rows["file"]) == names
     assert list(rows["error"].notna()) == [False] * 5 + [True]
+
+
+def test_tables_of_bytes_are_read_and_others_refused():
+    found = _named(pa.table({"bytes": [b"1", b"2"], "path": ["ä.jpg", None]}))
+    assert found.to_pylist() == [{"path": "ä.jpg".encode(), "bytes": b"1"}, {"path": b"", "bytes": b"2"}]
+    with pytest.raises(ValueError, match="no column bytes or image; they have price"):
+        _named(pa.table({"price": [1]}))
 
 
 def test_what_ray_cannot_do_is_said_before_it_starts(tiny_checkpoint, tmp_path, capsys):

@@ -18,9 +18,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fashion_model.checkpoint import METRICS, read_json
+from data_prep.splits import TEST
 from train.data.domains import THUMBNAILS
+from train.evaluate.predictions import saved_predictions
 from train.recipes import default, quick
+from train.recipes.quick import beside_published
 
 RECIPES = {"default": default.steps, "quick": quick.steps}
 
@@ -52,14 +54,6 @@ def run(config: Config) -> None:
         if main(list(step.command)):
             raise ValueError(f"{step.command[0]} failed; the same call of the recipe continues here")
         print(f"{(time.monotonic() - start) / 60:.1f} minutes", flush=True)
-    print(f"{accuracies(config)}; {(time.monotonic() - beginning) / 60:.1f} minutes in all")
-
-
-def accuracies(config: Config) -> str:
-    """Of the thumbnails of the test split, beside the best published ones."""
-    metrics = read_json(config.output / "checkpoint" / METRICS)["splits"]["test"][THUMBNAILS]["attributes"]
-    texts = [
-        f"{name} {100 * of_attribute['accuracy']:.1f} % (published {quick.PUBLISHED.get(name, '–')})"
-        for name, of_attribute in metrics.items()
-    ]
-    return f"right on the thumbnails of the test split: {', '.join(texts)}"
+    minutes = (time.monotonic() - beginning) / 60
+    test = saved_predictions(config.output / "checkpoint", config.data, TEST).domains[THUMBNAILS]
+    print(f"{beside_published(test)}; {minutes:.1f} minutes in all")
