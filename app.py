@@ -10,9 +10,11 @@ import sys
 from fashion_model import CheckpointError
 from fashion_model.app.loading import load_models
 from fashion_model.app.page import launch
+from fashion_model.console import show_all_characters
 
 
 def main() -> None:
+    show_all_characters()
     try:
         models, warning = load_models()
     except CheckpointError as error:

@@ -9,8 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from fashion_model.console import show_all_characters
+
 
 def main(arguments: list[str] | None = None) -> int:
+    show_all_characters()
     parser = argparse.ArgumentParser(prog="python -m fashion_model", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="predict")
     command = commands.add_parser("predict", help="label photographs: one row each")

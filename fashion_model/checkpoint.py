@@ -149,6 +149,8 @@ def _read(directory: Path, file: str, name: str, reader: Any) -> Any:
         return reader(directory / file)
     except FileNotFoundError as error:
         raise CheckpointError(f"{name}: {file} is missing") from error
+    except RecursionError as error:  # brackets by the thousand
+        raise CheckpointError(f"{name}: {file} is nested too deeply") from error
     except (ValueError, TypeError, OSError) as error:  # json and unicode errors are ValueErrors
         raise CheckpointError(f"{name}: {file} {getattr(error, 'strerror', None) or error}") from error
 

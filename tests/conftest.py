@@ -189,7 +189,8 @@ def running_app(folder, **variables):
         "GRADIO_SERVER_PORT": str(port),
         "HTTP_PROXY": nowhere,
         "HTTPS_PROXY": nowhere,
-        "NO_PROXY": "127.0.0.1,localhost",
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "NO_PROXY": "",  # the app reaches itself all the same
         **variables,
     }
     address = f"http://127.0.0.1:{port}"

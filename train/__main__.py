@@ -10,6 +10,7 @@ import sys
 
 import tyro
 
+from fashion_model.console import show_all_characters
 from fashion_model.hub import HubError
 
 COMMANDS = {
@@ -32,6 +33,7 @@ COMMANDS = {
 
 def main(arguments: list[str]) -> int:
     """The exit status: 0, or 2 with one sentence on standard error."""
+    show_all_characters()
     if not arguments or arguments[0] not in COMMANDS:
         print(f"usage: python -m train {{{','.join(COMMANDS)}}} …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2

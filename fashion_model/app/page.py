@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fashion_model.classifier import FashionClassifier
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 MAX_QUEUE = 64  # requests
+LOOPBACK = ("127.0.0.1", "localhost", "0.0.0.0")
 STATIC = Path(__file__).parent / "static"
 FONTS = ["system-ui", "sans-serif"]  # no font from another host
 # Hidden until it is complete, so that nothing moves.
@@ -69,15 +71,23 @@ def build_demo(models: Models, warning: str = "") -> gr.Blocks:
             code_tab()
         gr.HTML(f'<p class="checkpoint">{checkpoint_line(first)}</p>', elem_id="checkpoint")
         add_api(models)
-    return demo.queue(max_size=MAX_QUEUE)
+    return demo.queue(max_size=MAX_QUEUE, api_open=False)  # every request waits in the queue
 
 
 def launch(models: Models, warning: str = "", **options: Any) -> tuple[gr.Blocks, str]:
     """Start the page and its routes in the background; the page and its address."""
     demo = build_demo(models, warning)
+    reach_loopback_directly()
     app, address, _ = demo.launch(prevent_thread_lock=True, **LAUNCH | options)
     add_routes(app, models)
     return demo, address
+
+
+def reach_loopback_directly() -> None:
+    """Gradio asks its own address whether it has started; a proxy would not find it."""
+    for variable in ("no_proxy", "NO_PROXY"):
+        given = os.environ.get(variable, "")
+        os.environ[variable] = ",".join([*filter(None, [given]), *LOOPBACK])
 
 
 def checkpoint_line(classifier: FashionClassifier) -> str:

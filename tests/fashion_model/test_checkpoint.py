@@ -182,3 +182,10 @@ def test_weights_can_be_read_by_the_user_who_serves_them(saved):
 def test_a_name_that_is_neither_a_directory_nor_a_repository_is_an_error():
     with pytest.raises(CheckpointError, match="neither a directory nor"):
         load_checkpoint("/no/such/folder")
+
+
+@pytest.mark.parametrize("file", ["config.json", "label_encoders.json"])
+def test_brackets_by_the_thousand_are_a_sentence(saved, file):
+    (saved / file).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=f"{file} is nested too deeply"):
+        load_checkpoint(saved)

@@ -355,3 +355,15 @@ def test_the_module_runs_from_a_shell():
     command = [sys.executable, "-m", "fashion_model", "predict", str(PATHS[0])]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert rows_of(result.stdout)[0]["product_type"]
+
+
+@pytest.mark.slow
+def test_a_console_without_the_characters_of_a_name_shows_their_codes(tiny_checkpoint, tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "fashion_model", "predict", str(tmp_path / "Füße.jpg")]
+    command += ["--checkpoint", str(tmp_path / "nirgends für"), "--output", str(tmp_path / "x.csv")]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "nirgends f\\xfcr" in run.stderr
+    command = [sys.executable, "-m", "train", "evaluate", "--checkpoint", str(tmp_path), "--data", str(tmp_path / "ß")]
+    assert "Traceback" not in subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stderr
