@@ -15,7 +15,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from pillow_heif import register_heif_opener
 
 Source = str | os.PathLike[str] | bytes | Image.Image
-MAX_PIXELS = 64_000_000  # more than any phone takes by default; 192 MB once decoded
+MAX_PIXELS = 64_000_000  # more than any phone takes
+# Of formats that phones do not take. Such files can be tiny and fill the memory; a JPEG file is decoded small.
+MAX_PIXELS_OF_OTHERS = 25_000_000
+OF_PHONES = ("JPEG", "MPO", "HEIF")
 MAX_SIDE = 30_000  # pixels; what is shown again has to fit into a JPEG
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")  # Pillow's others start programs or are rare
 SRGB = ImageCms.createProfile("sRGB")
@@ -140,7 +143,7 @@ def _guarded(decode: Callable[[], Image.Image]) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ImageError("The file is not an image in a format that can be read.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large()) from error
+        raise ImageError(_too_large(MAX_PIXELS)) from error
     except _DECODER_ERRORS as error:
         raise ImageError("The image is damaged or cut off.") from error
 
@@ -149,8 +152,9 @@ def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Im
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError("The image has no pixels.")
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_large())
+    limit = MAX_PIXELS if image.format in (None, *OF_PHONES) else MAX_PIXELS_OF_OTHERS
+    if width * height > limit:
+        raise ImageError(_too_large(limit))
     if max(width, height) > MAX_SIDE:
         raise ImageError(f"The image is more than {MAX_SIDE:,} pixels wide or high.")
     if at_least and isinstance(image, JpegImageFile):
@@ -226,5 +230,5 @@ def _scaled_gray(image: Image.Image) -> Image.Image:
     return Image.fromarray(levels).convert("RGB")
 
 
-def _too_large() -> str:
-    return f"The image has more than {MAX_PIXELS // 1_000_000} million pixels."
+def _too_large(limit: int) -> str:
+    return f"The image has more than {limit // 1_000_000} million pixels. Please make it smaller."

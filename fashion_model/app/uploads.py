@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,9 @@ MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
 MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
+MAX_SECONDS = 180  # of one batch
 THUMBNAIL = (240, 240)  # pixels
+HEADER = 30  # bytes of a file's header in a zip, without its name
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
 
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
@@ -86,9 +89,12 @@ def label(
     """
     thumbnails: dict[int, Image.Image] = {}
     numbers = count(1)
+    end = time.monotonic() + MAX_SECONDS
 
     def read(place: int) -> Image.Image:
         try:
+            if time.monotonic() > end:
+                _refuse(f"The photographs took more than {MAX_SECONDS // 60} minutes; please send the rest again.")
             photograph = uploads[place].open()
         finally:
             tick(next(numbers))
@@ -122,11 +128,19 @@ def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], 
             raise UploadError(TOO_MANY_LISTED) from error
         return [Upload(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
     members = archive.infolist()
+    if _overlap(members):
+        return [Upload(name, partial(_refuse, "Files in the zip overlap each other."))], 0
     return [
         Upload(f"{name}/{member.filename}", partial(_open_member, archive, member))
         for member in members
         if not member.is_dir() and has_image_suffix(member.filename) and not member.filename.startswith("__MACOSX/")
     ], len(members)
+
+
+def _overlap(members: list[zipfile.ZipInfo]) -> bool:
+    """Whether the same bytes are listed several times: a small zip could otherwise cost hours."""
+    places = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in members)
+    return any(start < end for (_, end), (start, _) in pairwise(places))
 
 
 def _open_file(path: Path) -> Image.Image:

@@ -158,10 +158,18 @@ def test_every_truncation_of_a_photograph_is_an_image_error():
             open_image(data[:length])
 
 
-@pytest.mark.parametrize("size", [(8001, 8001), (20000, 20000)])
-def test_a_picture_beyond_the_pixel_limit_is_refused_before_it_is_decoded(size):
-    with pytest.raises(ImageError, match="64 million pixels"):
-        open_image(encoded(Image.new("1", size), "PNG"))
+@pytest.mark.parametrize(
+    ("file_format", "side", "limit"),
+    [("PNG", 5001, 25), ("WEBP", 5001, 25), ("TIFF", 5001, 25), ("PNG", 20_000, 64), ("JPEG", 8001, 64)],
+)
+def test_a_picture_beyond_the_pixel_limit_is_refused_before_it_is_decoded(file_format, side, limit):
+    data = encoded(Image.new("L", (side, side)), file_format)
+    with pytest.raises(ImageError, match=f"{limit} million pixels. Please make it smaller"):
+        open_image(data)
+
+
+def test_what_phones_take_is_read():
+    assert open_image(encoded(Image.new("L", (6000, 8000)), "JPEG"), 500).size == (750, 1000)
 
 
 def test_a_picture_with_an_endless_side_is_refused():

@@ -3,6 +3,7 @@ import zipfile
 import pytest
 from PIL import Image, ImageChops
 
+from fashion_model.app import uploads as uploads_module
 from fashion_model.app.result import caption
 from fashion_model.app.uploads import MAX_BYTES, MAX_LIST_BYTES, UploadError, label, photographs
 from fashion_model.images import ImageError, open_image
@@ -84,6 +85,24 @@ def test_a_zip_with_a_damaged_or_encrypted_file_or_an_endless_list_is_told_of(tm
     end[12:16], end[16:20] = len(listed).to_bytes(4, "little"), (0).to_bytes(4, "little")
     with pytest.raises(UploadError, match="list too many files"):
         outcomes(write(tmp_path / "long.zip", listed + end))
+
+
+def test_a_zip_that_lists_the_same_bytes_several_times_is_refused(tmp_path):
+    content = zipped(tmp_path / "x.zip", {"a.jpg": PATHS[0].read_bytes()}).read_bytes()
+    entry, end = content.index(b"PK\1\2"), bytearray(content[content.index(b"PK\5\6") :])
+    listed = content[entry : content.index(b"PK\5\6")] * 10
+    end[8:12] = (10).to_bytes(2, "little") * 2
+    end[12:16] = len(listed).to_bytes(4, "little")
+    path = write(tmp_path / "overlap.zip", content[:entry] + listed + end)
+    assert outcomes(path) == {"x.zip": "Files in the zip overlap each other."}
+
+
+def test_a_batch_that_takes_too_long_ends_with_a_sentence(tiny_classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads_module, "MAX_SECONDS", -60)
+    with photographs([("a.jpg", PATHS[0]), ("b.jpg", PATHS[1])]) as uploads:
+        found = [str(result) for _, result, _ in label(tiny_classifier, uploads, lambda read: None)]
+    assert len(found) == 2
+    assert all("please send the rest again" in text for text in found)
 
 
 def test_a_zip_that_is_a_folder_or_gone_is_told_of_and_costs_no_other(tmp_path):
