@@ -8,6 +8,7 @@ After that, or if the repository cannot be used, the embedded default is served,
 import sys
 
 from fashion_model import CheckpointError
+from fashion_model.app.disk import FOLDER, keep_clean, own_folder
 from fashion_model.app.loading import load_models
 from fashion_model.app.page import launch
 from fashion_model.console import show_all_characters
@@ -16,9 +17,13 @@ from fashion_model.console import show_all_characters
 def main() -> None:
     show_all_characters()
     try:
+        uploads = own_folder()
         models, warning = load_models()
+    except OSError as error:
+        sys.exit(f"app: uploads need a folder to write to, which {FOLDER} can name: {error}")
     except CheckpointError as error:
         sys.exit(f"app: {error}")
+    keep_clean(uploads)
     if warning:
         print(f"app: {warning}", file=sys.stderr, flush=True)
     models.first.take_all_cores()

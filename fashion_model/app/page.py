@@ -55,7 +55,7 @@ LAUNCH: dict[str, Any] = {
 def build_demo(models: Models, warning: str = "") -> gr.Blocks:
     """The page for `models`, with `warning` at the top."""
     first = models.first
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
         model = gr.Dropdown(

@@ -1,0 +1,67 @@
+"""The folder of uploads and results: nothing stays longer than promised, and what it holds has a limit."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+MAX_AGE = 3600  # seconds that an upload or a result stays
+MAX_BYTES = 4 * 2**30  # of all of them; the oldest go first
+INTERVAL = 60  # seconds between two looks
+FOLDER = "GRADIO_TEMP_DIR"  # the environment variable in which gradio looks for it
+
+
+def own_folder() -> Path:
+    """The folder that FOLDER names, or else one in the system's for this user; made if it does not exist.
+
+    OSError if nobody may write there.
+    """
+    path = Path(os.environ.get(FOLDER) or Path(tempfile.gettempdir()) / f"fashion-model-{getpass.getuser()}")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        os.environ[FOLDER] = str(path.resolve())
+    return path
+
+
+def keep_clean(folder: Path) -> None:
+    """Clean now, as a stopped process may have left files, and from then on in the background."""
+    clean(folder)
+
+    def go_on() -> None:
+        while True:
+            time.sleep(INTERVAL)
+            clean(folder)
+
+    threading.Thread(target=go_on, daemon=True, name="clean uploads").start()
+
+
+def clean(folder: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> None:
+    """Delete what is older than `max_age` seconds, then the oldest until `max_bytes` are left; and empty folders."""
+    now, files = time.time(), []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            try:
+                status = path.lstat()
+            except OSError:
+                continue  # another thread has moved it
+            files.append((status.st_mtime, status.st_size, path))
+    held = sum(size for _, size, _ in files)
+    for changed, size, path in sorted(files):
+        if now - changed > max_age or held > max_bytes:
+            path.unlink(missing_ok=True)
+            held -= size
+    for parent, _, _ in os.walk(folder, topdown=False):
+        if Path(parent) != folder and now - Path(parent).stat().st_mtime > max_age:
+            _remove_if_empty(Path(parent))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # there is something in it

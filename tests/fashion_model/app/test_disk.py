@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fashion_model.app.disk import FOLDER, clean, own_folder
+from tests.conftest import ROOT
+
+
+def file(folder, name, age, size=10):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_what_is_old_goes_and_the_oldest_go_when_there_is_too_much(tmp_path):
+    file(tmp_path, "a/old.jpg", age=100)
+    for age in range(10, 40, 10):
+        file(tmp_path, f"b/{age}.jpg", age)
+    outside = file(tmp_path.parent, "outside.jpg", age=100)
+    (tmp_path / "link.jpg").symlink_to(outside)
+    clean(tmp_path, max_age=50, max_bytes=10_000)
+    assert names(tmp_path) == ["b/10.jpg", "b/20.jpg", "b/30.jpg", "link.jpg"]
+    (tmp_path / "link.jpg").unlink()
+    clean(tmp_path, max_age=50, max_bytes=20)
+    assert names(tmp_path) == ["b/10.jpg", "b/20.jpg"]
+    assert outside.exists()
+
+
+def test_empty_folders_go_once_they_are_old(tmp_path):
+    file(tmp_path, "new/x.jpg", age=100)
+    file(tmp_path, "old/x.jpg", age=100)
+    os.utime(tmp_path / "old", (time.time() - 100,) * 2)
+    clean(tmp_path, max_age=50)
+    os.utime(tmp_path / "old", (time.time() - 100,) * 2)
+    clean(tmp_path, max_age=50)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_each_user_has_a_folder_that_others_cannot_read(tmp_path, monkeypatch):
+    monkeypatch.delenv(FOLDER)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = own_folder()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert os.environ[FOLDER] == str(folder.resolve())
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    environment = os.environ | {FOLDER: str(tmp_path / "file" / "folder")}
+    run = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith("app: uploads need a folder to write to, which GRADIO_TEMP_DIR can name: ")
+    assert "Traceback" not in run.stderr
