@@ -198,13 +198,18 @@ def _in_srgb(image: Image.Image) -> Image.Image:
             return image
         if not image.has_transparency_data:
             flat = image.convert("RGB") if image.mode == "P" else image
-            return ImageCms.profileToProfile(flat, source, SRGB, outputMode="RGB")
+            return _converted(flat, source)
         clear = image.convert("RGBA")
-        converted = ImageCms.profileToProfile(clear.convert("RGB"), source, SRGB, outputMode="RGB")
+        converted = _converted(clear.convert("RGB"), source)
         converted.putalpha(clear.getchannel("A"))
         return converted
     except (ImageCms.PyCMSError, *_DECODER_ERRORS):
         return image
+
+
+def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    transform = ImageCms.buildTransform(profile, SRGB, image.mode, "RGB")
+    return transform.apply(image)
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:
