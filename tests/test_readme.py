@@ -130,3 +130,10 @@ def test_the_pictures_of_the_readme_are_there():
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
     assert pictures
     assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_every_promise_names_tests_that_exist():
+    promised = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(promised) > 10
+    assert {name for name in promised if f"def {name}(" not in tests} == set()

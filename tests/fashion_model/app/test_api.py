@@ -298,3 +298,10 @@ def test_an_mcp_client_is_told_what_is_wrong(served):
     answer = asyncio.run(call(served, "classify_photograph", photo=data_url(b"a letter")))
     assert answer.isError
     assert "not an image" in answer.content[0].text
+
+
+def test_no_request_goes_round_the_queue(served):
+    for name in ("predict", "explain", "predict_batch", "classify"):
+        answer = httpx2.post(f"{served}gradio_api/run/{name}", json={"data": [None]})
+        assert answer.status_code == 404
+        assert "join the queue" in answer.json()["detail"]
