@@ -223,9 +223,13 @@ def test_a_private_event_opens_no_path_on_the_server_either(served, client):
             "event_data": {"path": path, "name": "x.jpg"},
             "session_hash": "x",
         }
-        answer = httpx2.post(f"{served}gradio_api/run/predict", json=body).json()
-        assert answer.get("data", [None])[0] is None  # gradio or the page refuses it
-        assert "error" in answer or "has to be uploaded" in answer["data"][1]
+        joined = httpx2.post(f"{served}gradio_api/queue/join", json=body)
+        assert joined.status_code == 200
+        stream = httpx2.get(f"{served}gradio_api/queue/data", params={"session_hash": "x"}, timeout=60).text
+        messages = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.strip()]
+        (output,) = [message["output"] for message in messages if message["msg"] == "process_completed"]
+        assert output.get("data", [None])[0] is None  # gradio or the page refuses it
+        assert "error" in output or "has to be uploaded" in output["data"][1]
 
 
 def test_one_request_without_a_photograph_says_how_to_send_one(served):
