@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 MAX_AGE = 3600  # seconds that an upload or a result stays
@@ -20,8 +21,11 @@ def own_folder() -> Path:
 
     OSError if nobody may write there.
     """
-    path = Path(os.environ.get(FOLDER) or Path(tempfile.gettempdir()) / f"fashion-model-{getpass.getuser()}")
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # a container's user may have no name
+    path = Path(os.environ.get(FOLDER) or Path(tempfile.gettempdir()) / f"fashion-model-{user}")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if FOLDER not in os.environ and hasattr(os, "getuid") and path.stat().st_uid != user:
+        raise PermissionError(f"{path} belongs to another user")
     with tempfile.TemporaryFile(dir=path):
         os.environ[FOLDER] = str(path.resolve())
     return path
@@ -53,15 +57,23 @@ def clean(folder: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) ->
     held = sum(size for _, size, _ in files)
     for changed, size, path in sorted(files):
         if now - changed > max_age or held > max_bytes:
-            path.unlink(missing_ok=True)
-            held -= size
+            held -= size if _deleted(path.unlink) else 0
     for parent, _, _ in os.walk(folder, topdown=False):
-        if Path(parent) != folder and now - Path(parent).stat().st_mtime > max_age:
-            _remove_if_empty(Path(parent))
+        if Path(parent) != folder and now - _changed(Path(parent)) > max_age:
+            _deleted(Path(parent).rmdir)
 
 
-def _remove_if_empty(folder: Path) -> None:
+def _deleted(delete: Callable[[], None]) -> bool:
+    """False for a folder with something in it, a file in use, and what has gone meanwhile."""
     try:
-        folder.rmdir()
+        delete()
     except OSError:
-        return  # there is something in it
+        return False
+    return True
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return time.time()

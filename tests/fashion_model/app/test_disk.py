@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,18 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     assert run.returncode == 1
     assert run.stderr.startswith("app: uploads need a folder to write to, which GRADIO_TEMP_DIR can name: ")
     assert "Traceback" not in run.stderr
+
+
+def test_what_cannot_be_deleted_stops_nothing(tmp_path, monkeypatch):
+    for name in ("a.jpg", "b.jpg"):
+        file(tmp_path, name, age=100)
+    unlink = Path.unlink
+
+    def refused(path, **options):
+        if path.name == "a.jpg":
+            raise PermissionError(13, "in use")
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    clean(tmp_path, max_age=50)
+    assert names(tmp_path) == ["a.jpg"]
