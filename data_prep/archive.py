@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from data_prep.source import SourceError, decoded, open_zip
+from fashion_model.files import replacing
 from fashion_model.images import ImageError, open_image
 
 # zipfile raises these for damaged or encrypted members.
@@ -75,7 +76,8 @@ def delete_images(folder: Path) -> None:
         path.unlink()
 
 
-def save_image(image: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: Path, quality: int = 92) -> None:
     """Write a JPEG file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, quality=92)
+    with replacing(path) as unfinished:
+        image.save(unfinished, "JPEG", quality=quality)

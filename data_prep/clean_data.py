@@ -27,6 +27,7 @@ from data_prep import TABLE
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
+from fashion_model.files import replacing, write_text
 from fashion_model.images import ImageError, open_image
 
 LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # rows without one of them are dropped
@@ -101,7 +102,8 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
         products[product["id"]] = product
         hashes.append(difference_hash(image))
         miniatures.append(miniature(image))
-        (output / "images" / f"{product['id']}.jpg").write_bytes(data)
+        with replacing(output / "images" / f"{product['id']}.jpg") as unfinished:
+            unfinished.write_bytes(data)
     counts.kept = len(products)
     if not products:
         return pd.DataFrame(columns=[*COLUMNS, "group", "split"]), counts
@@ -154,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     if table.empty:
         print("clean_data: no usable row", file=sys.stderr)
         return 1
-    table.to_csv(options.output / TABLE, index=False)
+    write_text(options.output / TABLE, table.to_csv(index=False))
     print("\n".join(describe_splits(table)))
     return 0
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from data_prep.archive import save_image
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.images import ImageError, open_image
 
@@ -196,7 +197,7 @@ def collect(output: Path, folders: list[Path]) -> dict[str, dict[str, int]]:
 
 def _save(image: Image.Image, path: Path) -> None:
     image.thumbnail((MAX_SIDE, MAX_SIDE))
-    image.save(path, quality=90)
+    save_image(image, path, quality=90)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from data_prep.archive import Archive, delete_images, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from fashion_model.files import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
 MAX_SIDE = 400  # pixels
@@ -78,7 +79,7 @@ def prepare(source: Path, output: Path) -> pd.DataFrame:
         miniatures.append(miniature(photograph))
     table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
     table = drop_duplicates_across_splits(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
-    table.to_csv(output / FOLDER / TABLE, index=False)
+    write_text(output / FOLDER / TABLE, table.to_csv(index=False))
     return table
 
 

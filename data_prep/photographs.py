@@ -30,6 +30,7 @@ from tqdm import tqdm
 from data_prep.archive import Archive, delete_images, save_image
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from fashion_model.files import write_text
 
 HIGH_RESOLUTION, ON_MODEL, EVERYDAY, BACKGROUNDS = "high_resolution", "on_model", "everyday", "backgrounds"
 MAX_SIDE = 400  # pixels
@@ -120,7 +121,7 @@ def write_on_model(source: Path, output: Path) -> dict[str, int]:
         )
         save_image(archive.image(name, MAX_SIDE), output / ON_MODEL / "images" / name)
     table = pd.DataFrame(rows)
-    table.to_csv(output / ON_MODEL / f"{ON_MODEL}.csv", index=False)
+    write_text(output / ON_MODEL / f"{ON_MODEL}.csv", table.to_csv(index=False))
     return table["split"].value_counts().to_dict()
 
 

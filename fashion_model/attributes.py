@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_model.files import write_text
+
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 ROW_FIELDS = ("file", "error", "is_fashion")  # of a row of predictions, beside those of the attributes
 
@@ -56,7 +58,7 @@ class LabelEncoders:
     def save(self, path: Path, attributes: Sequence[Attribute]) -> None:
         """Write `{column: {"0": label, …}}`."""
         document = {a.column: {str(i): label for i, label in enumerate(self.labels[a.name])} for a in attributes}
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path, attributes: Sequence[Attribute]) -> LabelEncoders:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
+from fashion_model.files import replacing
 from fashion_model.images import ImageError, find_images
 from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
 from fashion_model.rows import name_in_row, row_of
@@ -31,7 +32,8 @@ def write_overlays(
         except ImageError as error:
             return path, error
         for attribute, image in overlays.items():
-            image.save(folder / overlay_name(path, attribute))
+            with replacing(folder / overlay_name(path, attribute)) as unfinished:
+                image.save(unfinished, "PNG")
         return path, prediction
 
     return in_parallel(label, files, WORKERS)

@@ -6,23 +6,27 @@ well; the app shows it in a sandbox.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import load_torch_model, save_torch_state_dict
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from fashion_model.attributes import LabelEncoders
+from fashion_model.files import write_text
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+DIGESTS = "digests"  # key of metrics.json: file → SHA-256 of configuration, encoders and weights
 MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS
 SHARDS = "model-*-of-*.safetensors"
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
@@ -73,18 +77,28 @@ def save_checkpoint(
     dtype: torch.dtype | None = None,
     max_shard_size: str = "5GB",
 ) -> None:
-    """Write weights, configuration and encoders. `dtype` casts the floating-point weights, e.g. to half precision."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write weights, configuration and encoders, and delete the metrics of the weights before them.
+
+    `dtype` casts the floating-point weights, e.g. to half precision.
+    """
+    new = directory / "unfinished"
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+    new.mkdir(parents=True)
     state = model.state_dict()
     if dtype is not None:
         state = {key: t.to(dtype) if t.is_floating_point() else t for key, t in state.items()}
-    for stale in [*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX]:
-        stale.unlink(missing_ok=True)
-    save_torch_state_dict(state, directory, max_shard_size=max_shard_size)
-    for file in directory.glob("model*.safetensors"):
+    save_torch_state_dict(state, new, max_shard_size=max_shard_size)
+    for file in new.glob("model*.safetensors"):
         file.chmod(0o644)  # safetensors makes them readable for the owner only
-    write_json(directory / CONFIG, model.config.to_dict())
-    encoders.save(directory / ENCODERS, model.config.attributes)
+    write_json(new / CONFIG, model.config.to_dict())
+    encoders.save(new / ENCODERS, model.config.attributes)
+    written = {file.name for file in new.iterdir()}
+    for stale in [*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX, directory / METRICS]:
+        if stale.name not in written:
+            stale.unlink(missing_ok=True)
+    for file in new.iterdir():
+        file.replace(directory / file.name)
+    new.rmdir()
 
 
 def load_checkpoint(
@@ -133,6 +147,12 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     weights = directory if has_shards(directory) else directory / WEIGHTS
     if not weights.exists():
         raise CheckpointError(f"{name}: {WEIGHTS} is missing")
+    for file in weight_files(directory):
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{name}: {file.name} is damaged or cut off: {error}") from error
     try:
         load_torch_model(model, weights, strict=True, safe=True)
     except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
@@ -141,7 +161,25 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
+    measured = _measured(directory)
+    for file in (ENCODERS, *(path.name for path in weight_files(directory))):
+        if measured and measured.get(file) != digest(directory / file):
+            raise CheckpointError(f"{name}: {file} is damaged or was exchanged: its digest is not that in {METRICS}")
     return Checkpoint(model.eval(), encoders, name, directory)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _measured(directory: Path) -> dict[str, Any]:
+    """File → digest, as when the checkpoint was measured; empty if metrics.json, which is not needed, has none."""
+    try:
+        found = read_json(directory / METRICS).get(DIGESTS)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read(directory: Path, file: str, name: str, reader: Any) -> Any:
@@ -164,4 +202,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

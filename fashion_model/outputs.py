@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fashion_model.files import replacing
 from fashion_model.rows import Row, TextFormat, csv_format, fields_of, json_lines_format, name_in_row
 
 FORMATS = {"": csv_format, ".csv": csv_format, ".jsonl": json_lines_format}
@@ -102,7 +103,6 @@ def _open_parquet(path: Path, attributes: Sequence[str]) -> Iterator[Output]:
     from pyarrow.parquet import ParquetWriter
 
     schema, rows = parquet_schema(attributes), []
-    unfinished = path.with_name(f"{path.name}.unfinished")
 
     def write(row: Row) -> None:
         rows.append(row)
@@ -113,10 +113,9 @@ def _open_parquet(path: Path, attributes: Sequence[str]) -> Iterator[Output]:
         writer.write_table(pa.Table.from_pylist(rows, schema))
         rows.clear()
 
-    with ParquetWriter(unfinished, schema) as writer:
+    with replacing(path) as unfinished, ParquetWriter(unfinished, schema) as writer:
         yield Output(iter(()), write)
         flush()
-    unfinished.replace(path)
 
 
 def parquet_schema(attributes: Sequence[str]) -> Any:

@@ -1,13 +1,14 @@
 import json
 import os
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from fashion_model import CheckpointError
-from fashion_model.checkpoint import load_checkpoint, save_checkpoint
-from tests.conftest import ATTRIBUTES, USAGE, encoders_of, logits, random_model, saved_model
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
+from tests.conftest import ATTRIBUTES, USAGE, contents, encoders_of, logits, random_model, saved_model
 
 COLUMNS = [attribute.column for attribute in ATTRIBUTES]
 
@@ -189,3 +190,52 @@ def test_brackets_by_the_thousand_are_a_sentence(saved, file):
     (saved / file).write_text("[" * 100_000)
     with pytest.raises(CheckpointError, match=f"{file} is nested too deeply"):
         load_checkpoint(saved)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A copy of the embedded default, whose metrics.json has digests."""
+    return shutil.copytree(DEFAULT_CHECKPOINT, tmp_path / "measured")
+
+
+@pytest.mark.parametrize("shard", ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"])
+def test_a_flipped_byte_of_measured_weights_is_found(measured, shard):
+    content = bytearray((measured / shard).read_bytes())
+    content[-1000] ^= 1
+    (measured / shard).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{shard} is damaged or was exchanged"):
+        load_checkpoint(measured)
+
+
+def test_exchanged_labels_of_a_measured_checkpoint_are_found(measured):
+    path = measured / "label_encoders.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["season"]["0"], document["season"]["1"] = document["season"]["1"], document["season"]["0"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"label_encoders\.json is damaged or was exchanged"):
+        load_checkpoint(measured)
+
+
+def test_other_weights_in_the_place_of_measured_ones_load_without_their_metrics(measured, tiny_model, tiny_encoders):
+    save_checkpoint(measured, tiny_model, tiny_encoders)
+    assert not (measured / "metrics.json").exists()
+    assert torch.equal(logits(load_checkpoint(measured).model), logits(tiny_model))
+
+
+@pytest.mark.parametrize("kept", [0, 7, 5000])
+def test_a_cut_shard_is_named_and_no_other_format_is_recommended(measured, kept):
+    shard = measured / "model-00001-of-00002.safetensors"
+    shard.write_bytes(shard.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=shard.name) as raised:
+        load_checkpoint(measured)
+    assert "pickle" not in str(raised.value)
+    assert "safe=False" not in str(raised.value)
+
+
+def test_an_unfinished_save_leaves_the_checkpoint_as_it_was(saved, tiny_model, tiny_encoders):
+    before = contents(saved)
+    with pytest.raises(TypeError):
+        save_checkpoint(saved, tiny_model, tiny_encoders, max_shard_size=object())
+    assert {name: before[name] for name in before} == {n: c for n, c in contents(saved).items() if n in before}
+    save_checkpoint(saved, tiny_model, tiny_encoders)
+    assert contents(saved).keys() == before.keys()

@@ -23,7 +23,7 @@ from fashion_model.models.backbones import imagenet_state
 from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, TEST_SPLIT, random_model
 from train.__main__ import main as train_main
 from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
-from train.evaluate.predictions import checkpoint_digest
+from train.evaluate.predictions import checkpoint_digests
 from train.fit.config import FitConfig
 from train.fit.data import read_data
 from train.fit.distillation import ImageNetTeacher
@@ -204,7 +204,7 @@ def vision_transformer(image_size=(64, 64)):
 def borrow_metrics(checkpoint):
     """Give `checkpoint` the metrics of the embedded default, with its own digest."""
     metrics = json.loads((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
-    (checkpoint / "metrics.json").write_text(json.dumps(metrics | {"digest": checkpoint_digest(checkpoint)}))
+    (checkpoint / "metrics.json").write_text(json.dumps(metrics | {"digests": checkpoint_digests(checkpoint)}))
 
 
 @pytest.fixture

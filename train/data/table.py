@@ -10,6 +10,7 @@ import pandas as pd
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import CheckpointError
+from fashion_model.files import write_text
 
 DEFAULT_ATTRIBUTES = ("color", "product_type", "season", "gender")
 COLUMNS_AND_TITLES = {
@@ -80,7 +81,7 @@ def read_trained_on(checkpoint: Path) -> set[int]:
 def write_trained_on(checkpoint: Path, ids: Iterable[int]) -> None:
     """Called before the weights are saved, so that a checkpoint never lacks the file."""
     checkpoint.mkdir(parents=True, exist_ok=True)
-    (checkpoint / TRAINED_ON).write_text("".join(f"{i}\n" for i in sorted(set(ids))), encoding="utf-8")
+    write_text(checkpoint / TRAINED_ON, "".join(f"{i}\n" for i in sorted(set(ids))))
 
 
 def without_pictures_of(rows: pd.DataFrame, table: pd.DataFrame, ids: set[int]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from data_prep.splits import TEST
+from fashion_model.files import write_text
 from train.data.table import TRAINED_ON
 from train.evaluate.card import CARD, model_card
 from train.evaluate.predictions import predict_split
@@ -36,5 +37,5 @@ def run(config: Config) -> None:
     metrics = write_split_metrics(config.checkpoint, config.split, split_metrics(predictions, config.data))
     if config.split == TEST:
         card = model_card(predictions.config, metrics.splits[TEST])
-        (config.checkpoint / CARD).write_text(card, encoding="utf-8")
+        write_text(config.checkpoint / CARD, card)
     print(markdown(predictions.attributes, metrics.splits[config.split], config.split))

@@ -25,10 +25,12 @@ from fashion_model.checkpoint import (
     ENCODERS,
     Checkpoint,
     CheckpointError,
+    digest,
     load_checkpoint,
     read_json,
     weight_files,
 )
+from fashion_model.files import replacing
 from fashion_model.models.config import ModelConfig
 from train.data.table import TRAINED_ON, DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
 from train.evaluate.domains import evaluation_domains
@@ -131,9 +133,9 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     }
     path = _file(checkpoint, split)
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    save_file({key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}, unfinished, metadata)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
+        save_file(contiguous, unfinished, metadata)
     return _read(checkpoint, split, loaded)
 
 
@@ -190,7 +192,8 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     table = data / TABLE
     if not table.is_file():
         raise DataError(f"{table} is missing; `python -m data_prep.clean_data --output {data}` writes it")
-    found = hashlib.sha256(_digest(checkpoint, json.dumps(config, sort_keys=True).encode()).encode())
+    files = checkpoint_digests(checkpoint) | {CONFIG: config}
+    found = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
     for path in (table, *sorted(data.glob("*/*.csv"))):
         found.update(path.read_bytes())
     for folder in (data / HIGH_RESOLUTION / "images", *sorted(data.glob(f"*/{split}"))):
@@ -199,13 +202,7 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     return found.hexdigest()
 
 
-def checkpoint_digest(checkpoint: Path) -> str:
-    """SHA-256 of what decides the predictions: weights, labels and configuration."""
-    return _digest(checkpoint, (checkpoint / CONFIG).read_bytes())
-
-
-def _digest(checkpoint: Path, config: bytes) -> str:
-    found = hashlib.sha256(config)
-    for path in (checkpoint / ENCODERS, *weight_files(checkpoint)):
-        found.update(hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
+def checkpoint_digests(checkpoint: Path) -> dict[str, str]:
+    """File → SHA-256 of what decides the predictions: configuration, labels and weights."""
+    files = (checkpoint / CONFIG, checkpoint / ENCODERS, *weight_files(checkpoint))
+    return {path.name: digest(path) for path in files}

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from data_prep.photographs import EVERYDAY, HELD_OUT_TYPES, HIGH_RESOLUTION, ON_MODEL, source_group
-from fashion_model.checkpoint import METRICS, CheckpointError, read_json, write_json
+from fashion_model.checkpoint import DIGESTS, METRICS, CheckpointError, read_json, write_json
 from train.data.domains import NEGATIVES, PHONE, THUMBNAILS, on_model_table, phone_table
 from train.evaluate.domains import PASTED
 from train.evaluate.metrics import LabeledPredictions, calibration_noise_floor, classification_metrics, intervals
 from train.evaluate.partial_labels import coarse_label_metrics, partial_label_metrics, share
 from train.evaluate.perturbations import COPIES, PERTURBATIONS
-from train.evaluate.predictions import DomainPredictions, SplitPredictions, checkpoint_digest
+from train.evaluate.predictions import DomainPredictions, SplitPredictions, checkpoint_digests
 
 BAGS_AND_WATCHES, CLOTHES_ON_MODELS = "bags_and_watches", "clothes_on_models"
 PRODUCT_TYPE = "product_type"  # the attribute that contributors' coarse labels are about
@@ -43,9 +43,9 @@ class SplitMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """metrics.json: what was measured of the checkpoint with this digest."""
+    """metrics.json: what was measured of the checkpoint with these digests."""
 
-    digest: str  # of weights, labels and configuration, see predictions.checkpoint_digest
+    digests: dict[str, str]  # see predictions.checkpoint_digests; those of weights and labels are verified on loading
     splits: dict[str, SplitMetrics]
 
 
@@ -55,11 +55,11 @@ def read_metrics(checkpoint: Path) -> Metrics:
     try:
         document = read_json(path)
         metrics = Metrics(
-            document["digest"], {name: SplitMetrics(**split) for name, split in document["splits"].items()}
+            document[DIGESTS], {name: SplitMetrics(**split) for name, split in document["splits"].items()}
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; run train evaluate first") from error
-    if metrics.digest != checkpoint_digest(checkpoint):
+    if metrics.digests != checkpoint_digests(checkpoint):
         raise CheckpointError(f"{path} belongs to other weights or another calibration; run train evaluate")
     return metrics
 
@@ -70,7 +70,7 @@ def write_split_metrics(checkpoint: Path, split: str, found: SplitMetrics) -> Me
         others = read_metrics(checkpoint).splits
     except CheckpointError:
         others = {}
-    metrics = Metrics(checkpoint_digest(checkpoint), others | {split: found})
+    metrics = Metrics(checkpoint_digests(checkpoint), others | {split: found})
     write_json(checkpoint / METRICS, dataclasses.asdict(metrics))
     return metrics
 

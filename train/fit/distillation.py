@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fashion_model.attributes import LabelEncoders
+from fashion_model.files import replacing
 from fashion_model.models.backbones import Backbone, WeightsError, imagenet_state, load_state
 from fashion_model.models.folding import fold_batch_norms
 from train.data.domains import Targets
@@ -24,7 +25,9 @@ IMAGENET_CLASSES = 1000
 def save_soft_targets(path: Path, ids: Sequence[int], probabilities: Targets) -> None:
     """Product ids (N,) and probabilities (N, classes) of each attribute, in half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({IDS: torch.tensor(list(ids))} | {name: p.half().contiguous() for name, p in probabilities.items()}, path)
+    tensors = {IDS: torch.tensor(list(ids))} | {name: p.half().contiguous() for name, p in probabilities.items()}
+    with replacing(path) as unfinished:
+        save_file(tensors, unfinished)
 
 
 def load_soft_targets(path: Path, ids: Sequence[int], encoders: LabelEncoders) -> Targets:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from fashion_model.files import replacing
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.transforms import normalise
@@ -119,9 +120,8 @@ class Trainer:
 
     def save_state(self, path: Path, **others: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        torch.save({part: getattr(self, part).state_dict() for part in PARTS} | others, unfinished)
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            torch.save({part: getattr(self, part).state_dict() for part in PARTS} | others, unfinished)
 
     def load_state(self, path: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns the history. DataError if the run had other settings or data: it would not reach the same result."""

@@ -16,6 +16,7 @@ from PIL import Image
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import CLASSES, REPORT
+from fashion_model.files import write_text
 from train.data.domains import read_image
 from train.data.table import read_table
 from train.evaluate.predictions import saved_predictions
@@ -63,10 +64,8 @@ def run(config: Config) -> None:
         for file, rows in found.tables().items():
             rows.to_csv(folder / file, index=False)
     slices.to_csv(folder / "slices.csv", index=False)
-    (folder / Path(CLASSES).name).write_text(
-        json.dumps(classes_document(predictions, findings, image_at), ensure_ascii=False, separators=(",", ":")),
-        encoding="utf-8",
-    )
+    classes = classes_document(predictions, findings, image_at)
+    write_text(folder / Path(CLASSES).name, json.dumps(classes, ensure_ascii=False, separators=(",", ":")))
     page = to_html(Report(f"Evaluation report: {config.checkpoint.resolve().name}", sections))
-    (folder / Path(REPORT).name).write_text(page, encoding="utf-8")
+    write_text(folder / Path(REPORT).name, page)
     print(folder / Path(REPORT).name)

@@ -104,8 +104,8 @@ def test_a_dry_run_prints_and_asks_nothing(hub, evaluated, capsys):
         ("config.json", "{}", "config.json"),
         ("metrics.json", None, "run train evaluate first"),
         ("metrics.json", "{}", "run train evaluate first"),
-        ("metrics.json", '{"digest": "x", "splits": {}}', "belongs to other weights or another calibration"),
-        ("model.safetensors", "no weights", "does not fit"),
+        ("metrics.json", '{"digests": {}, "splits": {}}', "belongs to other weights or another calibration"),
+        ("model.safetensors", "no weights", "damaged or cut off"),
     ],
 )
 def test_what_is_not_fit_to_be_shown_is_not_pushed(hub, pushing, evaluated, capsys, file, content, message):
@@ -133,15 +133,21 @@ def test_figures_of_what_the_checkpoint_was_before_are_not_pushed(
     with torch.no_grad():
         tiny_model.heads.linear["season"].bias.add_(1)
     other_labels = LabelEncoders({n: (*labels[::-1],) for n, labels in tiny_encoders.labels.items()})
-    for change in (
-        lambda: (evaluated / "config.json").write_text(json.dumps(document | {"fashion_threshold": 1.0})),
-        lambda: other_labels.save(evaluated / "label_encoders.json", ATTRIBUTES),
-        lambda: save_checkpoint(evaluated, tiny_model, tiny_encoders),
+    for change, message in (
+        (
+            lambda: (evaluated / "config.json").write_text(json.dumps(document | {"fashion_threshold": 1.0})),
+            "belongs to other weights or another calibration",
+        ),
+        (
+            lambda: other_labels.save(evaluated / "label_encoders.json", ATTRIBUTES),
+            "label_encoders.json is damaged or was exchanged",
+        ),
+        (lambda: save_checkpoint(evaluated, tiny_model, tiny_encoders), "run train evaluate first"),
     ):
         borrow_metrics(evaluated)
         change()
         assert push(evaluated) == 2
-        assert "belongs to other weights or another calibration" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not hub.requests
 
 

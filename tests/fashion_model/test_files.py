@@ -1,0 +1,37 @@
+import os
+
+import pytest
+
+from fashion_model.files import replacing, write_text
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "config.json"
+    write_text(path, "old ✓")
+    with replacing(path) as unfinished:
+        unfinished.write_text("new")
+        assert path.read_text(encoding="utf-8") == "old ✓"
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "config.json"
+    write_text(path, "old")
+    with pytest.raises(ValueError, match="broken"), replacing(path) as unfinished:
+        unfinished.write_text("half")
+        raise ValueError("broken")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: .*config\.json'"), replacing(tmp_path / "config.json"):
+        with open("/dev/full", "w") as full:
+            full.write("x" * 100_000)
+    assert os.listdir(tmp_path) == []
+
+
+def test_line_ends_stay_as_they_are(tmp_path):
+    write_text(tmp_path / "table.csv", "a\nb\r\n")
+    assert (tmp_path / "table.csv").read_bytes() == b"a\nb\r\n"
