@@ -161,10 +161,7 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
         raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
-    measured = _measured(directory)
-    for file in (ENCODERS, *(path.name for path in weight_files(directory))):
-        if measured and measured.get(file) != digest(directory / file):
-            raise CheckpointError(f"{name}: {file} is damaged or was exchanged: its digest is not that in {METRICS}")
+    _check_digests(directory, name)
     return Checkpoint(model.eval(), encoders, name, directory)
 
 
@@ -173,13 +170,17 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _measured(directory: Path) -> dict[str, Any]:
-    """File → digest, as when the checkpoint was measured; empty if metrics.json, which is not needed, has none."""
+def _check_digests(directory: Path, name: str) -> None:
+    """CheckpointError if encoders or weights are not those that were measured. Without metrics nothing is compared."""
     try:
-        found = read_json(directory / METRICS).get(DIGESTS)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        measured = read_json(directory / METRICS)[DIGESTS]
+    except (OSError, ValueError, KeyError, RecursionError):
+        return
+    for path in (directory / ENCODERS, *weight_files(directory)):
+        if not isinstance(measured, dict) or measured.get(path.name) != digest(path):
+            raise CheckpointError(
+                f"{name}: {path.name} is damaged or was exchanged: its digest is not that in {METRICS}"
+            )
 
 
 def _read(directory: Path, file: str, name: str, reader: Any) -> Any:

@@ -1,4 +1,4 @@
-import os
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_a_file_is_the_old_one_until_the_new_one_is_complete(tmp_path):
         unfinished.write_text("new")
         assert path.read_text(encoding="utf-8") == "old ✓"
     assert path.read_text() == "new"
-    assert os.listdir(tmp_path) == ["config.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -22,14 +22,18 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         unfinished.write_text("half")
         raise ValueError("broken")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["config.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
-    with pytest.raises(OSError, match=r"No space left on device: .*config\.json'"), replacing(tmp_path / "config.json"):
-        with open("/dev/full", "w") as full:
-            full.write("x" * 100_000)
-    assert os.listdir(tmp_path) == []
+    named = r"No space left on device: .*config\.json'"
+    with (
+        pytest.raises(OSError, match=named),
+        replacing(tmp_path / "config.json"),
+        Path("/dev/full").open("w") as full,
+    ):
+        full.write("x" * 100_000)
+    assert not list(tmp_path.iterdir())
 
 
 def test_line_ends_stay_as_they_are(tmp_path):

@@ -26,7 +26,8 @@ def test_a_space_that_was_pushed_starts_elsewhere_and_predicts(hub, model, tmp_p
     for name, content in space.head.items():
         (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "space" / name).write_bytes(content)
-    with running_app(tmp_path / "space", HF_HOME=str(tmp_path / "hf"), **space.variables) as address:
+    reach_hub = {"HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
+    with running_app(tmp_path / "space", **reach_hub, **space.variables) as address:
         client = Client(address, verbose=False)
         answer = client.predict(handle_file(ROOT / "fashion_model/examples/2650.jpg"), api_name="/predict")
         properties = [component["props"] for component in client.config["components"]]
