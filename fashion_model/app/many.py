@@ -12,7 +12,16 @@ from gradio.utils import get_upload_folder
 
 from fashion_model.app.answer import error_html
 from fashion_model.app.examples import EXAMPLES
-from fashion_model.app.handlers import File, answer_for, classifier_named, label_all, not_a_tool, photograph_at
+from fashion_model.app.gate import LISTENERS
+from fashion_model.app.handlers import (
+    File,
+    answer_for,
+    classifier_named,
+    label_all,
+    not_a_tool,
+    photograph_at,
+    refused,
+)
 from fashion_model.app.loading import Models
 from fashion_model.app.result import caption, percentage
 from fashion_model.app.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, MAX_ZIP
@@ -30,6 +39,7 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
     def predict_batch(
         files: list[File] | None,
         model: str | None,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how gradio hands it over)
     ) -> Iterator[tuple[Any, ...]]:
         """Color, product type, season and gender of many photographs, and of those in zips.
@@ -47,6 +57,8 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
         gallery: list[tuple[Any, str]] = []
         readable: list[int] = []  # places of the gallery's photographs among the files
 
+        nobody_listens = LISTENERS.patience(request.session_hash)
+
         def tick(read: int, total: int) -> None:
             progress((read, total), unit="photographs")
 
@@ -56,6 +68,8 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
                 gallery.append((thumbnail, caption(result)))
                 readable.append(len(rows) - 1)
             if len(rows) % EACH == 0:
+                if nobody_listens():
+                    raise refused("Nobody waited for the answer.")
                 yield cells(rows), gallery, None, f"{len(rows)} files so far.", None, readable
         csv, json_lines = as_files(rows)
         yield cells(rows), gallery, csv, summary_of(rows), json_lines, readable

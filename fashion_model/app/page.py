@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from fashion_model.app.api import add_api
 from fashion_model.app.code import code_tab
+from fashion_model.app.gate import NOT_UNDERSTOOD, Gate
+from fashion_model.app.handlers import refused
 from fashion_model.app.loading import Models
 from fashion_model.app.many import many_tab
 from fashion_model.app.quality import measured_on_test, quality_tab
@@ -52,10 +55,22 @@ LAUNCH: dict[str, Any] = {
 }
 
 
+class Page(gr.Blocks):
+    """Gradio's, which answers a payload of another shape than its components with a sentence, without a traceback."""
+
+    async def preprocess_data(self, *arguments: Any, **options: Any) -> list[Any]:
+        try:
+            return await super().preprocess_data(*arguments, **options)
+        except gr.Error as error:
+            raise refused(error.message) from error
+        except Exception as error:  # gradio's own, and pydantic's
+            raise refused(NOT_UNDERSTOOD) from error
+
+
 def build_demo(models: Models, warning: str = "") -> gr.Blocks:
     """The page for `models`, with `warning` at the top."""
     first = models.first
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
+    with Page(title=TITLE, analytics_enabled=False) as demo:
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
         model = gr.Dropdown(
@@ -78,7 +93,8 @@ def launch(models: Models, warning: str = "", **options: Any) -> tuple[gr.Blocks
     """Start the page and its routes in the background; the page and its address."""
     demo = build_demo(models, warning)
     reach_loopback_directly()
-    app, address, _ = demo.launch(prevent_thread_lock=True, **LAUNCH | options)
+    gate = {"middleware": [Middleware(Gate)]}
+    app, address, _ = demo.launch(prevent_thread_lock=True, app_kwargs=gate, **LAUNCH | options)
     add_routes(app, models)
     return demo, address
 
