@@ -33,13 +33,17 @@ WORKERS = 2  # batches that are read and predicted at the same time
 DETAIL = 500  # pixels: of a large JPEG file no more is decoded than leaves no side shorter
 
 
+if hasattr(os, "register_at_fork"):  # a forked process would wait for PyTorch's threads, which it does not have
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 def open_for_network(image: Source) -> Image.Image:
     """As `open_image`, in the detail that the network can use."""
     return open_image(image, DETAIL)
 
 
 class FashionClassifier:
-    """A checkpoint ready for prediction. Safe to share between threads."""
+    """A checkpoint ready for prediction. Safe to share between threads, and usable in a forked process on one core."""
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None):
         self.name = checkpoint.name
@@ -54,6 +58,7 @@ class FashionClassifier:
             model.backbone.engine = onnx_engine(model.backbone, example)
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
         self._transform = eval_transform(self.config)
+        self._process = os.getpid()
 
     @classmethod
     def from_pretrained(
@@ -209,6 +214,9 @@ class FashionClassifier:
 
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         """(B, 3, H, W)."""
+        if os.getpid() != self._process:  # forked: the engine's threads are not there any more
+            self._before_fork = self.backbone.engine  # kept: to delete it waits for its threads
+            self.backbone.engine, self._process = None, os.getpid()
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
     @torch.no_grad()

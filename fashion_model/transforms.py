@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from PIL import Image
@@ -18,14 +19,22 @@ Transform = Callable[[Image.Image], torch.Tensor]
 
 def eval_transform(config: ModelConfig) -> Transform:
     """RGB photograph of any size → (3, H, W) float32: letterboxed to the input size and normalised."""
-    letterbox, to_input = Letterbox(config.image_size), normalise(config)
-    return lambda photograph: to_input(functional.pil_to_tensor(letterbox(photograph)))
+    return partial(_to_input, letterbox=Letterbox(config.image_size), normalise=normalise(config))
 
 
 def normalise(config: ModelConfig) -> Callable[[torch.Tensor], torch.Tensor]:
     """(…, 3, H, W) uint8 → float32, as the backbone's weights expect."""
-    mean, std = list(config.mean), list(config.std)
-    return lambda pixels: functional.normalize(functional.to_dtype(pixels, torch.float32, scale=True), mean, std)
+    return partial(_normalised, mean=list(config.mean), std=list(config.std))
+
+
+def _to_input(
+    photograph: Image.Image, letterbox: Letterbox, normalise: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    return normalise(functional.pil_to_tensor(letterbox(photograph)))
+
+
+def _normalised(pixels: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
+    return functional.normalize(functional.to_dtype(pixels, torch.float32, scale=True), mean, std)
 
 
 def letterbox_box(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:

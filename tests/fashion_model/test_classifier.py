@@ -1,6 +1,9 @@
 import dataclasses
 import json
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -15,7 +18,7 @@ from fashion_model.checkpoint import Checkpoint
 from fashion_model.classifier import BATCH_SIZE, DETAIL, WORKERS, open_for_network
 from fashion_model.images import open_image
 from fashion_model.transforms import eval_transform
-from tests.conftest import NAMES, PRODUCTS, encoders_of
+from tests.conftest import NAMES, PRODUCTS, ROOT, encoders_of
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
 
@@ -292,3 +295,33 @@ def test_the_served_network_is_a_folded_copy_and_the_given_one_can_be_trained_fu
     assert all(torch.equal(tensor, before[key]) for key, tensor in tiny_model.state_dict().items())
     assert tiny_model.training
     assert all(parameter.requires_grad for parameter in tiny_model.parameters())
+
+
+FORK = """
+import multiprocessing
+import numpy as np
+from fashion_model import FashionClassifier
+
+classifier = FashionClassifier.from_pretrained()
+if {engine} is None:
+    classifier.backbone.engine = None
+
+def predict():
+    file = "fashion_model/examples/2650.jpg"
+    map = classifier.predict_and_map(file, 1)[1]["color"]
+    return np.append(classifier.predict([file] * 8)[0]["color"].probabilities, map)
+
+before = predict()
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    forked = pool.apply_async(predict).get(timeout=60)
+print(abs(forked - before).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["None", "..."])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
+def test_a_forked_process_answers_the_same(engine):
+    code, environment = FORK.format(engine=engine), os.environ | {"OMP_NUM_THREADS": "2"}
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=120)
+    assert float(found.stdout) < 1e-4

@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -74,3 +75,8 @@ def test_jpeg_loses_more_at_a_lower_quality():
     original = np.asarray(PHOTOGRAPHS[0]).astype(int)
     losses = [np.abs(np.asarray(jpeg(PHOTOGRAPHS[0], quality)) - original).mean() for quality in (95, 30)]
     assert 0 < losses[0] < losses[1]
+
+
+def test_worker_processes_that_are_started_anew_get_the_transform(tiny_model):
+    transform = eval_transform(tiny_model.config)
+    assert torch.equal(pickle.loads(pickle.dumps(transform))(PHOTOGRAPHS[0]), transform(PHOTOGRAPHS[0]))

@@ -50,9 +50,10 @@ def evaluation_domains(
 class Perturbed(Domain):
     """High-resolution photographs, perturbed when they are read."""
 
-    perturb: Perturbation = lambda image, product: image
+    perturb: Perturbation | None = None
 
     def __getitem__(self, index: int) -> Image.Image:
+        assert self.perturb is not None
         return self.perturb(read_image(self.paths[index]), int(self.paths[index].stem))
 
 
