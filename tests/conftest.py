@@ -205,6 +205,13 @@ def running_app(folder, **variables):
             process.terminate()
 
 
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
 def wait_until_answering(address, process):
     for _ in range(240):
         assert process.poll() is None, "app.py ended"
