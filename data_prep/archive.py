@@ -13,6 +13,7 @@ from data_prep.source import SourceError, decoded, open_zip
 from fashion_model.files import replacing
 from fashion_model.images import ImageError, open_image
 
+MAX_SIDE = 400  # pixels of a prepared photograph
 # zipfile raises these for damaged or encrypted members.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
@@ -55,7 +56,7 @@ class Archive:
         SourceError if the file is missing, damaged or not an image.
         """
         try:
-            image = open_image(self._bytes(name))
+            image = open_image(self._bytes(name), max_side)  # a large JPEG file is not decoded in full
         except (ImageError, OSError) as error:
             raise SourceError(f"{self.path}: {name}: {error}") from error
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)

@@ -21,12 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from data_prep import TABLE
+from data_prep.archive import MAX_SIDE, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
+from fashion_model.console import sentence_of
 from fashion_model.files import replacing, write_text
 from fashion_model.images import ImageError, open_image
 
@@ -92,7 +95,7 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
         if reason is None:
             try:
                 data = source.image(int(product["id"]))
-                image = None if data is None else open_image(data)
+                image = None if data is None else open_image(data, MAX_SIDE)
                 reason = NO_IMAGE if data is None else None
             except (ImageError, OSError, zipfile.BadZipFile, zlib.error):
                 reason = BAD_IMAGE
@@ -102,8 +105,7 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
         products[product["id"]] = product
         hashes.append(difference_hash(image))
         miniatures.append(miniature(image))
-        with replacing(output / "images" / f"{product['id']}.jpg") as unfinished:
-            unfinished.write_bytes(data)
+        _write(image, data, output / "images" / f"{product['id']}.jpg")
     counts.kept = len(products)
     if not products:
         return pd.DataFrame(columns=[*COLUMNS, "group", "split"]), counts
@@ -112,6 +114,16 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
     table["group"] = table.groupby(component)["id"].transform("min")
     table["split"] = split_column(table)
     return table.sort_values("id", ignore_index=True), counts
+
+
+def _write(image: Image.Image, data: bytes, path: Path) -> None:
+    """The file as published, or a smaller one in place of a large original."""
+    if max(image.info["size"]) > MAX_SIDE:
+        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+        save_image(image, path)
+    else:
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(data)
 
 
 def _reason_to_drop(product: dict[str, str] | None, seen: dict[str, dict[str, str]]) -> str | None:
@@ -149,14 +161,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         table, counts = clean(source_at(options.source), options.output)
-    except SourceError as error:
-        print(f"clean_data: {error}", file=sys.stderr)
+        if not table.empty:
+            write_text(options.output / TABLE, table.to_csv(index=False))
+    except (SourceError, OSError) as error:
+        print(f"clean_data: {sentence_of(error)}", file=sys.stderr)
         return 2
     print("\n".join(counts.lines()))
     if table.empty:
         print("clean_data: no usable row", file=sys.stderr)
         return 1
-    write_text(options.output / TABLE, table.to_csv(index=False))
     print("\n".join(describe_splits(table)))
     return 0
 

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.archive import save_image
 from data_prep.splits import TEST, TRAIN, VALIDATION
+from fashion_model.console import sentence_of
 from fashion_model.images import ImageError, open_image
 
 # Split, package, folder in the package, file names. Portraits (astronaut, camera) are left out: they show clothes.
@@ -210,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         counts = collect(options.output, options.photographs)
     except (ImageError, OSError) as error:
-        print(f"negatives: {error}", file=sys.stderr)
+        print(f"negatives: {sentence_of(error)}", file=sys.stderr)
         return 2
     for split, count in counts.items():
         print(f"{split}: " + ", ".join(f"{number} {kind}s" for kind, number in count.items()))

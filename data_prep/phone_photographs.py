@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data_prep.archive import Archive, delete_images, save_image
+from data_prep.archive import MAX_SIDE, Archive, delete_images, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from fashion_model.console import sentence_of
 from fashion_model.files import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
-MAX_SIDE = 400  # pixels
 FOLDER, TABLE = "phone", "phone.csv"
 
 # The contributors' own labels → the product types accepted for them; "Not sure" and "Other" have none.
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         table = prepare(options.source, options.output)
     except (SourceError, OSError) as error:
-        print(f"phone_photographs: {error}", file=sys.stderr)
+        print(f"phone_photographs: {sentence_of(error)}", file=sys.stderr)
         return 2
     for split in (TRAIN, VALIDATION, TEST):
         rows = table[table["split"] == split]

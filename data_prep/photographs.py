@@ -27,13 +27,13 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep.archive import Archive, delete_images, save_image
+from data_prep.archive import MAX_SIDE, Archive, delete_images, save_image
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from fashion_model.console import sentence_of
 from fashion_model.files import write_text
 
 HIGH_RESOLUTION, ON_MODEL, EVERYDAY, BACKGROUNDS = "high_resolution", "on_model", "everyday", "backgrounds"
-MAX_SIDE = 400  # pixels
 ASPECT_RATIO = 3 / 4  # width / height of the catalogue's photographs
 
 # Published types and colors → accepted labels of the catalogue, best first.
@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
             if source := getattr(options, name):
                 counts[name] = write_photographs(source, options.output / name)
     except (SourceError, OSError) as error:
-        print(f"photographs: {error}", file=sys.stderr)
+        print(f"photographs: {sentence_of(error)}", file=sys.stderr)
         return 2
     for name, of_name in counts.items():
         print(f"{name}: " + ", ".join(f"{count:,} {key}" for key, count in of_name.items()))

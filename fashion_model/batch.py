@@ -13,11 +13,13 @@ from tqdm import tqdm
 
 from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
+from fashion_model.console import sentence_of
 from fashion_model.files import replacing
 from fashion_model.images import ImageError, find_images
 from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
 from fashion_model.rows import name_in_row, row_of
 
+GO_ON = "go on with --resume"
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
 
 
@@ -80,7 +82,7 @@ def predict(options: argparse.Namespace) -> int:
         classifier.take_all_cores()
         write_rows(classifier, chain([first], files), options)
     except (CheckpointError, OutputError, OSError) as error:
-        print(f"predict: {error}", file=sys.stderr)
+        print(f"predict: {sentence_of(error, GO_ON)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         resumable = options.output and options.output.suffix.lower() != PARQUET

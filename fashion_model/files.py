@@ -11,18 +11,26 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write beside `path`, which takes its place if the block ends without an error, and is deleted if not.
 
-    An OSError without a file's name, such as that of a full disk, is given that of `path`.
+    OSErrors are named as by `naming`.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        yield unfinished
-        unfinished.replace(path)
+        with naming(path):
+            yield unfinished
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError without a file's name, such as that of a full disk, is given that of `path`."""
+    try:
+        yield
     except OSError as error:
         if error.filename is None and error.errno is not None:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fashion_model.files import replacing
+from fashion_model.files import naming, replacing
 from fashion_model.rows import Row, TextFormat, csv_format, fields_of, json_lines_format, name_in_row
 
 FORMATS = {"": csv_format, ".csv": csv_format, ".jsonl": json_lines_format}
@@ -90,7 +90,7 @@ def not_done(paths: Iterable[Path], done: Iterator[str]) -> Iterator[Path]:
 @contextmanager
 def _open_text(path: Path, format: TextFormat, resume: bool) -> Iterator[Output]:
     end = _end_of_rows(path, format) if resume and path.exists() else 0
-    with path.open("ab" if end else "wb") as file:
+    with naming(path), path.open("ab" if end else "wb") as file:
         if end:
             file.truncate(end)
         yield Output(_files(path, format) if end else iter(()), _writer(file, format, empty=not end))

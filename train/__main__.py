@@ -10,7 +10,7 @@ import sys
 
 import tyro
 
-from fashion_model.console import show_all_characters
+from fashion_model.console import sentence_of, show_all_characters
 from fashion_model.hub import HubError
 
 COMMANDS = {
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         config = tyro.cli(module.Config, prog=f"python -m train {name}", description=module.__doc__, args=options)
         module.run(config)
     except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, WeightsError are ValueErrors
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {sentence_of(error)}", file=sys.stderr)
         return 2
     return 0
 

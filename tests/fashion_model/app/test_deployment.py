@@ -92,7 +92,8 @@ def test_the_documented_nginx_configuration_is_accepted_and_does_the_same(classi
     with serving(classifier) as address:
         location = location.replace("http://127.0.0.1:7860/", address)
         (tmp_path / "nginx.conf").write_text(
-            f"{'user root;' if os.geteuid() == 0 else ''} daemon off; pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}}\n"
+            f"{'user root;' if os.geteuid() == 0 else ''} daemon off; pid {tmp_path}/pid;\n"
+            f"error_log {tmp_path}/log; events {{}}\n"
             f"http {{ access_log off; client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy;\n"
             f"fastcgi_temp_path {tmp_path}/f; uwsgi_temp_path {tmp_path}/u; scgi_temp_path {tmp_path}/s;\n"
             f"server {{ listen 127.0.0.1:{port};\n{location}\n}} }}"

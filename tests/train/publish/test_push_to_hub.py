@@ -104,7 +104,7 @@ def test_a_dry_run_prints_and_asks_nothing(hub, evaluated, capsys):
         ("config.json", "{}", "config.json"),
         ("metrics.json", None, "run train evaluate first"),
         ("metrics.json", "{}", "run train evaluate first"),
-        ("metrics.json", '{"digests": {}, "splits": {}}', "belongs to other weights or another calibration"),
+        ("metrics.json", '{"digests": {}, "splits": {}}', "damaged or was exchanged"),
         ("model.safetensors", "no weights", "damaged or cut off"),
     ],
 )
