@@ -7,11 +7,13 @@ After that, or if the repository cannot be used, the embedded default is served,
 
 import sys
 
-from fashion_model import CheckpointError
-from fashion_model.app.disk import FOLDER, keep_clean, own_folder
-from fashion_model.app.loading import load_models
-from fashion_model.app.page import launch
-from fashion_model.console import show_all_characters
+from fashion_model.console import ended_by_ctrl_c, exit_with, show_all_characters
+
+with ended_by_ctrl_c():
+    from fashion_model import CheckpointError
+    from fashion_model.app.disk import FOLDER, keep_clean, own_folder
+    from fashion_model.app.loading import load_models
+    from fashion_model.app.page import launch
 
 
 def main() -> None:
@@ -32,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)

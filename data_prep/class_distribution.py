@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from data_prep import TABLE
 from data_prep.clean_data import LABEL_COLUMNS, OPTIONAL_COLUMNS
+from fashion_model.console import exit_with
 
 BARS_PER_COLUMN = 50  # more classes are drawn in several columns of axes
 INCHES_PER_BAR, INCHES_PER_COLUMN = 0.2, 5.5
@@ -82,4 +83,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -29,7 +29,7 @@ from data_prep.archive import MAX_SIDE, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
-from fashion_model.console import sentence_of
+from fashion_model.console import exit_with, sentence_of
 from fashion_model.files import replacing, write_text
 from fashion_model.images import ImageError, open_image
 
@@ -175,4 +175,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.archive import save_image
 from data_prep.splits import TEST, TRAIN, VALIDATION
-from fashion_model.console import sentence_of
+from fashion_model.console import exit_with, sentence_of
 from fashion_model.images import ImageError, open_image
 
 # Split, package, folder in the package, file names. Portraits (astronaut, camera) are left out: they show clothes.
@@ -219,4 +219,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -24,7 +24,7 @@ from data_prep.archive import MAX_SIDE, Archive, delete_images, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
-from fashion_model.console import sentence_of
+from fashion_model.console import exit_with, sentence_of
 from fashion_model.files import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
@@ -109,4 +109,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from data_prep.archive import MAX_SIDE, Archive, delete_images, save_image
 from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
-from fashion_model.console import sentence_of
+from fashion_model.console import exit_with, sentence_of
 from fashion_model.files import write_text
 
 HIGH_RESOLUTION, ON_MODEL, EVERYDAY, BACKGROUNDS = "high_resolution", "on_model", "everyday", "backgrounds"
@@ -189,4 +189,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

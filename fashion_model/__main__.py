@@ -6,10 +6,9 @@ python -m fashion_model predict photographs/ --output results.csv
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from fashion_model.console import show_all_characters
+from fashion_model.console import ended_by_ctrl_c, exit_with, show_all_characters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,12 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         command.error("--resume needs an --output to go on with")
     if options.engine == "ray" and (not options.output or options.resume or options.heatmaps or options.workers < 1):
         command.error("--engine ray needs an --output, at least one worker, and neither --resume nor --heatmaps")
-    try:
+    with ended_by_ctrl_c():
         from fashion_model.batch import predict  # PyTorch takes seconds
-    except KeyboardInterrupt:
-        return 130
+
     return predict(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

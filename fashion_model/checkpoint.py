@@ -6,6 +6,7 @@ well; the app shows it in a sandbox.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -87,7 +88,11 @@ def save_checkpoint(
     state = model.state_dict()
     if dtype is not None:
         state = {key: t.to(dtype) if t.is_floating_point() else t for key, t in state.items()}
-    save_torch_state_dict(state, new, max_shard_size=max_shard_size)
+    try:
+        save_torch_state_dict(state, new, max_shard_size=max_shard_size)
+    except SafetensorError as error:  # hides the OSError
+        full = f"os error {errno.ENOSPC}" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(directory / WEIGHTS)) from error
     for file in new.glob("model*.safetensors"):
         file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(new / CONFIG, model.config.to_dict())

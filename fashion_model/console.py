@@ -1,10 +1,15 @@
-"""The standard streams of a command."""
+"""How a command meets its user: its streams, its errors, and Ctrl-C."""
 
 from __future__ import annotations
 
 import errno
 import io
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 
 def show_all_characters() -> None:
@@ -12,6 +17,25 @@ def show_all_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the process at once, without a traceback: for imports, which take seconds."""
+    if threading.current_thread() is not threading.main_thread():  # only this one is interrupted
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
+    """End the process with the status that `main` returns; quietly after Ctrl-C."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def sentence_of(error: Exception, remedy: str = "run the command again") -> str:

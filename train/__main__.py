@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import sys
 
-import tyro
+from fashion_model.console import ended_by_ctrl_c, sentence_of, show_all_characters
 
-from fashion_model.console import sentence_of, show_all_characters
-from fashion_model.hub import HubError
+with ended_by_ctrl_c():
+    import tyro
+
+    from fashion_model.hub import HubError
 
 COMMANDS = {
     "recipe": "train.recipes.command",
@@ -38,13 +40,17 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m train {{{','.join(COMMANDS)}}} …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     name, *options = arguments
-    module = importlib.import_module(COMMANDS[name])
+    with ended_by_ctrl_c():
+        module = importlib.import_module(COMMANDS[name])
     try:
         config = tyro.cli(module.Config, prog=f"python -m train {name}", description=module.__doc__, args=options)
         module.run(config)
     except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, WeightsError are ValueErrors
         print(f"{name}: {sentence_of(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

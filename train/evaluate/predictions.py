@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from data_prep import TABLE
 from data_prep.photographs import HIGH_RESOLUTION
@@ -135,7 +135,7 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as unfinished:
         contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
-        save_file(contiguous, unfinished, metadata)
+        unfinished.write_bytes(save(contiguous, metadata))
     return _read(checkpoint, split, loaded)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from fashion_model.attributes import LabelEncoders
@@ -27,7 +27,7 @@ def save_soft_targets(path: Path, ids: Sequence[int], probabilities: Targets) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {IDS: torch.tensor(list(ids))} | {name: p.half().contiguous() for name, p in probabilities.items()}
     with replacing(path) as unfinished:
-        save_file(tensors, unfinished)
+        unfinished.write_bytes(save(tensors))
 
 
 def load_soft_targets(path: Path, ids: Sequence[int], encoders: LabelEncoders) -> Targets:

@@ -120,8 +120,8 @@ class Trainer:
 
     def save_state(self, path: Path, **others: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            torch.save({part: getattr(self, part).state_dict() for part in PARTS} | others, unfinished)
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            torch.save({part: getattr(self, part).state_dict() for part in PARTS} | others, file)
 
     def load_state(self, path: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns the history. DataError if the run had other settings or data: it would not reach the same result."""
