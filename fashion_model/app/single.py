@@ -23,18 +23,21 @@ from fashion_model.app.handlers import (
     refused,
 )
 from fashion_model.app.loading import Models
-from fashion_model.app.uploads import MAX_BYTES
+from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 
 PROMPT = "Drop a photograph of a fashion product, or tap"
 LIMITS = f"JPEG, PNG, WebP or HEIC, up to {MAX_BYTES // 2**20} MB. Paste works too."
 NOT_SHOWN_BY_BROWSERS = ("HEIF", "TIFF")
 # Events for Python: an example was picked; a photograph was pasted, or taken with a phone's camera, and uploaded.
-JS = """
+JS = (
+    f"const MAX_BYTES = {MAX_BYTES};"
+    + """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-example]');
   if (button) trigger('pick', { example: button.dataset.example });
 });
 const send = async file => {
+  if (file.size > MAX_BYTES) return trigger('refuse', {});
   const { path } = await upload(file);
   trigger('send', { path, name: file.name || 'photograph.png' });
 };
@@ -42,10 +45,10 @@ element.querySelector('input[type=file]').addEventListener('change', event => {
   if (event.target.files.length) send(event.target.files[0]);
   event.target.value = '';
 });
-// Gradio refuses HEIC where the browser does not know its type.
+// Gradio refuses HEIC where the browser does not know its type, and would upload what is too large.
 for (const type of ['change', 'drop']) document.addEventListener(type, event => {
   const file = event.target.closest('#photo') && (event.dataTransfer || event.target).files?.[0];
-  if (!file || !/\\.hei[cf]$/i.test(file.name)) return;
+  if (!file || !(/\\.hei[cf]$/i.test(file.name) || file.size > MAX_BYTES)) return;
   event.preventDefault();
   event.stopPropagation();
   send(file);
@@ -55,6 +58,7 @@ document.addEventListener('paste', event => {
   if (file && element.offsetParent !== null) send(file);
 });
 """
+)
 
 
 def single_tab(models: Models, model: gr.Dropdown) -> None:
@@ -125,6 +129,7 @@ def single_tab(models: Models, model: gr.Dropdown) -> None:
     gr.on([photo.upload, photo.input], fn=show, inputs=[photo, model], preprocess=False, **asked)
     others.pick(fn=pick, inputs=model, **asked)
     others.send(fn=send, inputs=model, **asked)
+    others.refuse(fn=lambda: (None, error_html(TOO_LARGE)), outputs=[photo, answer], api_visibility="private")
     address.submit(fn=fetch, inputs=[address, model], **asked)
     model.input(fn=show, inputs=[photo, model], preprocess=False, **asked)
     photo.clear(fn=lambda: "", outputs=answer, api_visibility="private", show_progress="hidden")

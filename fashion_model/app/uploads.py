@@ -31,7 +31,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZM
 
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
 
-TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB."
+TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please save it as JPEG, or make it smaller."
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
 

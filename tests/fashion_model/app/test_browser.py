@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 from pillow_heif import from_pillow
@@ -23,6 +24,7 @@ from fashion_model import FashionClassifier
 from fashion_model.app.code import JAVASCRIPT, python_code
 from fashion_model.app.examples import EXAMPLES
 from fashion_model.app.result import NOT_FASHION, Result, caption, shown
+from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, REPORT, load_checkpoint
 from fashion_model.images import open_image
 from tests.conftest import NAMES, serving
@@ -259,6 +261,20 @@ def test_a_photograph_is_pasted_anywhere(page, served, classifier):
     wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[1])[1].sentence)
     assert "pasted.jpg" in find(page, "#answer .answer").get_attribute("data-python")
     wait_for(page, lambda: find_all(page, "#photo img"))
+
+
+def test_what_is_too_large_is_told_so_before_it_is_uploaded(page, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > MAX_BYTES
+    page.get_log("performance")
+    upload(page, tmp_path / "noise.png")
+    wait_for(page, lambda: sentence(page) == TOO_LARGE)
+    assert not find_all(page, "#photo img")
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert sent
+    assert not [url for url in sent if "upload" in url]
 
 
 def test_a_phone_has_a_button_for_its_camera(browser, served, classifier):
