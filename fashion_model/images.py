@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import struct
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,10 @@ _DECODER_ERRORS = (
     AttributeError,
     ArithmeticError,
     MemoryError,
+    RuntimeError,
 )
+# Pillow's, about damaged metadata and many pixels: what cannot be used is an ImageError.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageError(ValueError):

@@ -100,6 +100,7 @@ def bombs() -> dict[str, bytes]:
     tiff += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags) + bytes(4)
     found = {
         "bomb-64-megapixels.png": gray_png(8_000, 8_000),
+        "bomb-100-megapixels.png": gray_png(10_000, 10_000),
         "bomb-900-megapixels.png": gray_png(30_000, 30_000),
         "bomb-lie.png": gray_png(2**31 - 1, 2**31 - 1, rows=1),
         "bomb.gif": gif,

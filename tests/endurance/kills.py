@@ -1,0 +1,120 @@
+"""SIGKILL at random moments: every file is the old one or the new one, and going on gives the promised result."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from fashion_model import FashionClassifier
+from tests.conftest import ATTRIBUTES, DATA, LISTENER, PRODUCTS, discriminating_model, saved_model
+from tests.endurance.processes import contents, kill_often, run
+from tests.hub import Hub
+
+TIMES = 12  # of each command
+PHOTOGRAPHS = 1500
+FIT = ("--backbone", "test_efficientnet", "--weights", "none", "--image-size", "64", "64", "--batch-size", "8")
+
+
+def measure(folder: Path) -> str:
+    checkpoint = saved_model(discriminating_model(ATTRIBUTES), folder / "checkpoint")
+    prepared = folder / "prepared"
+    killed = {
+        "preparing data": preparing(folder, prepared),
+        "batch prediction": predicting(folder, checkpoint),
+        "training": training(folder, prepared),
+        "finishing": finishing(folder, prepared),
+        "downloading": downloading(folder, checkpoint),
+    }
+    lines = [f"- {what}: killed {times} times" for what, times in killed.items()]
+    return "\n".join([*lines, f"\n{sum(killed.values())} kills; no file was damaged, no row lost or repeated."])
+
+
+def preparing(folder: Path, prepared: Path) -> int:
+    command = ("-m", "data_prep.clean_data", "--source", PRODUCTS, "--output")
+    seconds = run([*command, prepared])
+    expected = contents(prepared)
+
+    def old_or_new() -> None:
+        found = contents(folder / "again")
+        assert found.items() <= expected.items()
+
+    killed = kill_often([*command, folder / "again"], TIMES, old_or_new, seconds)
+    run([*command, folder / "again"])
+    assert contents(folder / "again", ignored="\0") == expected, "an unfinished file was left"
+    return killed
+
+
+def predicting(folder: Path, checkpoint: Path) -> int:
+    photographs, source = folder / "photographs", sorted((DATA / "phone").glob("*.jpg"))
+    photographs.mkdir()
+    for number in range(PHOTOGRAPHS):
+        (photographs / f"{number:05}.jpg").symlink_to(source[number % len(source)])
+    command = ("-m", "fashion_model", "predict", photographs, "--checkpoint", checkpoint, "--output")
+    seconds = run([*command, folder / "expected.csv"])
+    output = folder / "rows.csv"
+
+    def no_row_twice() -> None:
+        if output.is_file():
+            files = [row[0] for row in csv.reader(output.read_text().splitlines()[1:-1])]
+            assert len(set(files)) == len(files)
+
+    killed = kill_often([*command, output, "--resume"], TIMES, no_row_twice, seconds)
+    run([*command, output, "--resume"])
+    assert output.read_bytes() == (folder / "expected.csv").read_bytes()
+    return killed
+
+
+def training(folder: Path, prepared: Path) -> int:
+    command: Sequence[str | Path] = ("-m", "train", "fit", "--data", prepared, *FIT, "--epochs", "6", "--output")
+    trained, again = folder / "trained", folder / "trained-again"
+    seconds = run([*command, trained])
+
+    def loads() -> None:
+        if (again / "model.safetensors").is_file() and (again / "config.json").is_file():
+            FashionClassifier.from_pretrained(again)
+
+    killed = kill_often([*command, again, "--resume"], TIMES, loads, seconds)
+    run([*command, again, "--resume"])
+    for file in ("model.safetensors", "config.json", "label_encoders.json", "trained_on.txt"):
+        assert (again / file).read_bytes() == (trained / file).read_bytes(), file
+    return killed
+
+
+def finishing(folder: Path, prepared: Path) -> int:
+    """Calibration and evaluation, which change the checkpoint of `training`."""
+    killed = 0
+    before, finished = folder / "trained", shutil.copytree(folder / "trained", folder / "finished")
+    again = shutil.copytree(before, folder / "finished-again")
+    for name in ("calibrate", "evaluate"):
+        command = ("-m", "train", name, "--data", prepared, "--workers", "0", "--checkpoint")
+        seconds = run([*command, finished])
+        killed += kill_often(
+            [*command, again], TIMES, lambda: FashionClassifier.from_pretrained(again), seconds, seed=len(name)
+        )
+        run([*command, again])
+        assert (again / "config.json").read_bytes() == (finished / "config.json").read_bytes()
+    assert (again / "metrics.json").read_bytes() == (finished / "metrics.json").read_bytes()
+    return killed
+
+
+DOWNLOAD = """
+import sys
+from fashion_model import FashionClassifier
+FashionClassifier.from_pretrained("user/classifier", cache_dir=sys.argv[1])
+"""
+
+
+def downloading(folder: Path, checkpoint: Path) -> int:
+    cache = folder / "cache"
+    with Hub(LISTENER).running() as hub:
+        hub.add("model", "user/classifier", contents(checkpoint))
+        command = ("-c", DOWNLOAD)
+        seconds = run([*command, folder / "first-cache"])
+        killed = kill_often([*command, cache], TIMES, lambda: None, seconds)
+        run([*command, cache])
+    (snapshot,) = (cache / "models--user--classifier" / "snapshots").iterdir()
+    expected = contents(checkpoint)
+    assert contents(snapshot) == expected
+    return killed

@@ -1,0 +1,49 @@
+"""Commands that are killed at random moments."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(arguments: Sequence[str | Path]) -> float:
+    """Seconds that the command takes to its end; it has to succeed."""
+    start = time.monotonic()
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True, stdout=-3, stderr=-3)
+    return time.monotonic() - start
+
+
+def kill(arguments: Sequence[str | Path], seconds: float) -> bool:
+    """End the command with SIGKILL after so many seconds. Whether it was still running."""
+    with subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, stdout=-3, stderr=-3) as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return True
+    assert process.returncode == 0, f"{arguments} ended with {process.returncode}"
+    return False
+
+
+def kill_often(
+    arguments: Sequence[str | Path], times: int, check: Callable[[], object], seconds: float, seed: int = 0
+) -> int:
+    """Kill the command `times` times within the `seconds` that it takes, with `check` after each; how often it ran."""
+    moments = random.Random(seed)
+    killed = 0
+    for _ in range(times):
+        killed += kill(arguments, moments.uniform(0.2, 1.0) * seconds)
+        check()
+    return killed
+
+
+def contents(folder: Path, ignored: str = ".unfinished") -> dict[str, bytes]:
+    """File → content, without what a killed process left unfinished."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ignored not in str(path.relative_to(folder)))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
