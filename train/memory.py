@@ -1,21 +1,23 @@
-"""Keep freed memory in the process: networks on the CPU allocate the same large tensors again in every step.
-
-`python -m train benchmark` measures both ways side by side.
-"""
+"""Memory of the process, and what its workers share with it."""
 
 from __future__ import annotations
 
 import ctypes
+import shutil
 import sys
+from pathlib import Path
 
 # From malloc.h of glibc: https://man7.org/linux/man-pages/man3/mallopt.3.html
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 LARGEST_INT = 2**31 - 1
+SHARED_MEMORY = Path("/dev/shm")  # of Linux; a container has 64 MB of it by default
+BYTES_A_WORKER = 128 * 2**20  # two batches ahead
 
 
 def keep_freed_memory() -> bool:
     """Tell glibc not to hand freed memory back to the system, which then has to clear it for the next step.
 
+    Networks on the CPU allocate the same large tensors in every step; `python -m train benchmark` measures both ways.
     Returns False where the C library is another one and nothing was changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -25,3 +27,18 @@ def keep_freed_memory() -> bool:
         mallopt(option, value) == 1
         for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST_INT), (M_TOP_PAD, 256 * 2**20))
     )
+
+
+def workers_with_room(wanted: int) -> int:
+    """So many processes for reading, or none, and a note, where they cannot hand over what they read."""
+    if not wanted or not SHARED_MEMORY.is_dir():
+        return wanted
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free >= wanted * BYTES_A_WORKER:
+        return wanted
+    print(
+        f"{SHARED_MEMORY} has {free // 2**20} MB, and each worker needs {BYTES_A_WORKER // 2**20}: images are read "
+        "without workers (for Docker: --shm-size 2g)",
+        file=sys.stderr,
+    )
+    return 0

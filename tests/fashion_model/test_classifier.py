@@ -325,3 +325,16 @@ def test_a_forked_process_answers_the_same(engine):
     code, environment = FORK.format(engine=engine), os.environ | {"OMP_NUM_THREADS": "2"}
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=120)
     assert float(found.stdout) < 1e-4
+
+
+def test_batches_threads_and_repetition_change_no_probability(classifier):
+    expected = [p.probabilities for p in classifier.predict(PATHS[:1])[0].attributes.values()]
+    before = torch.get_num_threads()
+    try:
+        for threads, batch_size in ((1, 1), (2, 3), (3, 7)):
+            torch.set_num_threads(threads)
+            for _ in range(2):
+                found = classifier.predict(PATHS, batch_size)[0].attributes.values()
+                assert all(np.abs(p.probabilities - e).max() < 1e-4 for p, e in zip(found, expected, strict=True))
+    finally:
+        torch.set_num_threads(before)

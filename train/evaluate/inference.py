@@ -14,7 +14,7 @@ from tqdm import tqdm
 from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.transforms import Transform, eval_transform
 from train.data.table import DataError
-from train.memory import keep_freed_memory
+from train.memory import keep_freed_memory, workers_with_room
 
 BATCH_SIZE = 128
 
@@ -47,7 +47,7 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
         keep_freed_memory()
     model.eval()
     dataset = _Inputs(images, eval_transform(model.config))
-    loader = DataLoader(dataset, BATCH_SIZE, num_workers=workers, collate_fn=_collate)
+    loader = DataLoader(dataset, BATCH_SIZE, num_workers=workers_with_room(workers), collate_fn=_collate)
     progress = tqdm(loader, desc=getattr(images, "name", "images"), unit="batch", leave=False, disable=None)
     batches = [
         model.features(batch.to(device, memory_format=torch.channels_last)).float() for batch in _checked(progress)

@@ -27,6 +27,7 @@ from train.evaluate.inference import Outputs, outputs_of
 from train.fit import distributed
 from train.fit.config import FitConfig
 from train.fit.distillation import ImageNetTeacher
+from train.memory import workers_with_room
 
 PARTS = ("model", "ema", "optimizer", "scheduler")  # of the state
 SEEDS = 2**31  # of views
@@ -165,9 +166,8 @@ class Trainer:
         batches = [[tuple(key) for key in part.tolist()] for part in parts]
         small = self.config.small_image_size if max(epoch, 0) < self.config.small_epochs else None
         self.set_image_size(small or self.config.image_size)
-        loader = DataLoader(
-            self.training_set, batch_sampler=batches, generator=generator, num_workers=self.config.workers
-        )
+        workers = workers_with_room(self.config.workers)
+        loader = DataLoader(self.training_set, batch_sampler=batches, generator=generator, num_workers=workers)
         try:
             yield from loader
         except DataError as error:  # the message from a worker process is a traceback
