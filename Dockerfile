@@ -15,5 +15,5 @@ USER user
 ENV GRADIO_SERVER_NAME=0.0.0.0 PYTHONUNBUFFERED=1
 EXPOSE 7860
 HEALTHCHECK --start-period=60s --timeout=10s \
-    CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/gradio_api/info')"
+    CMD python -c "import httpx2; httpx2.get('http://127.0.0.1:7860/gradio_api/info', trust_env=False).raise_for_status()"
 CMD ["python", "app.py"]

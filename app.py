@@ -6,6 +6,7 @@ After that, or if the repository cannot be used, the embedded default is served,
 """
 
 import sys
+import threading
 
 from fashion_model.console import ended_by_ctrl_c, exit_with, show_all_characters
 
@@ -29,6 +30,7 @@ def main() -> None:
     if warning:
         print(f"app: {warning}", file=sys.stderr, flush=True)
     models.first.take_all_cores()
+    threading.Thread(target=models.first.warm_up, daemon=True, name="warm up").start()
     demo, _ = launch(models, warning)
     demo.block_thread()
 

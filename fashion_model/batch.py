@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 
 from tqdm import tqdm
 
@@ -28,14 +30,18 @@ def write_overlays(
 ) -> Iterator[tuple[Path, Prediction | ImageError]]:
     """As `FashionClassifier.stream`; also writes the overlay of each photograph and attribute."""
 
+    writing = Lock()  # a file may be given twice
+
     def label(path: Path) -> tuple[Path, Prediction | ImageError]:
         try:
             prediction, overlays = classifier.predict_and_explain(path)
         except ImageError as error:
             return path, error
         for attribute, image in overlays.items():
-            with replacing(folder / overlay_name(path, attribute)) as unfinished:
-                image.save(unfinished, "PNG")
+            file = BytesIO()
+            image.save(file, "PNG")
+            with writing, replacing(folder / overlay_name(path, attribute)) as unfinished:
+                unfinished.write_bytes(file.getvalue())
         return path, prediction
 
     return in_parallel(label, files, WORKERS)

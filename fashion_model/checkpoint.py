@@ -97,12 +97,15 @@ def save_checkpoint(
         file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(new / CONFIG, model.config.to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
-    written = {file.name for file in new.iterdir()}
-    for stale in [*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX, directory / METRICS]:
-        if stale.name not in written:
-            stale.unlink(missing_ok=True)
-    for file in new.iterdir():
+    weights = [*weight_files(new), *([new / WEIGHTS_INDEX] if has_shards(new) else [])]
+    stale = {*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX} - {directory / w.name for w in weights}
+    for file in weights:
         file.replace(directory / file.name)
+    for file in stale:
+        file.unlink(missing_ok=True)
+    for name in (ENCODERS, CONFIG):
+        (new / name).replace(directory / name)
+    (directory / METRICS).unlink(missing_ok=True)  # the last: until here its digests tell of a mixture
     new.rmdir()
 
 

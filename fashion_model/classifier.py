@@ -43,7 +43,11 @@ def open_for_network(image: Source) -> Image.Image:
 
 
 class FashionClassifier:
-    """A checkpoint ready for prediction. Safe to share between threads, and usable in a forked process on one core."""
+    """A checkpoint ready for prediction. Safe to share between threads.
+
+    In a forked process it works on one core. With ONNX Runtime such a process has to end with `os._exit`, as those of
+    multiprocessing do; servers that fork, such as gunicorn, should load it after the fork.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None):
         self.name = checkpoint.name
@@ -56,6 +60,7 @@ class FashionClassifier:
         model.backbone = fold_batch_norms(model.backbone, example)
         if self._device.type == "cpu":
             model.backbone.engine = onnx_engine(model.backbone, example)
+        self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
         self._transform = eval_transform(self.config)
         self._process = os.getpid()
@@ -90,6 +95,10 @@ class FashionClassifier:
         """
         if self.backbone.engine:
             torch.set_num_threads(1)
+
+    def warm_up(self) -> None:
+        """Do what otherwise the first photograph has to wait for."""
+        self.predict_and_explain(Image.new("RGB", self.config.image_size[::-1]))
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -215,7 +224,6 @@ class FashionClassifier:
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         """(B, 3, H, W)."""
         if os.getpid() != self._process:  # forked: the engine's threads are not there any more
-            self._before_fork = self.backbone.engine  # kept: to delete it waits for its threads
             self.backbone.engine, self._process = None, os.getpid()
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 

@@ -26,8 +26,10 @@ def ended_by_ctrl_c() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGINT, before)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:

@@ -10,8 +10,8 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qs
 
 from fastapi.responses import JSONResponse
@@ -29,7 +29,8 @@ MAX_BODIES = {
 }
 UPLOADS = 16  # large bodies that are received at the same time; others wait
 WAIT = 60  # seconds that they wait
-GRACE, BYTES_A_SECOND = 30, 16 * 2**10  # a body has so many seconds, and one more for so many bytes
+GRACE, BYTES_A_SECOND = 30, 16 * 2**10  # a body has so many seconds, and one more for so many bytes,
+LONGEST = 900  # but no more seconds than these
 UNHEARD = 30  # seconds after which work stops that nobody listens for
 TOO_LARGE = "The request is too large."
 TOO_SLOW = "The request took too long to arrive."
@@ -99,56 +100,61 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self.uploads)
         try:
-            async with self._place(exchange):
-                with LISTENERS.listening(listener_of(scope)):
-                    await self.app(scope, exchange.receive, exchange.send)
+            await exchange.take_place()
+            with LISTENERS.listening(listener_of(scope)):
+                await self.app(scope, exchange.receive, exchange.send)
+        except Refusal as refusal:
+            exchange.refusal = refusal
         except Exception as error:
-            if not exchange.refusal and not scope["path"].startswith(API):
+            if not exchange.refusal and not (scope["path"].startswith(API) and exchange.can_end):
                 raise
             exchange.failed(error)
-        await exchange.end()
-
-    @asynccontextmanager
-    async def _place(self, exchange: Exchange) -> AsyncIterator[None]:
-        """Wait for a place among the large bodies. Refusal if there is none in time."""
-        if not exchange.large:
-            yield
-            return
-        try:
-            await asyncio.wait_for(self.uploads.acquire(), WAIT)
-        except asyncio.TimeoutError as error:
-            raise Refusal(503, BUSY) from error
-        try:
-            yield
         finally:
-            self.uploads.release()
+            exchange.leave_place()
+        await exchange.end()
 
 
 class Exchange:
     """One request with its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send):
-        self._scope, self._receive, self._send = scope, receive, send
+    def __init__(self, scope: Scope, receive: Receive, send: Send, places: asyncio.Semaphore):
+        self._scope, self._receive, self._send, self._places = scope, receive, send, places
         self.limit = MAX_BODIES.get(scope["path"].rstrip("/"), MAX_BODY)
-        self.large = scope["method"] == "POST" and self.limit > MAX_BODY
+        self._has_place = False
         self.refusal: Refusal | None = None
         self._bytes, self._complete, self._started, self._ended = 0, False, False, False
         self._since: float | None = None
+        self.can_end = True  # whether the answer, as far as it is sent, may end here
+
+    async def take_place(self) -> None:
+        """Wait for a place among the large bodies, until the whole body is here. Refusal if there is none in time."""
+        if self._scope["method"] == "POST" and self.limit > MAX_BODY:
+            try:
+                self._has_place = await asyncio.wait_for(self._places.acquire(), WAIT)
+            except asyncio.TimeoutError as error:
+                raise Refusal(503, BUSY) from error
+
+    def leave_place(self) -> None:
+        if self._has_place:
+            self._places.release()
+            self._has_place = False
 
     async def receive(self) -> Message:
         """The next piece of the body; a disconnect instead of what is too large or too slow."""
         if self._complete:
             return await self._receive()
         self._since = self._since or time.monotonic()
-        left = self._since + GRACE + self._bytes / BYTES_A_SECOND - time.monotonic()
+        left = self._since + min(GRACE + self._bytes / BYTES_A_SECOND, LONGEST) - time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except asyncio.TimeoutError:
             return self._refuse(Refusal(408, TOO_SLOW))
         self._bytes += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
+        if self._complete:
+            self.leave_place()
         return self._refuse(Refusal(413, TOO_LARGE)) if self._bytes > self.limit else message
 
     def _refuse(self, refusal: Refusal) -> Message:
@@ -161,6 +167,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self._started = True
             given = {name.lower() for name, _ in message["headers"]}
+            self.can_end = b"content-length" not in given
             ours = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in given]
             message = {**message, "headers": [*message["headers"], *ours]}
         else:
@@ -168,8 +175,6 @@ class Exchange:
         await self._send(message)
 
     def failed(self, error: Exception) -> None:
-        if isinstance(error, Refusal):
-            self.refusal = error
         if not self.refusal:
             print(f"app: {self._scope['method']} {self._scope['path']!r}: {error!r}", file=sys.stderr, flush=True)
             self.refusal = Refusal(400, NOT_UNDERSTOOD)
@@ -180,7 +185,7 @@ class Exchange:
             refusal, self.refusal = self.refusal, None
             answer = JSONResponse({"error": refusal.sentence}, refusal.status, {"connection": "close"})
             await answer(self._scope, self._receive, self.send)
-        elif self.refusal and not self._ended:
+        elif self.refusal and not self._ended:  # a stream of events, which has told of the error
             await self._send({"type": "http.response.body", "body": b""})
 
 

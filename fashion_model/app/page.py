@@ -16,7 +16,7 @@ from fashion_model.app.handlers import refused
 from fashion_model.app.loading import Models
 from fashion_model.app.many import many_tab
 from fashion_model.app.quality import measured_on_test, quality_tab
-from fashion_model.app.routes import add_routes
+from fashion_model.app.routes import routes
 from fashion_model.app.single import single_tab
 from fashion_model.app.uploads import MAX_ZIP
 from fashion_model.classifier import FashionClassifier
@@ -24,7 +24,7 @@ from fashion_model.classifier import FashionClassifier
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 MAX_QUEUE = 64  # requests
-LOOPBACK = ("127.0.0.1", "localhost", "0.0.0.0")
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 STATIC = Path(__file__).parent / "static"
 FONTS = ["system-ui", "sans-serif"]  # no font from another host
 # Hidden until it is complete, so that nothing moves.
@@ -93,17 +93,17 @@ def launch(models: Models, warning: str = "", **options: Any) -> tuple[gr.Blocks
     """Start the page and its routes in the background; the page and its address."""
     demo = build_demo(models, warning)
     reach_loopback_directly()
-    gate = {"middleware": [Middleware(Gate)]}
-    app, address, _ = demo.launch(prevent_thread_lock=True, app_kwargs=gate, **LAUNCH | options)
-    add_routes(app, models)
+    ours = {"middleware": [Middleware(Gate)], "routes": routes(models)}
+    _, address, _ = demo.launch(prevent_thread_lock=True, app_kwargs=ours, **LAUNCH | options)
     return demo, address
 
 
 def reach_loopback_directly() -> None:
     """Gradio asks its own address whether it has started; a proxy would not find it."""
-    for variable in ("no_proxy", "NO_PROXY"):
-        given = os.environ.get(variable, "")
-        os.environ[variable] = ",".join([*filter(None, [given]), *LOOPBACK])
+    given = [host for host in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",") if host]
+    own = os.environ.get("GRADIO_SERVER_NAME")
+    hosts = given if "*" in given else dict.fromkeys([*given, *LOOPBACK, *([own] if own else [])])
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
 
 
 def checkpoint_line(classifier: FashionClassifier) -> str:

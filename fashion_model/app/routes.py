@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import httpx2
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from fashion_model.app.api import output_names
 from fashion_model.app.examples import EXAMPLES
@@ -23,28 +25,32 @@ REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-i
 ADDRESS_HEADERS = ("host", "x-forwarded-host", "x-forwarded-proto")  # from them gradio makes the overlay's address
 
 
-def add_routes(app: FastAPI, models: Models) -> None:
-    @app.post("/predict", include_in_schema=False)
+def routes(models: Models) -> list[Route]:
     async def predict(request: Request) -> Response:
         """A multipart form with a photograph in the field `file` → JSON, by way of gradio's upload and queue."""
         headers = {name: value for name, value in request.headers.items() if name in ADDRESS_HEADERS}
-        transport, base_url = httpx2.ASGITransport(app=app), f"{request.url.scheme}://{request.url.netloc}"
+        transport, base_url = httpx2.ASGITransport(app=request.app), f"{request.url.scheme}://{request.url.netloc}"
         async with httpx2.AsyncClient(transport=transport, base_url=base_url, headers=headers) as client:
             return await answer(client, request, models.first)
 
-    @app.get("/report", include_in_schema=False)
-    def report() -> Response:
+    def report(request: Request) -> Response:
         path = report_of(models.first)
         if not path:
             raise HTTPException(404, "This checkpoint has no report.")
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
-    @app.get("/examples/{name}", include_in_schema=False)
-    def example(name: str) -> Response:
-        if name not in EXAMPLES:
+    def example(request: Request) -> Response:
+        found = EXAMPLES.get(request.path_params["name"])
+        if not found:
             raise HTTPException(404)
-        return FileResponse(EXAMPLES[name].path)
+        return FileResponse(found.path)
+
+    return [
+        Route("/predict", predict, methods=["POST"]),
+        Route("/report", report),
+        Route("/examples/{name}", example),
+    ]
 
 
 async def answer(client: httpx2.AsyncClient, request: Request, classifier: FashionClassifier) -> Response:

@@ -44,7 +44,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; or all")
     for part in parser.parse_args().parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             start = time.monotonic()

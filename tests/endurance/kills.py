@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def measure(folder: Path) -> str:
         "finishing": finishing(folder, prepared),
         "downloading": downloading(folder, checkpoint),
     }
+    assert sum(killed.values()) >= 50
     lines = [f"- {what}: killed {times} times" for what, times in killed.items()]
     return "\n".join([*lines, f"\n{sum(killed.values())} kills; no file was damaged, no row lost or repeated."])
 
@@ -40,7 +42,7 @@ def preparing(folder: Path, prepared: Path) -> int:
         found = contents(folder / "again")
         assert found.items() <= expected.items()
 
-    killed = kill_often([*command, folder / "again"], TIMES, old_or_new, seconds)
+    killed = kill_often([*command, folder / "again"], TIMES, old_or_new, seconds, folder / "again")
     run([*command, folder / "again"])
     assert contents(folder / "again", ignored="\0") == expected, "an unfinished file was left"
     return killed
@@ -60,7 +62,7 @@ def predicting(folder: Path, checkpoint: Path) -> int:
             files = [row[0] for row in csv.reader(output.read_text().splitlines()[1:-1])]
             assert len(set(files)) == len(files)
 
-    killed = kill_often([*command, output, "--resume"], TIMES, no_row_twice, seconds)
+    killed = kill_often([*command, output, "--resume"], TIMES, no_row_twice, seconds, output)
     run([*command, output, "--resume"])
     assert output.read_bytes() == (folder / "expected.csv").read_bytes()
     return killed
@@ -75,7 +77,7 @@ def training(folder: Path, prepared: Path) -> int:
         if (again / "model.safetensors").is_file() and (again / "config.json").is_file():
             FashionClassifier.from_pretrained(again)
 
-    killed = kill_often([*command, again, "--resume"], TIMES, loads, seconds)
+    killed = kill_often([*command, again, "--resume"], TIMES, loads, seconds, again)
     run([*command, again, "--resume"])
     for file in ("model.safetensors", "config.json", "label_encoders.json", "trained_on.txt"):
         assert (again / file).read_bytes() == (trained / file).read_bytes(), file
@@ -90,8 +92,10 @@ def finishing(folder: Path, prepared: Path) -> int:
     for name in ("calibrate", "evaluate"):
         command = ("-m", "train", name, "--data", prepared, "--workers", "0", "--checkpoint")
         seconds = run([*command, finished])
+        predictions = again / "predictions"
+        predictions.mkdir(exist_ok=True)
         killed += kill_often(
-            [*command, again], TIMES, lambda: FashionClassifier.from_pretrained(again), seconds, seed=len(name)
+            [*command, again], TIMES, lambda: FashionClassifier.from_pretrained(again), seconds, predictions
         )
         run([*command, again])
         assert (again / "config.json").read_bytes() == (finished / "config.json").read_bytes()
@@ -112,9 +116,15 @@ def downloading(folder: Path, checkpoint: Path) -> int:
         hub.add("model", "user/classifier", contents(checkpoint))
         command = ("-c", DOWNLOAD)
         seconds = run([*command, folder / "first-cache"])
-        killed = kill_often([*command, cache], TIMES, lambda: None, seconds)
+        expected = contents(checkpoint)
+
+        def whole_files() -> None:
+            for snapshot in (cache / "models--user--classifier" / "snapshots").glob("*"):
+                assert contents(snapshot).items() <= expected.items()
+
+        hub.before = lambda request: time.sleep(0.2)  # so that most of the time is the download's
+        killed = kill_often([*command, cache], TIMES, whole_files, seconds, cache)
         run([*command, cache])
     (snapshot,) = (cache / "models--user--classifier" / "snapshots").iterdir()
-    expected = contents(checkpoint)
     assert contents(snapshot) == expected
     return killed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -32,13 +33,20 @@ def kill(arguments: Sequence[str | Path], seconds: float) -> bool:
 
 
 def kill_often(
-    arguments: Sequence[str | Path], times: int, check: Callable[[], object], seconds: float, seed: int = 0
+    arguments: Sequence[str | Path], times: int, check: Callable[[], object], seconds: float, output: Path
 ) -> int:
-    """Kill the command `times` times within the `seconds` that it takes, with `check` after each; how often it ran."""
-    moments = random.Random(seed)
-    killed = 0
-    for _ in range(times):
-        killed += kill(arguments, moments.uniform(0.2, 1.0) * seconds)
+    """Kill the command `times` times within the `seconds` that it takes, with `check` after each; how often it was.
+
+    When it has come to its end, `output` is deleted and it begins again.
+    """
+    moments, killed = random.Random(0), 0
+    while killed < times:
+        if kill(arguments, moments.uniform(0.3, 1.0) * seconds):
+            killed += 1
+        elif output.is_dir():
+            shutil.rmtree(output)
+        else:
+            output.unlink()
         check()
     return killed
 

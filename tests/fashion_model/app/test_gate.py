@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import httpx2
@@ -63,11 +64,23 @@ def test_uploads_beyond_the_places_wait_for_one(fake, http, monkeypatch):
         for _ in range(gate.UPLOADS):
             opened.enter_context(beginning(fake, "/gradio_api/upload", size=1000))
         time.sleep(0.5)
-        refused = http.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")})
-        assert (refused.status_code, refused.json()) == (503, {"error": gate.BUSY})
+        for path, field in (("/gradio_api/upload", "files"), ("/predict", "file")):
+            refused = http.post(path, files={field: ("a.jpg", b"x")})
+            assert (refused.status_code, refused.json()) == (503, {"error": gate.BUSY})
         assert http.get("/gradio_api/info").status_code == 200
     monkeypatch.undo()
     assert http.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")}).status_code == 200
+
+
+def test_more_photographs_than_places_are_all_answered(fake, monkeypatch):
+    """`POST /predict` asks gradio's upload in its turn."""
+    monkeypatch.setattr(gate, "WAIT", 20)
+
+    def post(_):
+        return httpx2.post(f"{fake}predict", files={"file": ("a.jpg", PHOTOGRAPH.read_bytes())}, timeout=120)
+
+    with ThreadPoolExecutor(2 * gate.UPLOADS) as pool:
+        assert {answer.status_code for answer in pool.map(post, range(2 * gate.UPLOADS))} == {200}
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/call/v2/nothing", "/nothing"])
