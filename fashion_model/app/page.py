@@ -24,6 +24,7 @@ from fashion_model.classifier import FashionClassifier
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 MAX_QUEUE = 64  # requests
+MAX_SESSIONS = 1000  # of visitors and requests; each holds about 100 kB
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 STATIC = Path(__file__).parent / "static"
 FONTS = ["system-ui", "sans-serif"]  # no font from another host
@@ -51,6 +52,7 @@ LAUNCH: dict[str, Any] = {
     "head": HEAD,
     "ssr_mode": False,
     "mcp_server": True,
+    "state_session_capacity": MAX_SESSIONS,
     "footer_links": [],  # the tab "Code" links to the API
 }
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from fashion_model.checkpoint import MAX_SHARD_SIZE, save_checkpoint, write_json
+from fashion_model.memory import keep_freed_memory
 from train.data.table import write_trained_on
 from train.fit import distributed
 from train.fit.config import FitConfig
@@ -24,7 +25,6 @@ from train.fit.data import FitData, read_data
 from train.fit.distillation import ImageNetTeacher
 from train.fit.model import build_model
 from train.fit.trainer import PROBE, Trainer
-from train.memory import keep_freed_memory
 
 Config = FitConfig
 CRITERION = "validation_nll"  # summed over attributes and domains; the least decides the best epoch

@@ -27,7 +27,7 @@ from train.evaluate.inference import Outputs, outputs_of
 from train.fit import distributed
 from train.fit.config import FitConfig
 from train.fit.distillation import ImageNetTeacher
-from train.memory import workers_with_room
+from train.workers import workers_with_room
 
 PARTS = ("model", "ema", "optimizer", "scheduler")  # of the state
 SEEDS = 2**31  # of views

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fashion_model.memory import keep_freed_memory
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import ModelConfig
 from train.fit.config import NO_WEIGHTS, FitConfig
 from train.fit.data import read_data
 from train.fit.model import build_model
 from train.fit.trainer import Trainer
-from train.memory import keep_freed_memory
 from train.studies.benchmark.catalogue import in_another_process
 from train.studies.benchmark.timing import spread
 

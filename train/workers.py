@@ -1,33 +1,14 @@
-"""Memory of the process, and what its workers share with it."""
+"""Shared memory, through which workers hand over what they read."""
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import sys
 from functools import cache
 from pathlib import Path
 
-# From malloc.h of glibc: https://man7.org/linux/man-pages/man3/mallopt.3.html
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-LARGEST_INT = 2**31 - 1
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; a container has 64 MB of it by default
 BYTES_A_WORKER = 320 * 2**20  # two batches of 256 images of 224x224 pixels
-
-
-def keep_freed_memory() -> bool:
-    """Tell glibc not to hand freed memory back to the system, which then has to clear it for the next step.
-
-    Networks on the CPU allocate the same large tensors in every step; `python -m train benchmark` measures both ways.
-    Returns False where the C library is another one and nothing was changed.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return False
-    return all(
-        mallopt(option, value) == 1
-        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST_INT), (M_TOP_PAD, 256 * 2**20))
-    )
 
 
 @cache
