@@ -194,7 +194,7 @@ class FashionClassifier:
         batch = self._batch([self._transform(seen)])
         explained = explain(self._model, batch, targets, method, layers)
         photograph = seen if seen.size == seen.info["size"] else open_image(image)
-        ground, frame = backdrop(photograph).convert("RGB"), self.config.image_size
+        ground, frame = backdrop(photograph), self.config.image_size
         return self._predictions(explained.pooled)[0], {
             name: overlay(ground, map_image(values, ground.size, frame), opacity)
             for name, values in zip(names, explained.maps, strict=True)

@@ -21,7 +21,7 @@ from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_laye
 
 MAX_SIDE = 1000  # pixels of the gray photograph below the overlays
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
-RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in np.frombuffer(PALETTE, np.uint8).reshape(256, 3)[::17])
+RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in PALETTE[::17])
 
 
 @dataclass(frozen=True)

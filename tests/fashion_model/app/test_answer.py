@@ -62,7 +62,7 @@ def test_the_overlay_is_small_and_looks_like_that_of_the_library(answer):
     layer = layer.convert("RGBA").resize(gray.size, Image.Resampling.BILINEAR)
     drawn.paste(layer.convert("RGB"), mask=layer.getchannel("A").point([round(0.7 * v) for v in range(256)]))
     heat = map_image(answer.maps["color"][0], gray.size, answer.frame)
-    expected = overlay(backdrop(Image.new("RGB", gray.size, "gray")).convert("RGB"), heat, 0.7)
+    expected = overlay(backdrop(Image.new("RGB", gray.size, "gray")), heat, 0.7)
     assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected).astype(int)).mean() < 6
 
 

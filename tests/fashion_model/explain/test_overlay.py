@@ -25,7 +25,7 @@ def test_the_overlay_is_gray_where_it_is_cold_and_colored_where_it_is_hot():
     photograph = Image.new("RGB", (4, 2), (200, 30, 30))
     heat = Image.new("L", (4, 2), 0)
     heat.putpixel((3, 1), 255)
-    ground = backdrop(photograph).convert("RGB")
+    ground = backdrop(photograph)
     result = overlay(ground, heat)
     assert result.size == photograph.size
     assert len(set(result.getpixel((0, 0)))) == 1
@@ -42,6 +42,6 @@ def test_the_overlay_is_gray_where_it_is_cold_and_colored_where_it_is_hot():
 def test_half_and_full_heat_stand_out_on_a_product_of_any_color(color):
     """In CIE L*a*b*, where a difference of 2.3 can just be seen (Mahy et al. 1994)."""
     heat = Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8))
-    cold, half, full = rgb2lab(np.asarray(overlay(backdrop(Image.new("RGB", (3, 1), color)).convert("RGB"), heat)))[0]
+    cold, half, full = rgb2lab(np.asarray(overlay(backdrop(Image.new("RGB", (3, 1), color)), heat)))[0]
     for one, other in ((cold, half), (half, full), (cold, full)):
         assert deltaE_ciede2000(one, other) > 15
