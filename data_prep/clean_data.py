@@ -30,7 +30,7 @@ from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, SourceError, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
 from fashion_model.console import exit_with, sentence_of
-from fashion_model.files import replacing, write_text
+from fashion_model.files import write_bytes, write_text
 from fashion_model.images import ImageError, open_image
 
 LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # rows without one of them are dropped
@@ -122,8 +122,7 @@ def _write(image: Image.Image, data: bytes, path: Path) -> None:
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
         save_image(image, path)
     else:
-        with replacing(path) as unfinished:
-            unfinished.write_bytes(data)
+        write_bytes(path, data)
 
 
 def _reason_to_drop(product: dict[str, str] | None, seen: dict[str, dict[str, str]]) -> str | None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
 from fashion_model.console import sentence_of
-from fashion_model.files import replacing
+from fashion_model.files import write_bytes
 from fashion_model.images import ImageError, find_images
 from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
 from fashion_model.rows import name_in_row, row_of
@@ -40,8 +40,8 @@ def write_overlays(
         for attribute, image in overlays.items():
             file = BytesIO()
             image.save(file, "PNG")
-            with writing, replacing(folder / overlay_name(path, attribute)) as unfinished:
-                unfinished.write_bytes(file.getvalue())
+            with writing:
+                write_bytes(folder / overlay_name(path, attribute), file.getvalue())
         return path, prediction
 
     return in_parallel(label, files, WORKERS)

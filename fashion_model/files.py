@@ -35,5 +35,10 @@ def naming(path: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """In UTF-8, in place of what `path` holds."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """In place of what `path` holds."""
     with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", newline="")
+        unfinished.write_bytes(data)

@@ -30,7 +30,7 @@ from fashion_model.checkpoint import (
     read_json,
     weight_files,
 )
-from fashion_model.files import replacing
+from fashion_model.files import write_bytes
 from fashion_model.models.config import ModelConfig
 from train.data.table import TRAINED_ON, DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
 from train.evaluate.domains import evaluation_domains
@@ -133,9 +133,8 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     }
     path = _file(checkpoint, split)
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as unfinished:
-        contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
-        unfinished.write_bytes(save(contiguous, metadata))
+    contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
+    write_bytes(path, save(contiguous, metadata))
     return _read(checkpoint, split, loaded)
 
 

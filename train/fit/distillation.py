@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.files import replacing
+from fashion_model.files import write_bytes
 from fashion_model.models.backbones import Backbone, WeightsError, imagenet_state, load_state
 from fashion_model.models.folding import fold_batch_norms
 from train.data.domains import Targets
@@ -26,8 +26,7 @@ def save_soft_targets(path: Path, ids: Sequence[int], probabilities: Targets) ->
     """Product ids (N,) and probabilities (N, classes) of each attribute, in half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {IDS: torch.tensor(list(ids))} | {name: p.half().contiguous() for name, p in probabilities.items()}
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(save(tensors))
+    write_bytes(path, save(tensors))
 
 
 def load_soft_targets(path: Path, ids: Sequence[int], encoders: LabelEncoders) -> Targets:
