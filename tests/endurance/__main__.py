@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import tests.conftest  # noqa: F401 (its environment: no request leaves this machine)
+from tests.conftest import ROOT  # first: no request leaves this machine
 from tests.endurance import kills, load
-from tests.endurance.processes import ROOT
 
 FUZZ_CASES = 50_000
 

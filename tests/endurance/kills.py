@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fashion_model import FashionClassifier
-from tests.conftest import ATTRIBUTES, DATA, LISTENER, PRODUCTS, discriminating_model, saved_model
-from tests.endurance.processes import contents, kill_often, run
+from tests.conftest import ATTRIBUTES, DATA, LISTENER, PRODUCTS, contents, discriminating_model, saved_model
+from tests.endurance.processes import finished, kill_often, run
 from tests.hub import Hub
 
 TIMES = 12  # of each command
@@ -39,12 +39,12 @@ def preparing(folder: Path, prepared: Path) -> int:
     expected = contents(prepared)
 
     def old_or_new() -> None:
-        found = contents(folder / "again")
+        found = finished(folder / "again")
         assert found.items() <= expected.items()
 
     killed = kill_often([*command, folder / "again"], TIMES, old_or_new, seconds, folder / "again")
     run([*command, folder / "again"])
-    assert contents(folder / "again", ignored="\0") == expected, "an unfinished file was left"
+    assert contents(folder / "again") == expected, "an unfinished file was left"
     return killed
 
 
@@ -87,19 +87,18 @@ def training(folder: Path, prepared: Path) -> int:
 def finishing(folder: Path, prepared: Path) -> int:
     """Calibration and evaluation, which change the checkpoint of `training`."""
     killed = 0
-    before, finished = folder / "trained", shutil.copytree(folder / "trained", folder / "finished")
-    again = shutil.copytree(before, folder / "finished-again")
+    once, again = (shutil.copytree(folder / "trained", folder / name) for name in ("finished", "finished-again"))
     for name in ("calibrate", "evaluate"):
         command = ("-m", "train", name, "--data", prepared, "--workers", "0", "--checkpoint")
-        seconds = run([*command, finished])
+        seconds = run([*command, once])
         predictions = again / "predictions"
         predictions.mkdir(exist_ok=True)
         killed += kill_often(
             [*command, again], TIMES, lambda: FashionClassifier.from_pretrained(again), seconds, predictions
         )
         run([*command, again])
-        assert (again / "config.json").read_bytes() == (finished / "config.json").read_bytes()
-    assert (again / "metrics.json").read_bytes() == (finished / "metrics.json").read_bytes()
+        assert (again / "config.json").read_bytes() == (once / "config.json").read_bytes()
+    assert (again / "metrics.json").read_bytes() == (once / "metrics.json").read_bytes()
     return killed
 
 
@@ -120,7 +119,7 @@ def downloading(folder: Path, checkpoint: Path) -> int:
 
         def whole_files() -> None:
             for snapshot in (cache / "models--user--classifier" / "snapshots").glob("*"):
-                assert contents(snapshot).items() <= expected.items()
+                assert finished(snapshot).items() <= expected.items()
 
         hub.before = lambda request: time.sleep(0.2)  # so that most of the time is the download's
         killed = kill_often([*command, cache], TIMES, whole_files, seconds, cache)

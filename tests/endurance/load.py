@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import random
 import threading
 import time
@@ -19,9 +18,9 @@ from PIL import Image
 from fashion_model import FashionClassifier
 from fashion_model.app.examples import EXAMPLES
 from fashion_model.images import open_image
-from tests.conftest import NAMES, running_app
+from tests.conftest import NAMES, ROOT, running_app
 from tests.corpus import saved
-from tests.endurance.processes import ROOT
+from train.studies.benchmark.catalogue import memory_of
 
 CLIENTS, SECONDS = 50, 120
 LEAVES = 0.05  # share of the requests whose client goes away before the answer
@@ -135,7 +134,7 @@ def held_by(address: str) -> int:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if b"app.py" in (process / "cmdline").read_bytes() and wanted in (process / "environ").read_bytes():
-                return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+                return memory_of(int(process.name))
         except OSError:  # it has ended, or is another user's
             continue
     raise ValueError(f"no process listens at {address}")

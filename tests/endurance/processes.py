@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT, contents
 
 
 def run(arguments: Sequence[str | Path]) -> float:
@@ -51,7 +51,6 @@ def kill_often(
     return killed
 
 
-def contents(folder: Path, ignored: str = ".unfinished") -> dict[str, bytes]:
-    """File → content, without what a killed process left unfinished."""
-    files = (path for path in folder.rglob("*") if path.is_file() and ignored not in str(path.relative_to(folder)))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+def finished(folder: Path) -> dict[str, bytes]:
+    """The contents without what a killed process left unfinished."""
+    return {name: content for name, content in contents(folder).items() if ".unfinished" not in name}
