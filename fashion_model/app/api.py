@@ -34,11 +34,15 @@ def output_names(attributes: Sequence[str]) -> list[str]:
     return [*first, "overlay", *(name for name in attributes if name not in first), "notice", "is_fashion"]
 
 
+def other_inputs(attributes: Sequence[str]) -> tuple[str, float, int, str]:
+    """What /predict takes after the photograph, where a client names none: attribute, opacity, classes, model."""
+    return MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in attributes else attributes[0], OPACITY, TOP_CLASSES, ""
+
+
 def add_api(models: Models) -> None:
     """Add the endpoints to the Blocks around the call. Gradio doesn't open the files: its errors have no sentences."""
     attributes = models.first.attributes
     names = [attribute.name for attribute in attributes]
-    main = MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
 
     def predict(
         photo: File | None, attribute: str, opacity: float, classes: int, model: str | None
@@ -126,12 +130,13 @@ def add_api(models: Models) -> None:
     with gr.Column(visible=False):
         button = gr.Button()
         photo = gr.Image(type="filepath", image_mode=None, label="photo")
+        main, opaque, top, no_name = other_inputs(names)
         attribute = gr.Dropdown(names, value=main, label="attribute")
         label = gr.Textbox("", label="label")
-        opacity = gr.Slider(0, 1, OPACITY, label="opacity")
-        classes = gr.Number(TOP_CLASSES, precision=0, label="classes")
+        opacity = gr.Slider(0, 1, opaque, label="opacity")
+        classes = gr.Number(top, precision=0, label="classes")
         method = gr.Dropdown(list(METHODS), value=METHOD, label="method")
-        name = gr.Textbox("", label="model")
+        name = gr.Textbox(no_name, label="model")
         outputs: dict[str, Any] = {n: gr.Label(label=n) for n in names}
         outputs["overlay"] = overlay = gr.Image(type="pil", format="jpeg", label="overlay")
         outputs["notice"] = gr.Textbox(label="notice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 import httpx2
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from fashion_model.app.api import output_names
+from fashion_model.app.api import other_inputs, output_names
 from fashion_model.app.examples import EXAMPLES
 from fashion_model.app.loading import Models
 from fashion_model.app.quality import report_of
@@ -26,12 +27,17 @@ ADDRESS_HEADERS = ("host", "x-forwarded-host", "x-forwarded-proto")  # from them
 
 
 def routes(models: Models) -> list[Route]:
+    idle_sessions: list[str] = []  # gradio builds the state of a new one in 10 ms, and keeps it
+
     async def predict(request: Request) -> Response:
         """A multipart form with a photograph in the field `file` → JSON, by way of gradio's upload and queue."""
         headers = {name: value for name, value in request.headers.items() if name in ADDRESS_HEADERS}
         transport, base_url = httpx2.ASGITransport(app=request.app), f"{request.url.scheme}://{request.url.netloc}"
+        session = idle_sessions.pop() if idle_sessions else secrets.token_hex()
         async with httpx2.AsyncClient(transport=transport, base_url=base_url, headers=headers) as client:
-            return await answer(client, request, models.first)
+            answered = await answer(client, request, models.first, session)
+        idle_sessions.append(session)  # not after an exception: its event may still run
+        return answered
 
     def report(request: Request) -> Response:
         path = report_of(models.first)
@@ -53,7 +59,7 @@ def routes(models: Models) -> list[Route]:
     ]
 
 
-async def answer(client: httpx2.AsyncClient, request: Request, classifier: FashionClassifier) -> Response:
+async def answer(client: httpx2.AsyncClient, request: Request, classifier: FashionClassifier, session: str) -> Response:
     async with request.form(max_files=1) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -66,7 +72,9 @@ async def answer(client: httpx2.AsyncClient, request: Request, classifier: Fashi
     if uploaded.status_code != 200:
         return _error(uploaded.status_code, uploaded.text)
     photo = {"path": uploaded.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-    joined = await client.post("/gradio_api/call/v2/predict", json={"photo": photo})
+    names = [attribute.name for attribute in classifier.attributes]
+    asked = {"data": [photo, *other_inputs(names)], "session_hash": session}
+    joined = await client.post("/gradio_api/call/predict", json=asked)
     if joined.status_code != 200:
         return _error(joined.status_code, joined.json().get("detail", "The photograph was not accepted."))
     events = await client.get(f"/gradio_api/call/predict/{joined.json()['event_id']}", timeout=None)
@@ -74,8 +82,7 @@ async def answer(client: httpx2.AsyncClient, request: Request, classifier: Fashi
     if event != "complete":
         message = data.get("error") if isinstance(data, dict) else data
         return _error(400, message or "The photograph could not be classified.")
-    names = output_names([attribute.name for attribute in classifier.attributes])
-    return JSONResponse(document(name, classifier, dict(zip(names, data, strict=True))))
+    return JSONResponse(document(name, classifier, dict(zip(output_names(names), data, strict=True))))
 
 
 def document(file: str, classifier: FashionClassifier, outputs: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from PIL import Image
 
 from fashion_model import FashionClassifier
 from fashion_model.app.examples import EXAMPLES
+from fashion_model.app.loading import Models
+from fashion_model.app.page import launch
 from fashion_model.app.result import NOT_FASHION, TOP_CLASSES, Result
 from fashion_model.app.uploads import TOO_LARGE
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.images import open_image
-from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, random_model, serving
+from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, free_port, random_model, serving
 
 PATHS = [example.path for example in EXAMPLES.values()]
 EXAMPLE = PATHS[0]
@@ -237,6 +239,21 @@ def test_one_request_without_a_photograph_says_how_to_send_one(served):
         answer = httpx2.post(f"{served}predict", **request)
         assert answer.status_code == 400
         assert "curl -F file=@" in answer.json()["error"]
+
+
+def test_photographs_sent_one_after_another_share_a_session(tiny_classifier):
+    demo, address = launch(Models([], tiny_classifier), quiet=True, server_port=free_port())
+
+    def send(path):
+        answer = httpx2.post(f"{address}predict", files={"file": path.read_bytes()}, timeout=60).raise_for_status()
+        assert answer.json()["product_type"]["label"] == tiny_classifier.predict([path])[0].product_type.label
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(send, PATHS))
+    finally:
+        demo.close(verbose=False)
+    assert len(demo.state_holder.session_data) <= 3 < len(PATHS)
 
 
 def test_the_smallest_body_is_enough_for_plain_http(served, classifier):
