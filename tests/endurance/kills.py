@@ -13,7 +13,7 @@ from tests.conftest import ATTRIBUTES, DATA, LISTENER, PRODUCTS, contents, discr
 from tests.endurance.processes import finished, kill_often, run
 from tests.hub import Hub
 
-TIMES = 12  # of each command
+TIMES = 9  # of each of six commands
 PHOTOGRAPHS = 1500
 FIT = ("--backbone", "test_efficientnet", "--weights", "none", "--image-size", "64", "64", "--batch-size", "8")
 
