@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.multiprocessing import set_sharing_strategy
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
@@ -142,6 +143,7 @@ def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> M
     asked = list(islice(questions, count))
     if len(asked) < 2:
         raise DataError("fewer than two images show a product on a white background")
+    set_sharing_strategy("file_system")  # forkserver hands over at most 256 open files, which is one a tensor
     loader = DataLoader(Measurements(maps, asked), batch_size=None, num_workers=workers)
     measured = list(tqdm(loader, unit="photograph", disable=None))
     values = {name: np.stack([np.asarray(m[name]) for m in measured]) for name in measured[0]}
