@@ -37,5 +37,5 @@ def test_worker_processes_give_the_same_features_as_none(tiny_model):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_a_worker_cannot_read_is_its_sentence(tiny_model, workers):
-    with pytest.raises(DataError, match="^the last photograph cannot be read$"):
+    with pytest.raises(DataError, match=r"^the last photograph cannot be read$"):
         pooled_features(tiny_model, Photographs(readable=False), workers)
