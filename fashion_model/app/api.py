@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
+from fashion_model.app.disk import jpeg_file
 from fashion_model.app.handlers import (
     ONE_PHOTOGRAPH,
     File,
@@ -46,7 +46,7 @@ def add_api(models: Models) -> None:
 
     def predict(
         photo: File | None, attribute: str, opacity: float, classes: int, model: str | None
-    ) -> tuple[Label | Image.Image | str | bool | None, ...]:
+    ) -> tuple[Label | str | bool | None, ...]:
         """Color, product type, season of use and target gender of a fashion product in a photograph.
 
         Args:
@@ -65,7 +65,7 @@ def add_api(models: Models) -> None:
         labels = {n: dict(p.top(classes or len(p.labels))) for n, p in result.prediction.attributes.items()}
         found: dict[str, Any] = {
             **labels,
-            "overlay": overlay,
+            "overlay": jpeg_file(overlay),
             "notice": result.sentence,
             "is_fashion": result.prediction.is_fashion,
         }
@@ -73,7 +73,7 @@ def add_api(models: Models) -> None:
 
     def explain_photograph(
         photo: File | None, attribute: str, label: str, opacity: float, method: str, model: str | None
-    ) -> Image.Image:
+    ) -> str:
         """Where in a photograph the network sees evidence for a label: an image with a Grad-CAM overlay.
 
         Args:
@@ -88,7 +88,7 @@ def add_api(models: Models) -> None:
             the overlay, in the photograph's size
         """
         classifier = classifier_named(models, model)
-        return explained(classifier, photo, attribute, label, opacity=opacity, method=method)[1]
+        return jpeg_file(explained(classifier, photo, attribute, label, opacity=opacity, method=method)[1])
 
     def labels() -> dict[str, list[str]]:
         """The labels that the classifier knows.
@@ -138,7 +138,7 @@ def add_api(models: Models) -> None:
         method = gr.Dropdown(list(METHODS), value=METHOD, label="method")
         name = gr.Textbox(no_name, label="model")
         outputs: dict[str, Any] = {n: gr.Label(label=n) for n in names}
-        outputs["overlay"] = overlay = gr.Image(type="pil", format="jpeg", label="overlay")
+        outputs["overlay"] = overlay = gr.Image(label="overlay")
         outputs["notice"] = gr.Textbox(label="notice")
         outputs["is_fashion"] = gr.Checkbox(label="is_fashion")
         result = gr.Textbox(label="result")

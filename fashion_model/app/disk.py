@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import getpass
+import io
 import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from gradio.processing_utils import hash_bytes
+from gradio.utils import get_upload_folder
+from PIL import Image
 
 MAX_AGE = 3600  # seconds that an upload or a result stays
 MAX_BYTES = 4 * 2**30  # of all of them; the oldest go first
@@ -41,6 +46,30 @@ def keep_clean(folder: Path) -> None:
             clean(folder)
 
     threading.Thread(target=go_on, daemon=True, name="clean uploads").start()
+
+
+def result_file(name: str, data: bytes) -> str:
+    """The path of a complete file with this content, for visitors to fetch.
+
+    Gradio's own functions write over a file of the same content, which another visitor may be fetching.
+    """
+    path = Path(get_upload_folder(), hash_bytes(data), name)
+    try:
+        os.utime(path)  # it stays as long as a new one
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            unfinished = Path(folder, name)
+            unfinished.write_bytes(data)
+            unfinished.replace(path)
+    return str(path)
+
+
+def jpeg_file(image: Image.Image) -> str:
+    """The path of a complete file with this RGB image, for visitors to fetch."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG")
+    return result_file("image.jpeg", buffer.getvalue())
 
 
 def clean(folder: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> None:

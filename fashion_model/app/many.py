@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 
 from fashion_model.app.answer import error_html
+from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.examples import EXAMPLES
 from fashion_model.app.gate import LISTENERS
 from fashion_model.app.handlers import (
@@ -54,7 +53,7 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
         """
         classifier = classifier_named(models, model)
         rows: list[Row] = []
-        gallery: list[tuple[Any, str]] = []
+        gallery: list[tuple[str, str]] = []  # paths and captions
         readable: list[int] = []  # places of the gallery's photographs among the files
 
         nobody_listens = LISTENERS.patience(request.session_hash)
@@ -65,7 +64,7 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
         for name, result, thumbnail in label_all(classifier, files, tick):
             rows.append(row_of(name, result, names))
             if not isinstance(result, ImageError):
-                gallery.append((thumbnail, caption(result)))
+                gallery.append((jpeg_file(thumbnail), caption(result)))
                 readable.append(len(rows) - 1)
             if len(rows) % EACH == 0:
                 if nobody_listens():
@@ -75,8 +74,8 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
         yield cells(rows), gallery, csv, summary_of(rows), json_lines, readable
 
     def as_files(rows: list[Row]) -> tuple[str, str]:
-        texts = {"predictions.csv": csv_of(rows, names), "predictions.jsonl": json_lines_of(rows, names)}
-        return tuple(save_bytes_to_cache(t.encode(), file, get_upload_folder()) for file, t in texts.items())
+        csv, json_lines = csv_of(rows, names), json_lines_of(rows, names)
+        return result_file("predictions.csv", csv.encode()), result_file("predictions.jsonl", json_lines.encode())
 
     def open_one(event: gr.SelectData, files: list[File] | None, readable: list[int], model: str | None) -> str:
         """The answer for the photograph of a thumbnail."""

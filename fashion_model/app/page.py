@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.queueing import Queue
+from gradio.utils import LRUCache
 from starlette.middleware import Middleware
 
 from fashion_model.app.api import add_api
@@ -57,6 +59,25 @@ LAUNCH: dict[str, Any] = {
 }
 
 
+class Messages(LRUCache[str, Any]):
+    """Messages of gradio's queue to each session.
+
+    Gradio's own forgets the oldest session even if its event waits, and the queue then ends for everyone.
+    """
+
+    def __init__(self, queue: Queue):
+        super().__init__(queue.pending_messages_per_session.max_size)
+        self.queue = queue
+
+    def __setitem__(self, session: str, messages: Any) -> None:
+        if session not in self and len(self) >= self.max_size:
+            busy = {event.session_hash for event in self.queue.event_ids_to_events.values()}
+            forgotten = next(old for old in self if old not in busy)
+            del self[forgotten]
+            self.queue.pending_event_ids_session.pop(forgotten, None)
+        super().__setitem__(session, messages)
+
+
 class Page(gr.Blocks):
     """Gradio's, which answers a payload of another shape than its components with a sentence, without a traceback."""
 
@@ -88,7 +109,9 @@ def build_demo(models: Models, warning: str = "") -> gr.Blocks:
             code_tab()
         gr.HTML(f'<p class="checkpoint">{checkpoint_line(first)}</p>', elem_id="checkpoint")
         add_api(models)
-    return demo.queue(max_size=MAX_QUEUE, api_open=False)  # every request waits in the queue
+    demo.queue(max_size=MAX_QUEUE, api_open=False)  # every request waits in the queue
+    demo._queue.pending_messages_per_session = Messages(demo._queue)
+    return demo
 
 
 def launch(models: Models, warning: str = "", **options: Any) -> tuple[gr.Blocks, str]:

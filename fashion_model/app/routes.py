@@ -27,17 +27,14 @@ ADDRESS_HEADERS = ("host", "x-forwarded-host", "x-forwarded-proto")  # from them
 
 
 def routes(models: Models) -> list[Route]:
-    idle_sessions: list[str] = []  # gradio builds the state of a new one in 10 ms, and keeps it
+    sessions: list[str] = []  # that wait for a request; gradio builds the state of a new one in 10 ms, and keeps it
 
     async def predict(request: Request) -> Response:
         """A multipart form with a photograph in the field `file` → JSON, by way of gradio's upload and queue."""
         headers = {name: value for name, value in request.headers.items() if name in ADDRESS_HEADERS}
         transport, base_url = httpx2.ASGITransport(app=request.app), f"{request.url.scheme}://{request.url.netloc}"
-        session = idle_sessions.pop() if idle_sessions else secrets.token_hex()
         async with httpx2.AsyncClient(transport=transport, base_url=base_url, headers=headers) as client:
-            answered = await answer(client, request, models.first, session)
-        idle_sessions.append(session)  # not after an exception: its event may still run
-        return answered
+            return await answer(client, request, models.first, sessions)
 
     def report(request: Request) -> Response:
         path = report_of(models.first)
@@ -59,7 +56,9 @@ def routes(models: Models) -> list[Route]:
     ]
 
 
-async def answer(client: httpx2.AsyncClient, request: Request, classifier: FashionClassifier, session: str) -> Response:
+async def answer(
+    client: httpx2.AsyncClient, request: Request, classifier: FashionClassifier, sessions: list[str]
+) -> Response:
     async with request.form(max_files=1) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -73,12 +72,16 @@ async def answer(client: httpx2.AsyncClient, request: Request, classifier: Fashi
         return _error(uploaded.status_code, uploaded.text)
     photo = {"path": uploaded.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
     names = [attribute.name for attribute in classifier.attributes]
+    session = sessions.pop() if sessions else secrets.token_hex()
     asked = {"data": [photo, *other_inputs(names)], "session_hash": session}
     joined = await client.post("/gradio_api/call/predict", json=asked)
     if joined.status_code != 200:
+        sessions.append(session)
         return _error(joined.status_code, joined.json().get("detail", "The photograph was not accepted."))
     events = await client.get(f"/gradio_api/call/predict/{joined.json()['event_id']}", timeout=None)
     event, data = _last_event(events.text)
+    if event == "complete" or isinstance(data, dict):  # otherwise its event may still run
+        sessions.append(session)
     if event != "complete":
         message = data.get("error") if isinstance(data, dict) else data
         return _error(400, message or "The photograph could not be classified.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +48,13 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
         keep_freed_memory()
     model.eval()
     dataset = _Inputs(images, eval_transform(model.config))
-    batches = math.ceil(len(images) / BATCH_SIZE)
-    workers = workers_with_room(min(workers, batches - 1))  # the first batch is read as soon here
+    workers = workers_with_room(workers) if len(images) > BATCH_SIZE else 0  # a single batch is read as soon here
     loader = DataLoader(dataset, BATCH_SIZE, num_workers=workers, collate_fn=_collate)
     progress = tqdm(loader, desc=getattr(images, "name", "images"), unit="batch", leave=False, disable=None)
-    pooled = [
+    batches = [
         model.features(batch.to(device, memory_format=torch.channels_last)).float() for batch in _checked(progress)
     ]
-    return torch.cat(pooled)
+    return torch.cat(batches)
 
 
 class _Inputs(Dataset):

@@ -136,6 +136,11 @@ class Measurements(Dataset):
         return measure(question, self.maps.of(images, target, question.mask.shape, seed=number))
 
 
+def unchanged(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Not as tensors."""
+    return measured
+
+
 def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
     """DataError or CheckpointError if there are not two photographs to measure on."""
     questions = Questions(checkpoint, data)
@@ -143,8 +148,9 @@ def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> M
     asked = list(islice(questions, count))
     if len(asked) < 2:
         raise DataError("fewer than two images show a product on a white background")
-    set_sharing_strategy("file_system")  # forkserver hands over at most 256 open files, which is one a tensor
-    loader = DataLoader(Measurements(maps, asked), batch_size=None, num_workers=workers)
+    # By default each tensor is handed over as an open file, and forkserver hands over at most 256.
+    set_sharing_strategy("file_system")
+    loader = DataLoader(Measurements(maps, asked), batch_size=None, num_workers=workers, collate_fn=unchanged)
     measured = list(tqdm(loader, unit="photograph", disable=None))
-    values = {name: np.stack([np.asarray(m[name]) for m in measured]) for name in measured[0]}
+    values = {name: np.stack([m[name] for m in measured]) for name in measured[0]}
     return Measured(values, questions.without_mask)

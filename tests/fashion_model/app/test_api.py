@@ -5,6 +5,8 @@ import asyncio
 import base64
 import json
 import shutil
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -24,6 +26,7 @@ from fashion_model.app.page import launch
 from fashion_model.app.result import NOT_FASHION, TOP_CLASSES, Result
 from fashion_model.app.uploads import TOO_LARGE
 from fashion_model.checkpoint import Checkpoint
+from fashion_model.classifier import WORKERS
 from fashion_model.images import open_image
 from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, free_port, random_model, serving
 
@@ -241,19 +244,79 @@ def test_one_request_without_a_photograph_says_how_to_send_one(served):
         assert "curl -F file=@" in answer.json()["error"]
 
 
-def test_photographs_sent_one_after_another_share_a_session(tiny_classifier):
+@pytest.fixture
+def launched(tiny_classifier):
     demo, address = launch(Models([], tiny_classifier), quiet=True, server_port=free_port())
+    yield demo, address
+    demo.close(verbose=False)
 
-    def send(path):
-        answer = httpx2.post(f"{address}predict", files={"file": path.read_bytes()}, timeout=60).raise_for_status()
-        assert answer.json()["product_type"]["label"] == tiny_classifier.predict([path])[0].product_type.label
 
-    try:
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(send, PATHS))
-    finally:
-        demo.close(verbose=False)
+def send(address, data):
+    return httpx2.post(f"{address}predict", files={"file": data}, timeout=60)
+
+
+def test_photographs_sent_one_after_another_share_a_session(launched, tiny_classifier):
+    demo, address = launched
+
+    def right(path):
+        answer = send(address, path.read_bytes()).raise_for_status().json()
+        expected = tiny_classifier.predict([path])[0]
+        assert {n: answer[n]["confidence"] for n in NAMES} == pytest.approx(
+            {n: expected[n].confidence for n in NAMES}, abs=1e-4
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(right, PATHS))
+    assert send(address, b"no photograph").status_code == 400
+    right(EXAMPLE)
     assert len(demo.state_holder.session_data) <= 3 < len(PATHS)
+
+
+@pytest.fixture
+def go_on(tiny_classifier, monkeypatch):
+    """No photograph is answered before it is set."""
+    event, answer = threading.Event(), tiny_classifier.predict_and_explain
+    monkeypatch.setattr(tiny_classifier, "predict_and_explain", lambda *a, **o: event.wait(60) and answer(*a, **o))
+    yield event
+    event.set()
+
+
+@pytest.mark.slow
+def test_a_session_whose_answer_was_not_read_is_not_used_again(launched, go_on):
+    demo, address = launched
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send, address, EXAMPLE.read_bytes())
+        while not demo._queue.event_ids_to_events:
+            time.sleep(0.02)
+        demo._queue.pending_messages_per_session.clear()
+        assert first.result().status_code == 400  # gradio looks after ten seconds
+        go_on.set()
+        assert send(address, EXAMPLE.read_bytes()).status_code == 200
+    assert len(demo.state_holder.session_data) == 2
+
+
+def test_newcomers_do_not_push_out_a_session_that_waits(launched, go_on):
+    demo, address = launched
+    demo._queue.pending_messages_per_session.max_size = WORKERS + 2
+    with httpx2.Client(base_url=f"{address}gradio_api/", timeout=60) as http:
+        (path,) = http.post("upload", files={"files": EXAMPLE.read_bytes()}).json()
+        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+        def asked(endpoint, session, *data):
+            body = {"data": data, "session_hash": session}
+            return endpoint, http.post(f"call/{endpoint}", json=body).raise_for_status().json()["event_id"]
+
+        def answered(endpoint, event):
+            return "event: complete" in http.get(f"call/{endpoint}/{event}").text
+
+        assert answered(*asked("labels", "old"))
+        assert answered(*asked("labels", "idle"))
+        sessions = [*(f"running {number}" for number in range(WORKERS)), "old"]
+        events = [asked("predict", session, photo, "color", 0.5, 5, "") for session in sessions]
+        assert answered(*asked("labels", "new"))
+        go_on.set()
+        assert all(answered(*event) for event in events)
+        assert answered(*asked("labels", "newer"))
 
 
 def test_the_smallest_body_is_enough_for_plain_http(served, classifier):

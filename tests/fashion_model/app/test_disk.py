@@ -2,11 +2,12 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fashion_model.app.disk import FOLDER, clean, own_folder
+from fashion_model.app.disk import FOLDER, clean, own_folder, result_file
 from tests.conftest import ROOT
 
 
@@ -34,6 +35,22 @@ def test_what_is_old_goes_and_the_oldest_go_when_there_is_too_much(tmp_path):
     clean(tmp_path, max_age=50, max_bytes=20)
     assert names(tmp_path) == ["b/10.jpg", "b/20.jpg"]
     assert outside.exists()
+
+
+def test_a_result_is_complete_whenever_it_is_read_and_stays_as_long_as_a_new_one(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    data = os.urandom(2**22)
+
+    def length(_):
+        return Path(result_file("x.bin", data)).stat().st_size
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(length, range(40))) == {len(data)}
+    (path,) = (tmp_path / name for name in names(tmp_path))
+    os.utime(path, (0, 0))
+    assert result_file("x.bin", data) == str(path)
+    assert path.read_bytes() == data
+    assert time.time() - path.stat().st_mtime < 60
 
 
 def test_empty_folders_go_once_they_are_old(tmp_path):
