@@ -224,16 +224,23 @@ def wait_until_answering(address, process):
 
 
 @contextmanager
-def serving(classifier):
-    """The address of the page for `classifier`."""
+def launching(classifier):
+    """The page for `classifier`, and its address."""
     from fashion_model.app.loading import Models
     from fashion_model.app.page import launch
 
     demo, address = launch(Models([], classifier), quiet=True, server_port=free_port())
     try:
-        yield address
+        yield demo, address
     finally:
         demo.close(verbose=False)
+
+
+@contextmanager
+def serving(classifier):
+    """The address of the page for `classifier`."""
+    with launching(classifier) as (_, address):
+        yield address
 
 
 @pytest.fixture(scope="session")

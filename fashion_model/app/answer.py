@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from fashion_model.app.code import curl_code, python_code
-from fashion_model.app.result import HINTS, MAIN_ATTRIBUTE, Result, in_words, is_doubtful, percent, shown
+from fashion_model.app.result import HINTS, Result, in_words, is_doubtful, main_attribute, percent, shown
 from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_layer, map_image
 
 MAX_SIDE = 1000  # pixels of the gray photograph below the overlays
@@ -36,7 +36,7 @@ class Answer:
     def to_html(self) -> str:
         attributes = self.result.attributes
         names = [a.name for a in attributes]
-        first = MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
+        first = main_attribute(names)
         muted = "" if self.result.prediction.is_fashion else " muted"
         cards = "".join(self._card(a.name, a.title, a.name == first) for a in attributes)
         return (

@@ -18,7 +18,7 @@ from fashion_model.app.handlers import (
     not_a_tool,
 )
 from fashion_model.app.loading import Models
-from fashion_model.app.result import MAIN_ATTRIBUTE, TOP_CLASSES
+from fashion_model.app.result import TOP_CLASSES, main_attribute
 from fashion_model.explain.cam import METHOD, METHODS
 from fashion_model.explain.overlay import OPACITY
 
@@ -36,7 +36,7 @@ def output_names(attributes: Sequence[str]) -> list[str]:
 
 def other_inputs(attributes: Sequence[str]) -> tuple[str, float, int, str]:
     """What /predict takes after the photograph, where a client names none: attribute, opacity, classes, model."""
-    return MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in attributes else attributes[0], OPACITY, TOP_CLASSES, ""
+    return main_attribute(attributes), OPACITY, TOP_CLASSES, ""
 
 
 def add_api(models: Models) -> None:

@@ -51,7 +51,8 @@ def keep_clean(folder: Path) -> None:
 def result_file(name: str, data: bytes) -> str:
     """The path of a complete file with this content, for visitors to fetch.
 
-    Gradio's own functions write over a file of the same content, which another visitor may be fetching.
+    Gradio's own functions write over a file of the same content, which another visitor may be fetching. Unlike
+    `fashion_model.files`, several threads and apps may write the same file here.
     """
     path = Path(get_upload_folder(), hash_bytes(data), name)
     try:

@@ -46,7 +46,7 @@ class Result:
         if not self.prediction.is_fashion:
             return NOT_FASHION
         names = [a.name for a in self.attributes]
-        main = MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
+        main = main_attribute(names)
         parts = [described(name, self.prediction[name]) for name in ("color", main, "gender") if name in names]
         text = " ".join(dict.fromkeys(parts))
         hints = [f" {a.title.split()[0]}: a guess." for a in self.attributes if a.name in HINTS]
@@ -55,6 +55,11 @@ class Result:
         start = "Looks like" if self.prediction[main].confidence < SURE else ""
         text = f"{start} {text}".strip()
         return f"{text[0].upper()}{text[1:]}.{''.join(hints)}"
+
+
+def main_attribute(names: Sequence[str]) -> str:
+    """The first attribute, where a checkpoint has no MAIN_ATTRIBUTE."""
+    return MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
 
 
 def label_value(answer: AttributePrediction, classes: int) -> dict[str, Any]:

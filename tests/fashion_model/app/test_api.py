@@ -21,14 +21,12 @@ from PIL import Image
 
 from fashion_model import FashionClassifier
 from fashion_model.app.examples import EXAMPLES
-from fashion_model.app.loading import Models
-from fashion_model.app.page import launch
 from fashion_model.app.result import NOT_FASHION, TOP_CLASSES, Result
 from fashion_model.app.uploads import TOO_LARGE
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.classifier import WORKERS
 from fashion_model.images import open_image
-from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, free_port, random_model, serving
+from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, launching, random_model, serving
 
 PATHS = [example.path for example in EXAMPLES.values()]
 EXAMPLE = PATHS[0]
@@ -246,9 +244,8 @@ def test_one_request_without_a_photograph_says_how_to_send_one(served):
 
 @pytest.fixture
 def launched(tiny_classifier):
-    demo, address = launch(Models([], tiny_classifier), quiet=True, server_port=free_port())
-    yield demo, address
-    demo.close(verbose=False)
+    with launching(tiny_classifier) as page_and_address:
+        yield page_and_address
 
 
 def send(address, data):
