@@ -48,7 +48,7 @@ class Archive:
 
     def text(self, name: str) -> str:
         """The text of the file. SourceError if it is missing, damaged or cannot be decoded."""
-        return decoded(self._bytes(name), f"{self.path}: {name}")
+        return decoded(self.bytes(name), f"{self.path}: {name}")
 
     def image(self, name: str, max_side: int) -> Image.Image:
         """The upright RGB image, downscaled so that neither side exceeds `max_side` pixels.
@@ -56,13 +56,14 @@ class Archive:
         SourceError if the file is missing, damaged or not an image.
         """
         try:
-            image = open_image(self._bytes(name), max_side)  # a large JPEG file is not decoded in full
+            image = open_image(self.bytes(name), max_side)  # a large JPEG file is not decoded in full
         except (ImageError, OSError) as error:
             raise SourceError(f"{self.path}: {name}: {error}") from error
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         return image
 
-    def _bytes(self, name: str) -> bytes:
+    def bytes(self, name: str) -> bytes:
+        """The content of the file. SourceError if it is missing or damaged."""
         if name not in self:
             raise SourceError(f"{self.path} holds no {name}")
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -44,3 +45,32 @@ def sentence_of(error: Exception, remedy: str = "run the command again") -> str:
     """What the error says, and of a full disk the way to go on."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return f"{error}; make room and {remedy}" if full else str(error)
+
+
+def run_command(package: str, commands: Mapping[str, str], arguments: list[str]) -> int:
+    """Run `python -m PACKAGE NAME …`: the `Config` of a module, a dataclass, is its command line, `run` what it does.
+
+    `commands`: name → module. The exit status is 0, or 2 with one sentence on standard error.
+    """
+    show_all_characters()
+    if not arguments or arguments[0] not in commands:
+        print(f"usage: python -m {package} {{{','.join(commands)}}} …", file=sys.stderr)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    name, *options = arguments
+    with ended_by_ctrl_c():
+        import tyro
+
+        from fashion_model.hub import HubError
+
+        module = importlib.import_module(commands[name])
+    try:
+        module.run(
+            tyro.cli(module.Config, prog=f"python -m {package} {name}", description=module.__doc__, args=options)
+        )
+    except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, SourceError are ValueErrors
+        print(f"{name}: {sentence_of(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
