@@ -4,9 +4,10 @@
 
 `--source`: the folder or zip of `bearpaw/clothing-co-parsing` on GitHub (Apache-2.0; Yang, Luo, Lin, CVPR 2014), with
 `photos/0001.jpg` of any size, `annotations/pixel-level/0001.mat` and `label_list.mat`. The labels of the items are in
-`data_prep/worn.csv`; a multimodal model assigned them. Writes `data/worn/worn.csv` (a row an item, with its box as parts
-of the photograph's width and height, accepted labels, and a split), `data/worn/photographs/0001.jpg` of at most 660
-pixels, and `data/worn/masks/0001.png`, which has the number of the item's tag in `data/worn/tags.json` at each pixel.
+`data_prep/worn.csv`; a multimodal model assigned them. Writes `data/worn/worn.csv` (a row an item, with its box as
+parts of the photograph's width and height, accepted labels, and a split), `data/worn/photographs/0001.jpg` of at most
+660 pixels, and `data/worn/masks/0001.png`, which has the number of the item's tag in `data/worn/tags.json` at each
+pixel.
 Half a minute for 704 photographs.
 """
 
@@ -95,4 +96,3 @@ def matrix(archive: Archive, name: str, variable: str) -> np.ndarray:
         return scipy.io.loadmat(io.BytesIO(archive.bytes(name)))[variable]
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise SourceError(f"{archive.path}: {name} has no {variable}: {error}") from error
-

@@ -26,6 +26,7 @@ from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
+TRAINING = "training.json"  # settings, data, history and hours of the training
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 DIGESTS = "digests"  # key of metrics.json: file → SHA-256 of configuration, encoders and weights
 MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS

@@ -11,9 +11,7 @@ from fashion_model.console import run_command
 
 COMMANDS = {
     "recipe": "train.recipes.command",
-    "soft-targets": "train.fit.soft_targets",
     "fit": "train.fit.command",
-    "soup": "train.finish.soup",
     "calibrate": "train.finish.calibrate",
     "import-original": "train.finish.import_original",
     "evaluate": "train.evaluate.command",

@@ -47,11 +47,28 @@ def random_crop(
     height, width = image.shape[:2]
     share = np.sqrt(random.uniform(min_area, 1.0))
     aspect = np.exp(random.uniform(-0.1, 0.1))
-    piece = corners(width * min(1, share * aspect), height * min(1, share / aspect))
-    room = np.array([width, height]) - piece[2]
-    source = perturbed(rotated(piece + random.uniform(0, 1, 2) * room, random.normal(0, max_angle / 2)), 0.02, random)
-    scale = size / max(piece[2])
-    inner_width, inner_height = (max(1, round(float(side * scale))) for side in piece[2])
+    piece = np.array([width * min(1, share * aspect), height * min(1, share / aspect)])
+    start = (np.array([width, height]) - piece) * random.uniform(0, 1, 2)
+    return crop_region(image, np.concatenate([start, start + piece]), size, random, max_angle, border)
+
+
+def crop_region(
+    image: np.ndarray,
+    box: np.ndarray,
+    size: int,
+    random: np.random.Generator,
+    max_angle: float,
+    border: int = cv2.BORDER_REFLECT_101,
+) -> np.ndarray:
+    """What is in the box (left, top, right, bottom in pixels), with rotation and perspective.
+
+    Its longer side is resized to `size`. The box may reach beyond the image. `max_angle` and `border` as in `random_crop`.
+    """
+    extent = np.maximum(box[2:] - box[:2], 1)
+    source = corners(*extent) + box[:2]
+    source = perturbed(rotated(source, random.normal(0, max_angle / 2)), 0.02, random)
+    scale = size / max(extent)
+    inner_width, inner_height = (max(1, round(float(side * scale))) for side in extent)
     matrix = cv2.getPerspectiveTransform(source.astype(np.float32), corners(inner_width, inner_height))
     way = cv2.INTER_CUBIC if random.random() < 0.5 else cv2.INTER_LINEAR
     if scale < 0.7:
@@ -173,12 +190,13 @@ def jitter_illumination(view: np.ndarray, random: np.random.Generator, strength:
     return lit
 
 
-def degrade(view: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Random downsampling, defocus or motion blur, noise and JPEG compression, as uploads have."""
+def degrade(view: np.ndarray, random: np.random.Generator, min_scale: float = 0.3) -> np.ndarray:
+    """Random downsampling to at least `min_scale`, defocus or motion blur, noise and JPEG compression."""
     height, width = view.shape[:2]
     if random.random() < 0.3:
-        scale = random.uniform(0.3, 0.8)
-        small = cv2.resize(view, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        scale = np.exp(random.uniform(np.log(min_scale), np.log(0.8)))
+        small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(view, small_size, interpolation=cv2.INTER_AREA)
         view = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     if random.random() < 0.15:
         view = cv2.GaussianBlur(view, (0, 0), random.uniform(0.4, 1.5))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION, ON_MODEL
+from data_prep import street_photographs
+from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
-from fashion_model.attributes import LabelEncoders
-from train.data import domains
 from train.data.augmentation import (
     Backgrounds,
+    crop_region,
     degrade,
     jitter_illumination,
     pad_to_square,
@@ -25,80 +25,97 @@ from train.data.augmentation import (
     random_crop,
     resize_and_recompress,
 )
-from train.data.domains import NEGATIVES, PHONE, THUMBNAILS, Domain, Targets, concatenate_targets, read_image
+from train.data.domains import (
+    PERSON,
+    PHONE,
+    STREETS,
+    THUMBNAILS,
+    WORN,
+    Domain,
+    Split,
+    concatenate_targets,
+    load_domains,
+    read_image,
+    with_margins,
+)
 from train.data.foreground import cut_out
-from train.data.sampling import balance_classes, repeat_factors
+from train.data.sampling import balance_classes, sampling_weights
 from train.data.table import DataError
 
-EMPTY = "empty"  # a background without a product
+EMPTY = "backgrounds"  # without a product
+EMPTY_IMAGES = 100
 CATALOGUE = (THUMBNAILS, HIGH_RESOLUTION)
-# How often an epoch shows each image of a domain.
-REPEATS = {THUMBNAILS: 0.75, HIGH_RESOLUTION: 1.5, PHONE: 3.0, ON_MODEL: 1.5, EVERYDAY: 3.0, NEGATIVES: 3.0, EMPTY: 1.0}
-MAX_EMPTY, EMPTY_SHARE = 600, 0.02  # of the other images, at most
-PASTED = 0.5  # probability that a catalogue image is pasted on another background
+BALANCED = "season"  # the attribute whose classes get the thumbnails' frequencies in high-resolution photographs
 
 
-def training_domains(
-    data: Path,
-    rows: pd.DataFrame,
-    targets: Targets,
-    encoders: LabelEncoders,
-    balanced: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[Domain]:
-    """Every domain that `data` has for training.
+@dataclass(frozen=True)
+class Augmentation:
+    """Probabilities with which a view is changed."""
 
-    `rows`: the training rows of the cleaned table, with their `targets`. `balanced`: attributes whose high-resolution
-    photographs are weighted so that their classes are as frequent as in `rows`. `limit`: images of each domain beside
-    the catalogue.
-    """
-    found = [domains.thumbnails(data, rows, targets)]
-    with_photograph = domains.high_resolution_rows(data, rows)
-    if len(with_photograph):
-        chosen = torch.from_numpy(rows.index.isin(with_photograph.index))
-        own = {name: balance_classes(t[chosen], t) if name in balanced else t[chosen] for name, t in targets.items()}
-        found.append(domains.high_resolution(data, with_photograph, own))
-    if domains.available(data, PHONE):
-        found.append(domains.phone(data, TRAIN, encoders, limit))
-    if domains.available(data, ON_MODEL):
-        found.append(domains.on_model(data, TRAIN, encoders, limit))
-    if domains.available(data, EVERYDAY, TRAIN):
-        found.append(domains.everyday(data, TRAIN, encoders, limit))
-    if domains.available(data, NEGATIVES, TRAIN):
-        found.append(domains.drawn_negatives(data, TRAIN, encoders, limit))
-    return [domain for domain in found if len(domain)]
+    paste: float = 0.5
+    """A catalogue image: its product is pasted on another background."""
+    paste_worn: float = 0.12
+    """A worn product: what its mask shows is pasted on another background."""
+    partial: float = 0.15
+    """A worn product: the crop cuts up to a third of it off."""
+    turn: float = 0.1
+    """A photograph: turned by 90, 180 or 270 degrees."""
+    illuminate: float = 0.6
+    """Brightness, gamma and white balance change."""
+    degrade: float = 1.0
+    """Resolution, focus, noise and compression change, each with a probability of its own."""
+
+
+def training_domains(split: Split, names: Sequence[str]) -> list[Domain]:
+    """Those of `names` that the data folder has; seasons of high-resolution photographs are weighted."""
+    domains = load_domains(split, names)
+    by_name = {domain.name: domain for domain in domains}
+    sharp, thumbnails = by_name.get(HIGH_RESOLUTION), by_name.get(THUMBNAILS)
+    if sharp and thumbnails and BALANCED in sharp.targets:
+        sharp.targets[BALANCED] = balance_classes(sharp.targets[BALANCED], thumbnails.targets[BALANCED])
+    return domains
 
 
 class TrainingSet(Dataset):
     """(view (3, size, size) uint8, image index). Keys are pairs of an image index and a seed.
 
-    `plain`: views are the images cropped and mirrored, nothing else.
+    `shares`: of the views of an epoch, by domain; those of domains that `data` lacks go to the others.
     DataError if a file is missing; a damaged one raises it when it is read.
     """
 
-    def __init__(self, parts: Sequence[Domain], data: Path, size: int, repeat_threshold: float, plain: bool = False):
-        self.plain = plain
-        empty = min(MAX_EMPTY, math.ceil(EMPTY_SHARE * sum(map(len, parts))))
-        self.size = size
-        self.domains = [part.name for part in parts for _ in part.paths] + [EMPTY] * empty
-        self.paths = [path for part in parts for path in part.paths]
-        missing = next((path for path in self.paths if not path.is_file()), None)
-        if missing:
-            raise DataError(f"{missing} is missing; data_prep writes it")
-        no_labels = {name: torch.zeros(empty, t.shape[1]) for name, t in parts[0].targets.items()}
-        self.targets = concatenate_targets([*(part.targets for part in parts), no_labels])
-        is_fashion = [part.is_fashion for part in parts for _ in part.paths] + [False] * empty
-        self.is_fashion = torch.tensor(is_fashion, dtype=torch.float32)
-        factors = [_factors(part, repeat_threshold) for part in parts]
-        self.factors = torch.cat([*factors, torch.full((empty,), REPEATS[EMPTY])])
+    def __init__(
+        self,
+        domains: Sequence[Domain],
+        data: Path,
+        size: int,
+        shares: Mapping[str, float],
+        repeat_threshold: float = 0.0,
+        accessory_share: float | None = None,
+        augmentation: Augmentation | None = None,
+    ):
+        self.size, self.data, self.augmentation = size, data, augmentation or Augmentation()
+        by_name = {domain.name: domain for domain in domains}
         textures = _Images(sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")))
-        by_name = {part.name: _Images(part.paths) for part in parts}
-        phone, everyday = by_name.get(PHONE, _Images([])), by_name.get(EVERYDAY, _Images([]))
+        phone, everyday = (_Images(by_name[name].paths if name in by_name else []) for name in (PHONE, EVERYDAY))
         self.backgrounds = Backgrounds(textures, phone, everyday)
         self.empty_backgrounds = Backgrounds(textures, [], everyday)  # corners of phone photographs may show clothes
+        if shares.get(EMPTY):
+            nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
+            domains = [*domains, Domain(EMPTY, [Path()] * EMPTY_IMAGES, nothing, is_fashion=False)]
+        self.images = [(domain, row) for domain in domains for row in range(len(domain))]
+        missing = next((p for d in domains if d.name != EMPTY for p in d.paths if not p.is_file()), None)
+        if missing:
+            raise DataError(f"{missing} is missing; data_prep writes it")
+        self.targets = concatenate_targets([domain.targets for domain in domains])
+        self.is_fashion = torch.tensor([float(domain.is_fashion) for domain, _ in self.images])
+        self.weights = torch.cat(
+            [sampling_weights(d, shares[d.name], repeat_threshold, accessory_share) for d in domains]
+        )
+        tags = data / WORN / street_photographs.TAGS
+        self.tags = json.loads(tags.read_text(encoding="utf-8")) if tags.is_file() else []
 
     def __len__(self) -> int:
-        return len(self.domains)
+        return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
         index, seed = key
@@ -107,38 +124,94 @@ class TrainingSet(Dataset):
 
     def view(self, index: int, random: np.random.Generator) -> np.ndarray:
         """(size, size, 3) uint8."""
-        domain = self.domains[index]
-        if domain == EMPTY:
+        domain, row = self.images[index]
+        if domain.name == EMPTY:
             view = self.empty_backgrounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
-        elif self.plain:
-            return self._plain_view(np.asarray(read_image(self.paths[index])), random)
-        elif domain in CATALOGUE:
-            view = self._catalogue_view(np.asarray(read_image(self.paths[index])), domain, random)
         else:
-            view = self._photograph_view(np.asarray(read_image(self.paths[index])), random)
-        return self._mirrored(degrade(view, random), random)
-
-    def _mirrored(self, view: np.ndarray, random: np.random.Generator) -> np.ndarray:
+            image = np.asarray(read_image(domain.paths[row]))
+            if domain.name in CATALOGUE:
+                view = self._catalogue_view(image, domain.name, random)
+            elif domain.name == WORN:
+                view = self._worn_view(image, domain, row, random)
+            elif domain.name == STREETS:
+                view = self._street_view(image, domain.paths[row], random)
+            else:
+                view = self._photograph_view(image, random)
+        if random.random() < self.augmentation.degrade:
+            view = degrade(view, random, min_scale=0.3 if domain.name in CATALOGUE else 0.15)
         view = pad_to_square(view, self.size)
-        return np.ascontiguousarray(view[:, ::-1]) if random.random() < 0.5 else np.ascontiguousarray(view)
-
-    def _plain_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        view = random_crop(image, self.size, random, min_area=0.7, max_angle=0, border=cv2.BORDER_CONSTANT)
-        return self._mirrored(view, random)
+        return np.ascontiguousarray(view[:, ::-1] if random.random() < 0.5 else view)
 
     def _photograph_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        if random.random() < 0.1:
+        if random.random() < self.augmentation.turn:
             image = np.ascontiguousarray(np.rot90(image, int(random.integers(1, 4))))
         view = random_crop(image, self.size, random, min_area=0.4, max_angle=14, border=cv2.BORDER_REFLECT_101)
-        return jitter_illumination(view, random, strength=0.6) if random.random() < 0.6 else view
+        return self._illuminated(view, random, 0.6)
 
     def _catalogue_view(self, image: np.ndarray, domain: str, random: np.random.Generator) -> np.ndarray:
-        if random.random() < PASTED and (product := cut_out(image, random)) is not None:
-            view = paste_on_background(*product, self.backgrounds, self.size, random)
-            return jitter_illumination(view, random, strength=0.7) if random.random() < 0.6 else view
-        image = resize_and_recompress(image, random) if domain == THUMBNAILS else image
+        if random.random() < self.augmentation.paste and (product := cut_out(image, random)) is not None:
+            return self._illuminated(paste_on_background(*product, self.backgrounds, self.size, random), random, 0.7)
+        if domain == THUMBNAILS and random.random() < self.augmentation.degrade:
+            image = resize_and_recompress(image, random)
         view = random_crop(image, self.size, random, min_area=0.7, max_angle=6, border=cv2.BORDER_CONSTANT)
-        return jitter_illumination(view, random, strength=0.5) if random.random() < 0.3 else view
+        return self._illuminated(view, random, 0.5) if random.random() < 0.5 else view
+
+    def _worn_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
+        """A crop around the box with margins of 0 to 40 %, or the product itself before another background."""
+        assert domain.boxes is not None
+        box = domain.boxes[row] * np.tile(image.shape[1::-1], 2)
+        if random.random() < self.augmentation.paste_worn:
+            alpha = self._matte(domain, row, box)
+            if alpha is not None:
+                view = paste_on_background(image, alpha, self.backgrounds, self.size, random)
+                return self._illuminated(view, random, 0.7)
+        margins = (random.uniform(0, 0.4) + random.uniform(-0.1, 0.1, 4)).clip(0, 0.4)
+        if random.random() < self.augmentation.partial:
+            margins[random.integers(4)] = random.uniform(-0.33, 0)
+        view = crop_region(image, with_margins(box, margins), self.size, random, max_angle=10)
+        return self._illuminated(view, random, 0.6)
+
+    def _street_view(self, image: np.ndarray, path: Path, random: np.random.Generator) -> np.ndarray:
+        """A part of the photograph, half to a tenth as wide, that shows no product; else its upper corner."""
+        mask = self._mask(path)
+        person = np.isin(mask, [number for number, tag in enumerate(self.tags) if tag in PERSON])
+        height, width = image.shape[:2]
+        for _ in range(20):
+            side = random.uniform(0.1, 0.6) * width * np.exp(random.uniform(-0.3, 0.3, 2))  # width, height
+            left, top = random.uniform(0, np.maximum(np.array([width, height]) - side, 1))
+            box = np.array([left, top, *np.minimum(np.array([left, top]) + side, [width, height])])
+            x1, y1, x2, y2 = box.round().astype(int)
+            if person[y1:y2, x1:x2].mean() > 0.99:
+                break
+        else:
+            box = np.array([0, 0, 0.2 * width, 0.15 * height])
+        return self._illuminated(crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
+
+    def _mask(self, photograph: Path) -> np.ndarray:
+        """(H, W) uint8: the number of the tag at each pixel."""
+        path = photograph.parent.with_name("masks") / f"{photograph.stem}.png"
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise DataError(f"{path} is missing or damaged; `python -m data_prep street-photographs` writes it")
+        return mask
+
+    def _matte(self, domain: Domain, row: int, box: np.ndarray) -> np.ndarray | None:
+        """(H, W) uint8: 255 where the product of the row is; None if its mask is hardly anything."""
+        assert domain.tags is not None
+        if domain.tags[row] not in self.tags:
+            return None
+        mask = self._mask(domain.paths[row])
+        left, top, right, bottom = box.round().astype(int)
+        alpha = np.zeros_like(mask)
+        alpha[top:bottom, left:right] = (mask[top:bottom, left:right] == self.tags.index(domain.tags[row])) * np.uint8(
+            255
+        )
+        if np.count_nonzero(alpha) < 60:
+            return None
+        return cv2.GaussianBlur(alpha, (3, 3), 0)
+
+    def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
+        return jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
 
 
 class _Images(Sequence[np.ndarray]):
@@ -152,12 +225,3 @@ class _Images(Sequence[np.ndarray]):
 
     def __getitem__(self, index: int) -> np.ndarray:
         return np.asarray(read_image(self.paths[index]))
-
-
-def _factors(domain: Domain, repeat_threshold: float) -> torch.Tensor:
-    """How often an epoch shows each image of the domain, (N,)."""
-    factors = torch.full((len(domain),), REPEATS[domain.name])
-    if domain.name in CATALOGUE:
-        labels = torch.stack([t.argmax(dim=1) for t in domain.targets.values()], dim=1)
-        factors *= repeat_factors(labels, repeat_threshold)
-    return factors

@@ -1,7 +1,9 @@
 """Train a network and write its checkpoint directory.
 
-Trains on every domain that data_prep has prepared. The checkpoint has the weights of the best epoch by validation, at
-the final input size; its folder training/ has the log and what --resume needs.
+Trains on every domain that data_prep has prepared. After each epoch the checkpoint has the moving average of the
+weights and, in training.json, the settings, what was trained on, and the metrics of all epochs. Its folder training/
+has what --resume needs to continue to the same result; if only the checkpoint is left, --resume continues from the
+averaged weights, and training.json says so.
 
     torchrun --nproc-per-node N -m train fit …
 
@@ -10,37 +12,33 @@ trains in N processes, each with a part of every batch; the batch size stays tha
 
 from __future__ import annotations
 
-import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fashion_model.checkpoint import MAX_SHARD_SIZE, save_checkpoint, write_json
+from fashion_model.checkpoint import MAX_SHARD_SIZE, TRAINING, load_checkpoint, read_json, save_checkpoint, write_json
 from fashion_model.memory import keep_freed_memory
-from train.data.table import write_trained_on
+from train.data.table import DataError, write_trained_on
 from train.fit import distributed
-from train.fit.config import FitConfig
+from train.fit.config import LENGTH, FitConfig
 from train.fit.data import FitData, read_data
 from train.fit.distillation import ImageNetTeacher
 from train.fit.model import build_model
-from train.fit.trainer import PROBE, Trainer
+from train.fit.trainer import Trainer
 
 Config = FitConfig
-CRITERION = "validation_nll"  # summed over attributes and domains; the least decides the best epoch
-IMAGE_SIDE = "image_side"  # in pixels
-STATE, LOG, FIT = "training/state.pt", "training/log.csv", "training/fit.json"  # in the checkpoint directory
+STATE = "training/state.pt"  # in the checkpoint directory
 
 
 def run(config: FitConfig) -> None:
     with distributed.processes(config.device):
-        best = fit(config)
-        if distributed.rank() == 0:
-            print(f"best epoch {best['epoch']}: {config.output}")
+        fit(config)
 
 
 def fit(config: FitConfig) -> dict[str, Any]:
-    """Train, and return the entry of the best epoch in the history."""
+    """Train, and return what training.json holds."""
     config = config.effective
     if config.device == "cpu":
         keep_freed_memory()
@@ -49,60 +47,63 @@ def fit(config: FitConfig) -> dict[str, Any]:
     initial = build_model(config, data.attributes, data.encoders)
     teacher = ImageNetTeacher(config.backbone, config.image_size) if config.imagenet_distillation_weight else None
     trainer = Trainer(config, initial.model, data.training_set, teacher)
-    identity = config.settings() | data.fingerprint | {"initial_weights": initial.digests}
-    history: list[dict[str, Any]] = []
-
-    def finish_epoch(epoch: int, trained: dict[str, float]) -> None:
+    document: dict[str, Any] = {
+        "settings": config.settings(),
+        "data": data.fingerprint,
+        "initial_weights": initial.digests,
+        "restarts": [],  # epochs after which the optimizer's state was lost
+        "history": [],
+    }
+    if config.resume and (config.output / TRAINING).is_file():
+        resume(config, trainer, document)
+    else:
+        (config.output / STATE).unlink(missing_ok=True)  # of an earlier run
+        if config.linear_probe_steps:
+            trainer.train_heads()
+    trained_on = data.trained_on | initial.trained_on
+    for epoch in range(len(document["history"]), config.epochs):
+        trained = trainer.train_one_epoch(epoch)
         metrics = trainer.validate(data.validation)
-        history.append(_entry(epoch, trainer.model.config.image_size[0], trained, metrics))
-        if distributed.rank() > 0:
-            return
-        print("  ".join(f"{key} {value:.4g}" for key, value in history[-1].items()), flush=True)
-        if best_entry(history) is history[-1]:
-            _save_checkpoint(config.output, trainer, data, data.trained_on | initial.trained_on)
-        trainer.save_state(config.output / STATE, history=history, identity=identity)
-        _write_log(config.output / LOG, history)
-
-    state = config.output / STATE
-    if config.resume and state.is_file():
-        history += trainer.load_state(state, identity)
+        entry = {"epoch": epoch + 1, "image_side": trainer.model.config.image_size[0], **trained}
+        entry["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
+        document["history"].append(entry | {"validation": metrics})
         if distributed.rank() == 0:
-            print(f"resuming after epoch {history[-1]['epoch']}")
-    elif distributed.rank() == 0:
-        state.unlink(missing_ok=True)
-        (config.output / FIT).unlink(missing_ok=True)  # of an earlier run
-    if not history and config.linear_probe_steps:
-        trainer.train_heads()
-        if not config.epochs:
-            finish_epoch(PROBE, {})
-    for epoch in range(max((entry["epoch"] for entry in history), default=0), config.epochs):
-        finish_epoch(epoch, trainer.train_one_epoch(epoch))
+            print(f"{entry | flattened(metrics)}", flush=True)
+            save(config.output, trainer, data, document, trained_on)
+    return document
+
+
+def resume(config: FitConfig, trainer: Trainer, document: dict[str, Any]) -> None:
+    """Continue the run of `config.output`. DataError if it has other settings or data: it would not reach the same."""
+    before = read_json(config.output / TRAINING)
+    for key in ("settings", "data", "initial_weights"):
+        now, then = (json.loads(json.dumps(of[key])) for of in (document, before))
+        if key == "settings":
+            now, then = ({k: v for k, v in of.items() if k not in LENGTH} for of in (now, then))
+        if now != then:
+            keys = [k for k in now if now[k] != then.get(k)] if isinstance(now, dict) else []
+            changes = ", ".join(f"{k} {now[k]!r} instead of {then.get(k)!r}" for k in keys) or key
+            raise DataError(f"{config.output} belongs to another run: {changes}")
+    document |= {"restarts": before["restarts"], "history": before["history"]}
+    epochs = len(before["history"])
+    state = config.output / STATE
+    if state.is_file():
+        trainer.load_state(state)
+    if trainer.step != epochs * trainer.steps_per_epoch:
+        trainer.restart(load_checkpoint(config.output).model, epochs)
+        document["restarts"].append(epochs)
     if distributed.rank() == 0:
-        write_json(config.output / FIT, identity)
-    return best_entry(history)
+        print(f"resuming after epoch {epochs}", flush=True)
 
 
-def best_entry(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The epoch with the least validation loss among those with the input size of the last one."""
-    alike = [entry for entry in history if entry[IMAGE_SIDE] == history[-1][IMAGE_SIDE]]
-    return min(alike, key=lambda entry: entry[CRITERION])
-
-
-def _entry(epoch: int, side: int, trained: dict[str, float], metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
-    entry = {"epoch": epoch + 1, IMAGE_SIDE: side, **trained}
-    entry[CRITERION] = sum(of_domain["nll_sum"] for of_domain in metrics.values())
-    entry |= {f"{domain}_{name}": value for domain, of_domain in metrics.items() for name, value in of_domain.items()}
-    return entry
-
-
-def _save_checkpoint(output: Path, trainer: Trainer, data: FitData, trained_on: set[int]) -> None:
-    """In half precision, which changes no metric in the digits shown."""
+def save(output: Path, trainer: Trainer, data: FitData, document: dict[str, Any], trained_on: set[int]) -> None:
+    """The checkpoint in half precision, which changes no metric in the digits shown, and the state."""
     write_trained_on(output, trained_on)
     save_checkpoint(output, trainer.ema.module, data.encoders, torch.float16, MAX_SHARD_SIZE)
+    trainer.save_state(output / STATE)
+    seconds = sum(entry["seconds"] for entry in document["history"])
+    write_json(output / TRAINING, document | {"hours": round(seconds / 3600, 2)})
 
 
-def _write_log(path: Path, history: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+def flattened(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {f"{domain}_{name}": round(value, 4) for domain, of in metrics.items() for name, value in of.items()}

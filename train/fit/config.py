@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,24 @@ import torch
 
 from fashion_model.models.backbones import check_backbone
 from fashion_model.models.heads import LINEAR, check_heads
+from train.data.domains import DOMAINS
 from train.data.table import DEFAULT_ATTRIBUTES, attributes_named
+from train.data.training_set import EMPTY, Augmentation
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
-# Settings that do not change the result; soft targets are compared by their digest.
-UNRELATED = ("data", "output", "device", "workers", "resume", "soft_targets")
+# Settings that do not change the result of an epoch: a run may be continued with others.
+UNRELATED = ("data", "output", "device", "workers", "resume")
+LENGTH = ("epochs", "small_epochs", "cooldown_epochs")
+SHARES = {kind.name: kind.share for kind in DOMAINS if kind.share} | {EMPTY: 0.04}
+# What decides a run as well, with one value for all.
+CONSTANTS = {
+    "heads_lr_factor": 3.0,  # the learning rate of the heads, as a multiple of the backbone's
+    "weight_decay": 0.05,
+    "warmup_steps": 500,
+    "fashion_loss_weight": 0.5,
+    "ema_decay": 0.9995,  # of the moving average of the weights, which is validated and saved
+    "distilled_part": 0.25,  # of a batch, for `imagenet_distillation_weight`
+}
 
 
 @dataclass(frozen=True)
@@ -36,41 +50,34 @@ class FitConfig:
     """Loss weight of the experts' uneven use."""
     weights: str = IMAGENET
     """imagenet, none, a weights file, or a checkpoint directory to continue from."""
-    image_size: tuple[int, int] = (192, 192)
+    image_size: tuple[int, int] = (224, 224)
     """Height and width of the input; a square."""
-    epochs: int = 4
-    """With 0, only the heads are trained."""
     small_image_size: tuple[int, int] | None = None
     """Input size of the first small_epochs (progressive resizing)."""
     small_epochs: int = 0
     """Epochs with small_image_size, of all epochs."""
+    epochs: int = 4
+    epoch_views: int = 32_768
+    """Images that an epoch shows."""
+    cooldown_epochs: int = 1
+    """Last epochs, in which the learning rate falls to 0; before them it is constant."""
     batch_size: int = 32
-    learning_rate: float = 7e-4
-    """Peak learning rate of the backbone."""
-    heads_lr_factor: float = 3.0
-    """The learning rate of the heads, as a multiple of the backbone's."""
+    learning_rate: float = 5e-4
+    """Of the backbone."""
     linear_probe_steps: int = 0
     """Batches in which only the heads are trained, before fine-tuning."""
     frozen_stages: int = 0
     """Stages of the backbone that keep their weights, from the input on."""
-    weight_decay: float = 0.05
     dropout: float = 0.2
-    soft_targets: Path | None = None
-    """A file of `train soft-targets`: another network's predictions for the training rows (distillation)."""
-    distillation_weight: float = 0.5
-    """Share of the soft targets in the target; the labels have the rest."""
     imagenet_distillation_weight: float = 0.0
     """Loss weight of keeping the ImageNet network's 1000-class predictions (learning without forgetting)."""
-    fashion_loss_weight: float = 0.5
-    """Loss weight of telling fashion products from other images."""
-    ema_decay: float = 0.999
-    """Decay of the exponential moving average of the weights, which is validated and saved; 0 for none."""
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
+    """Of an epoch's views, by domain. Domains that are not named are not trained on."""
+    accessory_share: float | None = 0.5
+    """Of the views of the catalogue and of worn products; None for as many as they have images."""
     repeat_threshold: float = 0.003
-    """Labels with a smaller share of the rows are shown more often (repeat factor sampling)."""
-    thumbnails_only: bool = False
-    """Train and validate on the catalogue's thumbnails alone, cropped and mirrored only: for a catalogue like it."""
-    balanced: tuple[str, ...] = ("season",)
-    """Attributes whose classes get the thumbnails' frequencies in high-resolution photographs."""
+    """Labels with a smaller share of a domain are shown more often (repeat factor sampling)."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     workers: int = 1
     """Processes that prepare images."""
@@ -84,30 +91,26 @@ class FitConfig:
         attributes_named(self.attributes)
         check_backbone(self.backbone)
         check_heads(self.heads, self.experts)
-        for key in ("ema_decay", "dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ValueError(f"{key} must be at least 0 and below 1; it is {getattr(self, key)}")
-        if not 0 <= self.distillation_weight <= 1:
-            raise ValueError(f"distillation_weight must be from 0 to 1; it is {self.distillation_weight}")
-        for key in (
-            "load_balance_weight",
-            "imagenet_distillation_weight",
-            "fashion_loss_weight",
-            "epochs",
-            "linear_probe_steps",
-            "frozen_stages",
-            "weight_decay",
-            "repeat_threshold",
-        ):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout}")
+        at_least_0 = (
+            *("load_balance_weight", "imagenet_distillation_weight", "cooldown_epochs", "linear_probe_steps"),
+            *("frozen_stages", "repeat_threshold"),
+        )
+        for key in at_least_0:
             if not 0 <= getattr(self, key) < float("inf"):
                 raise ValueError(f"{key} must be a number from 0 on; it is {getattr(self, key)}")
-        for key in ("batch_size", "learning_rate", "heads_lr_factor"):
+        for key in ("epochs", "epoch_views", "batch_size", "learning_rate"):
             if not 0 < getattr(self, key) < float("inf"):
                 raise ValueError(f"{key} must be a number above 0; it is {getattr(self, key)}")
+        for name, share in {**self.shares, **dataclasses.asdict(self.augmentation)}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be from 0 to 1; it is {share}")
+        unknown = set(self.shares) - set(SHARES)
+        if unknown or not any(self.shares.values()):
+            raise ValueError(f"shares must name domains of {', '.join(SHARES)}; unknown are {sorted(unknown)}")
         if self.load_balance_weight and self.heads == LINEAR:
             raise ValueError("load_balance_weight needs moe heads")
-        if not self.epochs and not self.linear_probe_steps:
-            raise ValueError("nothing is trained with 0 epochs and 0 linear_probe_steps")
         if self.image_size[0] != self.image_size[1] or self.image_size[0] < 1:
             raise ValueError(f"image_size must be a square; it is {self.image_size}")
         self._check_progressive_resizing()
@@ -137,6 +140,8 @@ class FitConfig:
             imagenet_distillation_weight=0.0,
             image_size=(64, 64),
             epochs=min(self.epochs, 2),
+            epoch_views=min(self.epoch_views, 256),
+            cooldown_epochs=min(self.cooldown_epochs, 1),
             batch_size=16,
             linear_probe_steps=min(self.linear_probe_steps, 2),
             **small,
@@ -145,7 +150,7 @@ class FitConfig:
     def settings(self) -> dict[str, Any]:
         """Those that decide the result, as JSON stores them."""
         document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
-        return {key: value for key, value in document.items() if key not in UNRELATED}
+        return {key: value for key, value in document.items() if key not in UNRELATED} | CONSTANTS
 
     @property
     def rows_limit(self) -> int | None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
-from data_prep.photographs import EVERYDAY
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import Attribute, LabelEncoders
-from train.data import domains
-from train.data.domains import PHONE, Domain, label_targets
+from train.data.domains import DOMAINS, PEOPLE, STREETS, THUMBNAILS, Domain, Split, load_domains
 from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split, without_pictures_of
 from train.data.training_set import TrainingSet, training_domains
 from train.fit.config import FitConfig
-from train.fit.distillation import load_soft_targets
+
+VALIDATED = 600  # images of each domain, at most
 
 
 @dataclass(frozen=True)
@@ -35,45 +33,40 @@ def read_data(config: FitConfig) -> FitData:
     attributes = attributes_named(config.attributes)
     rows = {split: rows_of_split(table, split)[: config.rows_limit] for split in (TRAIN, VALIDATION)}
     encoders = fit_encoders(rows[TRAIN], attributes)
-    targets = label_targets(rows[TRAIN], attributes, encoders)
-    if config.soft_targets:
-        weight, soft = config.distillation_weight, load_soft_targets(config.soft_targets, rows[TRAIN]["id"], encoders)
-        targets = {name: weight * soft[name] + (1 - weight) * t for name, t in targets.items()}
+    names = [name for name, share in config.shares.items() if share]
+    splits = {
+        name: Split(config.data, name, of_split, attributes, encoders, config.rows_limit)
+        for name, of_split in rows.items()
+    }
+    parts = training_domains(splits[TRAIN], names)
     trained_on = set(rows[TRAIN]["id"])
-    if config.thumbnails_only:
-        parts = [domains.thumbnails(config.data, rows[TRAIN], targets)]
-    else:
-        parts = training_domains(config.data, rows[TRAIN], targets, encoders, config.balanced, config.rows_limit)
-    validation_rows = without_pictures_of(rows[VALIDATION], table, trained_on)
-    validation = validation_domains(config.data, validation_rows, attributes, encoders, config.rows_limit)
-    if config.thumbnails_only:
-        validation = [domain for domain in validation if domain.name == domains.THUMBNAILS]
+    measured = without_pictures_of(rows[VALIDATION], table, trained_on)
+    validation = validation_domains(
+        Split(config.data, VALIDATION, measured, attributes, encoders, config.rows_limit), names
+    )
     columns = ["id", *(attribute.column for attribute in attributes)]
     fingerprint: dict[str, object] = {
         "rows": _digest("".join(part[columns].to_csv(index=False) for part in rows.values()).encode()),
         "domains": {part.name: part.digest() for part in parts},
-        "validation": [part.name for part in validation],
     }
-    if config.soft_targets:
-        fingerprint["soft_targets"] = _digest(Path(config.soft_targets).read_bytes())
     training_set = TrainingSet(
-        parts, config.data, config.image_size[0], config.repeat_threshold, plain=config.thumbnails_only
+        parts,
+        config.data,
+        config.image_size[0],
+        config.shares,
+        config.repeat_threshold,
+        config.accessory_share,
+        config.augmentation,
     )
     return FitData(attributes, encoders, training_set, validation, trained_on, fingerprint)
 
 
-def validation_domains(
-    data: Path, rows: pd.DataFrame, attributes: tuple[Attribute, ...], encoders: LabelEncoders, limit: int | None
-) -> list[Domain]:
-    """The domains by which the best epoch is chosen. `rows`: validation rows of the cleaned table."""
-    found = [domains.thumbnails(data, rows, label_targets(rows, attributes, encoders))]
-    photographed = domains.high_resolution_rows(data, rows)
-    found.append(domains.high_resolution(data, photographed, label_targets(photographed, attributes, encoders)))
-    if domains.available(data, PHONE):
-        found.append(domains.phone(data, VALIDATION, encoders, limit))
-    if domains.available(data, EVERYDAY, VALIDATION):
-        found.append(domains.everyday(data, VALIDATION, encoders, limit))
-    return [domain for domain in found if len(domain)]
+def validation_domains(split: Split, names: list[str]) -> list[Domain]:
+    """What each epoch is measured on: the domains trained on, and, if there are several, those never trained on."""
+    if names != [THUMBNAILS]:
+        names = [*names, *(kind.name for kind in DOMAINS if not kind.share)]
+    domains = load_domains(split, [name for name in names if name not in (PEOPLE, STREETS)])
+    return [d.subset(np.unique(np.linspace(0, len(d) - 1, VALIDATED).round().astype(int))) for d in domains]
 
 
 def _digest(content: bytes) -> str:

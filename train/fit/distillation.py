@@ -1,49 +1,15 @@
-"""Distillation: another network's predictions as soft targets, and the ImageNet network's as a regularizer."""
+"""Distillation: the ImageNet network's predictions as a regularizer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
-from fashion_model.attributes import LabelEncoders
-from fashion_model.files import write_bytes
 from fashion_model.models.backbones import Backbone, WeightsError, imagenet_state, load_state
 from fashion_model.models.folding import fold_batch_norms
-from train.data.domains import Targets
-from train.data.table import DataError
 
-IDS = "id"
 TEMPERATURE = 2.0  # of the softened ImageNet predictions (Hinton et al. 2015, arXiv:1503.02531)
 IMAGENET_CLASSES = 1000
-
-
-def save_soft_targets(path: Path, ids: Sequence[int], probabilities: Targets) -> None:
-    """Product ids (N,) and probabilities (N, classes) of each attribute, in half precision."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {IDS: torch.tensor(list(ids))} | {name: p.half().contiguous() for name, p in probabilities.items()}
-    write_bytes(path, save(tensors))
-
-
-def load_soft_targets(path: Path, ids: Sequence[int], encoders: LabelEncoders) -> Targets:
-    """Those of `ids`, in their order. DataError if one is missing or the classes differ."""
-    try:
-        tensors = load_file(path)
-        row = {product: i for i, product in enumerate(tensors[IDS].tolist())}
-        order = torch.tensor([row[product] for product in ids])
-        found = {name: tensors[name][order].float() for name in encoders.labels}
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise DataError(f"{path} has no soft targets for {error}; `train soft-targets` writes them") from error
-    shapes = {name: t.shape[1] for name, t in found.items()}
-    if shapes != encoders.num_classes:
-        raise DataError(f"{path} has {shapes} classes; the data has {encoders.num_classes}")
-    return found
 
 
 class ImageNetTeacher(nn.Module):

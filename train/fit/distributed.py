@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fashion_model.models.multitask import MultiTaskClassifier
-from train.data.domains import Domain, subset
+from train.data.domains import Domain
 from train.evaluate.inference import Outputs
 
 
@@ -77,7 +77,7 @@ def outputs_of_all(outputs_of: Callable[[Domain], Outputs], domain: Domain) -> O
         return outputs_of(domain)
     places = [torch.arange(first, len(domain), count()) for first in range(count())]
     parts: list[Outputs] = [None] * count()  # type: ignore[list-item]
-    dist.all_gather_object(parts, outputs_of(subset(domain, places[rank()].numpy())))
+    dist.all_gather_object(parts, outputs_of(domain.subset(places[rank()].numpy())))
     order = torch.cat(places).argsort()
 
     def joined(tensors: list[torch.Tensor]) -> torch.Tensor:

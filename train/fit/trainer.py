@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -25,13 +25,17 @@ from train.data.table import DataError
 from train.data.training_set import TrainingSet
 from train.evaluate.inference import Outputs, outputs_of
 from train.fit import distributed
-from train.fit.config import FitConfig
+from train.fit.config import CONSTANTS, FitConfig
 from train.fit.distillation import ImageNetTeacher
 from train.workers import workers_with_room
 
-PARTS = ("model", "ema", "optimizer", "scheduler")  # of the state
+PARTS = ("model", "ema", "optimizer")  # of the state
 SEEDS = 2**31  # of views
 PROBE = -1  # the epoch in which only the heads are trained
+
+
+class DivergenceError(ValueError):
+    """The loss is no number any more; the message says when."""
 
 
 class Trainer:
@@ -53,20 +57,17 @@ class Trainer:
         self.features = distributed.features_of(self.model)
         self.ema = AveragedModel(self.model, multi_avg_fn=self._average, use_buffers=True)
         backbone = [p for p in model.backbone.parameters() if p.requires_grad]
-        rates = [config.learning_rate, config.learning_rate * config.heads_lr_factor]
+        self.rates = [config.learning_rate, config.learning_rate * CONSTANTS["heads_lr_factor"]]
         self.optimizer = torch.optim.AdamW(
-            [{"params": p, "lr": lr} for p, lr in zip((backbone, self._head_parameters()), rates, strict=True)],
-            weight_decay=config.weight_decay,
+            [{"params": p, "lr": lr} for p, lr in zip((backbone, self._head_parameters()), self.rates, strict=True)],
+            weight_decay=CONSTANTS["weight_decay"],
         )
-        views = len(draw_epoch(training_set.factors, torch.Generator()))
-        steps = -(-views // config.batch_size) * config.epochs
-        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, max(steps, 1), pct_start=0.15)
+        self.step = 0  # of the whole run
+        self.first_step = 0  # since the optimizer has its moments
 
     def train_heads(self) -> None:
         """Linear probing before fine-tuning distorts pretrained features less (Kumar et al., ICLR 2022)."""
-        optimizer = torch.optim.AdamW(
-            self._head_parameters(), lr=self.config.learning_rate * self.config.heads_lr_factor
-        )
+        optimizer = torch.optim.AdamW(self._head_parameters(), lr=self.rates[1])
         self.model.train()
         self.model.backbone.eval()
         steps = self.config.linear_probe_steps
@@ -78,7 +79,7 @@ class Trainer:
         self.ema.module.load_state_dict(self.model.state_dict())
 
     def train_one_epoch(self, epoch: int) -> dict[str, float]:
-        """Mean loss, and images a second."""
+        """Mean loss, seconds, and images a second."""
         self.model.train()
         for module in self.frozen:
             module.eval()
@@ -92,7 +93,8 @@ class Trainer:
             total, seen = total + loss * len(views), seen + len(views)
             progress.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
         total, seen = distributed.added_up([total, seen], self.device)
-        return {"loss": total / seen, "images_per_second": seen / (time.perf_counter() - start)}
+        seconds = time.perf_counter() - start
+        return {"loss": total / seen, "seconds": round(seconds), "images_per_second": round(seen / seconds, 2)}
 
     def train_one_batch(self, views: torch.Tensor, indices: torch.Tensor) -> float:
         """views (B, 3, H, W) uint8, indices (B,) of the training set → the mean loss of this process's part."""
@@ -101,13 +103,32 @@ class Trainer:
             pooled = self.features(images).float()
         loss = self._loss(pooled, indices)
         if self.teacher is not None:
-            half = -(-len(views) // 2)  # the order is random; half of the batch costs half
+            part = math.ceil(CONSTANTS["distilled_part"] * len(views))  # the order is random
             with autocast(self.device):
-                loss = loss + self.config.imagenet_distillation_weight * self.teacher(images[:half], pooled[:half])
+                loss = loss + self.config.imagenet_distillation_weight * self.teacher(images[:part], pooled[:part])
+        if not loss.isfinite():
+            raise DivergenceError(f"the loss is {loss.item()} in step {self.step}: a smaller learning_rate is needed")
+        factor = self.learning_rate_factor(self.step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
         self._step(self.optimizer, loss * self._weight_of(len(views)))
-        self.scheduler.step()
+        self.step += 1
         self.ema.update_parameters(self.model)
         return loss.item()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.config.epoch_views / self.config.batch_size)
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Warm-up, then constant, then a linear fall to 0 in the last epochs (Hägele et al., NeurIPS 2024).
+
+        Before the fall it does not depend on the number of epochs, so a run can be made longer.
+        """
+        warm = min(1.0, (step + 1 - self.first_step) / CONSTANTS["warmup_steps"])
+        cooldown = self.config.cooldown_epochs * self.steps_per_epoch
+        left = self.config.epochs * self.steps_per_epoch - step
+        return warm * min(1.0, left / (cooldown + 1))
 
     def validate(self, domains: list[Domain]) -> dict[str, dict[str, float]]:
         """Domain name → metrics of the averaged weights."""
@@ -119,22 +140,24 @@ class Trainer:
             for domain in domains
         }
 
-    def save_state(self, path: Path, **others: Any) -> None:
+    def save_state(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished, unfinished.open("wb") as file:
-            torch.save({part: getattr(self, part).state_dict() for part in PARTS} | others, file)
+            state = {part: getattr(self, part).state_dict() for part in PARTS}
+            torch.save(state | {"step": self.step, "first_step": self.first_step}, file)
 
-    def load_state(self, path: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns the history. DataError if the run had other settings or data: it would not reach the same result."""
+    def load_state(self, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
-        before = state["identity"]
-        differing = {k: (v, before.get(k)) for k, v in identity.items() if before.get(k) != v}
-        if differing:
-            changes = ", ".join(f"{key} {now!r} instead of {then!r}" for key, (now, then) in differing.items())
-            raise DataError(f"{path} belongs to another run: {changes}")
         for part in PARTS:
             getattr(self, part).load_state_dict(state[part])
-        return state["history"]
+        self.step, self.first_step = state["step"], state["first_step"]
+
+    def restart(self, averaged: MultiTaskClassifier, epochs: int) -> None:
+        """Go on after `epochs` from the averaged weights, where the state is lost: the optimizer begins again."""
+        self.model.load_state_dict(averaged.state_dict())
+        self.ema.module.load_state_dict(averaged.state_dict())
+        self.ema.n_averaged.fill_(epochs * self.steps_per_epoch)
+        self.step = self.first_step = epochs * self.steps_per_epoch
 
     def set_image_size(self, image_size: tuple[int, int]) -> None:
         """Of the training views and of the validation input."""
@@ -147,7 +170,7 @@ class Trainer:
 
     def _average(self, averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor | int) -> None:
         """EMA with a shorter window at the start."""
-        decay = min(self.config.ema_decay, (1 + int(steps)) / (10 + int(steps)))
+        decay = min(CONSTANTS["ema_decay"], (1 + int(steps)) / (10 + int(steps)))
         get_ema_multi_avg_fn(decay)(averages, current, steps)
 
     def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -158,7 +181,7 @@ class Trainer:
         seed = self.config.seed * 100_003 + epoch
         torch.manual_seed(seed + SEEDS * distributed.rank())  # of dropout
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.tensor(draw_epoch(self.training_set.factors, generator))
+        rows = torch.tensor(draw_epoch(self.training_set.weights, self.config.epoch_views, generator))
         keys = torch.stack([rows, torch.randint(SEEDS, rows.shape, generator=generator)], dim=1)
         parts = [batch[distributed.rank() :: distributed.count()] for batch in keys.split(self.config.batch_size)]
         if len(rows) % self.config.batch_size < distributed.count():
@@ -187,7 +210,7 @@ class Trainer:
         """Sum over the attributes of the cross-entropies of known labels, and the loss of fashion or not."""
         is_fashion = self.training_set.is_fashion[indices].to(self.device)
         scores = self.model.fashion_scores(nn.functional.dropout(pooled, self.config.dropout))
-        loss = self.config.fashion_loss_weight * nn.functional.binary_cross_entropy_with_logits(scores, is_fashion)
+        loss = CONSTANTS["fashion_loss_weight"] * nn.functional.binary_cross_entropy_with_logits(scores, is_fashion)
         for name, logits in self.model.heads(pooled).items():
             targets = self.training_set.targets[name][indices].to(self.device)
             loss = loss - (targets * logits.float().log_softmax(dim=1)).sum() / len(indices)
