@@ -10,7 +10,7 @@ import sys
 from fashion_model.console import run_command
 
 COMMANDS = {
-    "recipe": "train.recipes.command",
+    "recipe": "train.recipes",
     "fit": "train.fit.command",
     "calibrate": "train.finish.calibrate",
     "import-original": "train.finish.import_original",

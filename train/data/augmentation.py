@@ -62,7 +62,7 @@ def crop_region(
 ) -> np.ndarray:
     """What is in the box (left, top, right, bottom in pixels), with rotation and perspective.
 
-    Its longer side is resized to `size`. The box may reach beyond the image. `max_angle` and `border` as in `random_crop`.
+    Its longer side is resized to `size`. The box may reach beyond the image. `max_angle` and `border`: `random_crop`.
     """
     extent = np.maximum(box[2:] - box[:2], 1)
     source = corners(*extent) + box[:2]

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from data_prep import phone_photographs, street_photographs
-from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION, ON_MODEL, source_group
+from data_prep.photographs import EVERYDAY, HELD_OUT_TYPES, HIGH_RESOLUTION, ON_MODEL, source_group
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.images import ImageError, open_image
 from train.data.table import CATEGORY, DataError
@@ -153,7 +153,11 @@ def load_worn(split: Split) -> Domain | None:
 def load_on_model(split: Split) -> Domain | None:
     """Studio photographs on models; a group is a style."""
     table = table_of(split.data, ON_MODEL, split.name)[: split.limit]
-    return _labelled(ON_MODEL, split, table, "style", f"{ON_MODEL}/images") if len(table) else None
+    if table.empty:
+        return None
+    domain = _labelled(ON_MODEL, split, table, "style", f"{ON_MODEL}/images")
+    domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
+    return domain
 
 
 def load_people(split: Split) -> Domain | None:

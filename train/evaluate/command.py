@@ -34,8 +34,8 @@ def run(config: Config) -> None:
     predictions = predict_split(config.checkpoint, config.data, config.split, config.device, config.workers)
     if not predictions.trained_on_known:
         print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
-    metrics = write_split_metrics(config.checkpoint, config.split, split_metrics(predictions, config.data))
+    metrics = split_metrics(predictions, config.data)
+    write_split_metrics(config.checkpoint, config.split, metrics)
     if config.split == TEST:
-        card = model_card(predictions.config, metrics.splits[TEST])
-        write_text(config.checkpoint / CARD, card)
-    print(markdown(predictions.attributes, metrics.splits[config.split], config.split))
+        write_text(config.checkpoint / CARD, model_card(config.checkpoint, metrics))
+    print(markdown(predictions.attributes, metrics, config.split))

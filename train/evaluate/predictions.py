@@ -32,6 +32,7 @@ from fashion_model.checkpoint import (
 )
 from fashion_model.files import write_bytes
 from fashion_model.models.config import ModelConfig
+from train.data.domains import Split
 from train.data.table import TRAINED_ON, DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
 from train.evaluate.domains import evaluation_domains
 from train.evaluate.inference import outputs_of
@@ -52,6 +53,7 @@ class DomainPredictions:
     logits: Mapping[str, torch.Tensor]  # attribute name → (N, classes) float32
     fashion_scores: np.ndarray  # (N,) log odds
     gates: Mapping[str, np.ndarray]  # of MoE heads: attribute name → (N, experts)
+    accessories: np.ndarray | None = None  # (N,) bool
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,6 +84,7 @@ class DomainPredictions:
             {name: x[pick] for name, x in self.logits.items()},
             self.fashion_scores[rows],
             {name: x[rows] for name, x in self.gates.items()},
+            None if self.accessories is None else self.accessories[rows],
         )
 
 
@@ -114,7 +117,7 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     model = loaded.model.to(device, memory_format=torch.channels_last)
     tensors: dict[str, torch.Tensor] = {}
     described = {}
-    for domain in evaluation_domains(data, split, rows, loaded.config.attributes, loaded.encoders):
+    for domain in evaluation_domains(Split(data, split, rows, loaded.config.attributes, loaded.encoders)):
         outputs = outputs_of(model, domain, workers)
         tensors |= {f"{domain.name}/logits/{name}": x for name, x in outputs.logits.items()}
         tensors |= {f"{domain.name}/targets/{name}": x for name, x in domain.targets.items()}
@@ -124,6 +127,7 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
             "names": [path.name for path in domain.paths],
             "groups": [str(group) for group in domain.groups],
             "is_fashion": domain.is_fashion,
+            "accessories": None if domain.accessories is None else domain.accessories.tolist(),
         }
     facts = {"rows_left_out": len(all_rows) - len(rows), "trained_on_known": known}
     metadata = {
@@ -178,6 +182,7 @@ def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
                 tensors("logits"),
                 file.get_tensor(f"{name}/fashion").numpy(),
                 {attribute: x.numpy() for attribute, x in tensors("gates").items()},
+                None if facts["accessories"] is None else np.array(facts["accessories"]),
             )
     return SplitPredictions(checkpoint, split, loaded.config, loaded.encoders, domains, **json.loads(metadata["facts"]))
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from train.data.domains import TITLES
 from train.evaluate.metrics import expected_calibration_error, reliability
 from train.evaluate.predictions import DomainPredictions
 
@@ -34,14 +35,14 @@ class Sample:
 
 
 def samples_of(domains: Mapping[str, DomainPredictions], attribute: str) -> list[Sample]:
-    """One sample a domain that has known labels of the attribute. `domains`: title → predictions."""
-    found = []
-    for title, predictions in domains.items():
+    """One sample a domain that has known labels of the attribute. `domains`: name → predictions."""
+    samples = []
+    for name, predictions in domains.items():
         known = predictions.accepted[attribute].any(axis=1)
         if known.any():
             logits = predictions.logits[attribute][torch.from_numpy(known)].double()
-            found.append(Sample(title, logits, predictions.accepted[attribute][known]))
-    return found
+            samples.append(Sample(name, logits, predictions.accepted[attribute][known]))
+    return samples
 
 
 def reliability_diagram(title: str, samples: list[Sample], temperature: float) -> Figure:
@@ -57,7 +58,7 @@ def reliability_diagram(title: str, samples: list[Sample], temperature: float) -
             used = size > 0
             text = f"{label}: {100 * error:.1f} %"
             axes.plot(confidence[used], accuracy[used], "o-", color=COLORS[label], label=text)
-        axes.set(title=sample.domain, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        axes.set(title=TITLES[sample.domain], xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         axes.legend(title="calibration error", loc="upper left")
     return figure
 

@@ -5,235 +5,141 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fashion_model.attributes import Attribute
-from train.evaluate.metrics import share_interval
-from train.evaluate.split_metrics import SplitMetrics
+import pandas as pd
 
-METRICS = {
-    "accuracy": "accuracy %",
+from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION, ON_MODEL
+from fashion_model.attributes import Attribute
+from train.data.domains import OTHER, OTHER_EMPTY, PEOPLE, PHONE, THUMBNAILS, WORN
+from train.evaluate.domains import ALL_TITLES, PASTED
+from train.evaluate.split_metrics import ACCESSORIES
+
+TITLES = ALL_TITLES | {
+    ACCESSORIES[WORN]: "… of them bags, belts, eyewear, hats, scarves, ties, jewellery, watches, socks",
+    ACCESSORIES[ON_MODEL]: "… of them bags and watches",
+}
+# Photographs like those of users come first.
+ORDER = (
+    *(PHONE, WORN, ACCESSORIES[WORN], ON_MODEL, ACCESSORIES[ON_MODEL], OTHER, PASTED, HIGH_RESOLUTION, THUMBNAILS),
+    *(PEOPLE, EVERYDAY, OTHER_EMPTY),
+)
+SINGLE_LABEL = {
     "top5_accuracy": "top-5 %",
     "balanced_accuracy": "balanced accuracy %",
-    "macro_f1": "macro F1",
-    "nll": "negative log-likelihood",
+    "macro_f1": "macro F1 %",
     "majority_share": "most frequent label %",
-    "calibration_error": "calibration error %",
-    "calibration_noise_floor": "its noise floor %",
 }
-COPIES = {
-    "thumbnail": "the catalogue's thumbnail",
-    "downsampled": "downsampled to 60×80",
-    "jpeg30": "JPEG quality 30",
-    "all": "all of them",
-}
-PERTURBATIONS = {
-    "rotated": "rotated by 7°",
-    "cropped": "a tenth of width and height cropped",
-    "darker": "a quarter darker",
-    "warmer": "white balance too warm",
-    "on_color": "on a plain color",
-    "on_clutter": "on synthetic clutter",
-}
-PHOTOGRAPHS = {
-    "phone": "clothes, shoes and hats, taken with phones by {groups} people at home",
-    "bags_and_watches": "bags and watches, in a studio",
-    "clothes_on_models": "clothes on models, in a studio",
-    "pasted": "the catalogue's accessories and the like, pasted on other backgrounds",
-}
-UNRELIABLE = ("crop", "mean")  # kinds of negatives without an interval: their images are not independent
+NOTE = (
+    "Recognized: how often the network is right that the image shows, or does not show, a fashion product. Which "
+    "labels are accepted for phone photographs and worn products was decided by a multimodal model, not by people; for "
+    "bags in a studio any kind of bag is accepted. The everyday photographs come from the same sources as those "
+    "trained on. In brackets 95 % intervals, bootstrapped over people, photographs, products and styles."
+)
 
 
-def markdown(attributes: Sequence[Attribute], metrics: SplitMetrics, split: str) -> str:
-    """All tables; photographs like those of users come first."""
-    parts = photograph_tables(attributes, metrics)
-    for title, found in (
-        ("high-resolution catalogue photographs", metrics.high_resolution),
-        ("catalogue thumbnails", metrics.thumbnails),
-    ):
-        if found:
-            parts += [catalogue_table(attributes, found), catalogue_note(found, f"{split} split, {title}")]
-        if "gates" in found:
-            parts.append(gates_table(attributes, found["gates"], title))
-    if metrics.agreement:
-        agreement = {COPIES[copy]: found for copy, found in metrics.agreement.items()}
-        parts.append(shares_table(attributes, "same label as the high-resolution photograph, %", agreement))
-    if metrics.perturbations:
-        perturbed = {
-            f"{PERTURBATIONS[name]}, {found['images']:,} images": found for name, found in metrics.perturbations.items()
-        }
-        parts.append(shares_table(attributes, "accuracy on perturbed high-resolution photographs, %", perturbed))
-    parts.append("In brackets 95 % intervals (bootstrap; of shares Wilson).")
-    if metrics.negatives:
-        parts.append(negatives_table(metrics))
-    if metrics.rows_left_out:
-        parts.append(f"Left out, because their pictures were trained on: {metrics.rows_left_out} rows.")
+def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
+    """All tables of a split."""
+    parts = [accuracy_table(attributes, metrics), note(metrics), confidence_table(attributes, metrics)]
+    parts += [
+        single_label_table(attributes, metrics["domains"][name], f"{TITLES[name]}, {split} split")
+        for name in (HIGH_RESOLUTION, THUMBNAILS)
+        if name in metrics["domains"]
+    ]
+    for name, of_domain in metrics["domains"].items():
+        if "gates" in of_domain:
+            parts.append(gates_table(attributes, of_domain["gates"], TITLES[name]))
+    if metrics.get("agreement"):
+        same = ", ".join(
+            f"{a.title.lower()} {percent(metrics['agreement'][a.name])} %"
+            for a in attributes
+            if a.name in metrics["agreement"]
+        )
+        parts.append(f"The thumbnail and the photograph of a product get the same label: {same}.")
+    if metrics["rows_left_out"]:
+        parts.append(f"Left out, because their pictures were trained on: {metrics['rows_left_out']} rows.")
     return "\n\n".join(parts)
 
 
-def photograph_tables(attributes: Sequence[Attribute], metrics: SplitMetrics) -> list[str]:
-    """Empty if the data folder has no photographs beside the catalogue."""
-    if not photograph_rows(attributes, metrics):
-        return []
-    parts = [photograph_table(attributes, metrics)]
-    if metrics.phone:
-        parts.append(confidence_table(attributes, metrics.phone["attributes"]))
-        by_label = (metrics.phone.get("coarse_label") or {"by_label": {}})["by_label"]
-        rows = [(label, f"{f['images']:,}", _interval(f["share"], f["interval"])) for label, f in by_label.items()]
-        title = "phone photographs, by the contributor's label"
-        parts.append(markdown_table((title, "images", "product type accepted %"), rows))
-    return parts
+def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> str:
+    """The share of accepted predictions, one row a domain."""
+    rows = []
+    for name in ORDER:
+        if of_domain := metrics["domains"].get(name):
+            cells = [interval(of_domain["attributes"].get(a.name), "accuracy") for a in attributes]
+            recognized = of_domain["recognized"]
+            if not of_domain["is_fashion"]:
+                low, high = recognized["interval"]
+                recognized = {"share": 1 - recognized["share"], "interval": [1 - high, 1 - low]}
+            text = f"{interval(recognized, 'share')} {'yes' if of_domain['is_fashion'] else 'no'}"
+            rows.append([TITLES[name], f"{of_domain['images']:,}", *cells, text])
+    return markdown_table(["prediction accepted, %", "images", *(a.title for a in attributes), "recognized"], rows)
 
 
-def photograph_table(attributes: Sequence[Attribute], metrics: SplitMetrics) -> str:
-    """The share of accepted predictions, one row a domain, and how to read it."""
-    table = markdown_table(photograph_columns(attributes, metrics), photograph_rows(attributes, metrics))
-    return f"{table}\n\n{photograph_note(metrics)}"
-
-
-def photograph_columns(attributes: Sequence[Attribute], metrics: SplitMetrics) -> tuple[str, ...]:
-    titles = (a.title for a in _photographed(attributes, metrics))
-    return "prediction accepted, %", "images", *titles, "fashion or not"
-
-
-def photograph_rows(attributes: Sequence[Attribute], metrics: SplitMetrics) -> list[tuple[str, ...]]:
-    shown, rows = _photographed(attributes, metrics), []
-    for domain, title in PHOTOGRAPHS.items():
-        found = getattr(metrics, domain)
-        if found:
-            cells = [
-                _interval(of["accuracy"], of["accuracy_interval"]) if (of := found["attributes"].get(a.name)) else ""
-                for a in shown
-            ]
-            recognized = _interval(found["recognized"]["share"], found["recognized"]["interval"])
-            rows.append((title.format(groups=found["groups"]), f"{found['images']:,}", *cells, f"{recognized} yes"))
-    if metrics.everyday:
-        rejected = metrics.everyday["rejected"]
-        cells = [""] * len(shown)
-        told = f"{_interval(rejected['share'], rejected['interval'])} no"
-        rows.append(("everyday photographs without fashion products", f"{rejected['images']:,}", *cells, told))
-    return rows
-
-
-def photograph_note(metrics: SplitMetrics) -> str:
-    """Shown below `photograph_table`."""
-    notes = [
-        "Fashion or not: how often the network is right that the image shows, or does not show, a fashion product."
-    ]
-    if metrics.bags_and_watches:
-        notes.append("For bags any kind of bag is accepted.")
-    if metrics.everyday:
-        notes.append("The everyday photographs come from the same sources as those trained on.")
-    if coarse := metrics.phone.get("coarse_label"):
-        notes.append(
-            "Which labels are accepted for phone photographs was decided by a multimodal model, not by people; the "
-            f"product type fits the contributor's own label in {_interval(coarse['share'], coarse['interval'])} % of "
-            f"{coarse['images']:,} photographs."
-        )
-    return f"{' '.join(notes)} In brackets 95 % intervals, bootstrapped over people, products and styles."
-
-
-def _photographed(attributes: Sequence[Attribute], metrics: SplitMetrics) -> list[Attribute]:
-    """The attributes that photographs have labels of."""
-    labeled = {name for domain in PHOTOGRAPHS if domain != "pasted" for name in _attributes_of(metrics, domain)}
-    labeled = labeled or set(_attributes_of(metrics, "pasted"))
-    return [attribute for attribute in attributes if attribute.name in labeled]
-
-
-def _attributes_of(metrics: SplitMetrics, domain: str) -> Mapping[str, Any]:
-    return getattr(metrics, domain).get("attributes", {})
-
-
-def confidence_table(attributes: Sequence[Attribute], found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Accuracy, mean confidence and calibration error on phone photographs."""
-    keys = ("accuracy", "confidence", "calibration_error")
-    rows = [
-        (a.title, *(_interval(found[a.name][key], found[a.name][f"{key}_interval"]) for key in keys))
-        for a in attributes
-        if a.name in found
-    ]
-    columns = ("phone photographs, %", "prediction accepted", "mean confidence", "calibration error")
-    return markdown_table(columns, rows)
-
-
-def catalogue_table(attributes: Sequence[Attribute], found: Mapping[str, Any]) -> str:
-    """One row an attribute."""
-    return markdown_table(("", *METRICS.values()), catalogue_rows(attributes, found))
-
-
-def catalogue_rows(attributes: Sequence[Attribute], found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    of = found["attributes"]
-    return [(a.title, *(_cell(of[a.name], name) for name in METRICS)) for a in attributes if a.name in of]
-
-
-def catalogue_note(found: Mapping[str, Any], title: str) -> str:
-    """Shown below `catalogue_table`."""
+def note(metrics: Mapping[str, Any]) -> str:
+    """How to read `accuracy_table`."""
+    coarse = metrics.get("coarse_label")
+    if not coarse:
+        return NOTE
     return (
-        f"{title}: {found['images']:,} images; negative log-likelihoods add up to {found['nll_sum']:.3f}; "
-        f"{100 * found['recognized']:.1f} % recognized as fashion products; in brackets 95 % intervals; noise floor: "
-        "the calibration error of perfect confidences on as many images."
+        f"{NOTE} The product type fits the contributor's own label in {interval(coarse, 'share')} % of "
+        f"{coarse['images']:,} phone photographs."
     )
 
 
-def shares_table(attributes: Sequence[Attribute], title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """`rows`: title → images, and a share by attribute name."""
-    cells = [
-        (row, *(_share(found[a.name], found["images"]) if a.name in found else "" for a in attributes))
-        for row, found in rows.items()
+def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> str:
+    """Mean confidence, accuracy and calibration error of each attribute in each domain with labels."""
+    rows = []
+    for name in ORDER:
+        of_domain = metrics["domains"].get(name, {"attributes": {}})
+        cells = [
+            f"{percent(found['confidence'])} / {percent(found['accuracy'])} / {percent(found['calibration_error'])}"
+            if (found := of_domain["attributes"].get(a.name))
+            else ""
+            for a in attributes
+        ]
+        if any(cells):
+            rows.append([TITLES[name], *cells])
+    return markdown_table(["mean confidence / accepted / calibration error, %", *(a.title for a in attributes)], rows)
+
+
+def single_label_table(attributes: Sequence[Attribute], of_domain: Mapping[str, Any], title: str) -> str:
+    """Metrics of images with one label, one row an attribute."""
+    rows = [
+        [a.title, *(percent(found[key]) for key in SINGLE_LABEL), f"{found['nll']:.3f}"]
+        for a in attributes
+        if "nll" in (found := of_domain["attributes"].get(a.name, {}))
     ]
-    return markdown_table((title, *(a.title for a in attributes)), cells)
+    return markdown_table([title, *SINGLE_LABEL.values(), "negative log-likelihood"], rows)
 
 
 def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> str:
     """The mean weight of each expert for each attribute, and its standard deviation over the images."""
     rows = [
-        (
+        [
             a.title,
             *(
-                f"{100 * m:.1f} (±{100 * d:.1f})"
+                f"{percent(m)} (±{percent(d)})"
                 for m, d in zip(gates[a.name]["mean"], gates[a.name]["deviation"], strict=True)
             ),
-        )
+        ]
         for a in attributes
     ]
     experts = [f"expert {number}" for number in range(1, len(rows[0]))]
-    return markdown_table((f"gate weights on {title}, % (± standard deviation)", *experts), rows)
+    return markdown_table([f"gate weights on {title}, % (± standard deviation)", *experts], rows)
 
 
-def negatives_table(metrics: SplitMetrics) -> str:
-    """How often each kind of image without fashion products is rejected."""
-    rows = [
-        (
-            kind if kind == "mean" else f"{kind}s",
-            f"{found['images']:,}",
-            f"{100 * found['share']:.1f}" if kind in UNRELIABLE else _share(found["share"], found["images"]),
-        )
-        for kind, found in metrics.negatives.items()
-    ]
-    note = "Blanks, charts, documents, noise and screenshots are drawn by the program that draws those trained on."
-    return f"{markdown_table(('images without fashion products', 'images', 'rejected %'), rows)}\n\n{note}"
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; all columns but the first are right-aligned."""
+    align = ["left", *["right"] * (len(columns) - 1)]
+    return pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, colalign=align, disable_numparse=True)
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """The first `words` columns are left-aligned, the others right-aligned."""
-    lines = [columns, ["---"] * words + ["---:"] * (len(columns) - words), *rows]
-    return "\n".join("|" + "".join(f" {cell} |" if cell else " |" for cell in line) for line in lines)
+def interval(found: Mapping[str, Any] | None, key: str) -> str:
+    """`81.2 (79.0–83.1)`, in percent; empty for None."""
+    if found is None:
+        return ""
+    low, high = found["interval" if key == "share" else f"{key}_interval"]
+    return f"{percent(found[key])} ({percent(low)}–{percent(high)})"
 
 
-def _interval(value: float, interval: Sequence[float]) -> str:
-    low, high = interval
-    return f"{100 * value:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-
-
-def _share(value: float, of: int) -> str:
-    return _interval(value, share_interval(round(value * of), of))
-
-
-def _cell(metrics: Mapping[str, Any], name: str) -> str:
-    percent = "%" in METRICS[name]
-
-    def text(value: float) -> str:
-        return f"{100 * value:.1f}" if percent else f"{value:.3f}"
-
-    if name not in metrics["intervals"] or name == "majority_share":
-        return text(metrics[name])
-    low, high = metrics["intervals"][name]
-    return f"{text(metrics[name])} ({text(low)}–{text(high)})"
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"

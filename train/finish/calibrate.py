@@ -1,9 +1,11 @@
 """Calibrate a checkpoint on the validation split: temperatures, and the threshold of the fashion score.
 
 The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cross-entropy of the confidence in the
-predicted class, averaged over the domains. The threshold rejects REJECTED of the everyday photographs. Both are stored
-in config.json, with reliability diagrams in figures/. Metrics measured before belong to another calibration and are
-dropped from metrics.json: run `train evaluate` afterwards.
+predicted class, averaged over the domains; it is raised where the mean confidence would exceed the accuracy in some
+domain by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The threshold maximizes the
+mean of two shares: of images with a fashion product that are recognized, and of images without one that are refused,
+each averaged over the domains. Both are stored in config.json, with reliability diagrams in figures/. Metrics measured
+before belong to another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
 than they were trained at (Touvron et al., NeurIPS 2019).
@@ -12,7 +14,7 @@ than they were trained at (Touvron et al., NeurIPS 2019).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +22,16 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
-from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import VALIDATION
 from fashion_model.checkpoint import CONFIG, CheckpointError, read_checkpoint, read_json, write_json
 from fashion_model.models.config import TEMPERATURES, ModelConfig
-from train.data.domains import PHONE, THUMBNAILS
-from train.evaluate.predictions import SplitPredictions, saved_predictions
+from train.data.domains import DOMAINS
+from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
 from train.evaluate.reliability import Sample, reliability_diagram, reliability_file, samples_of
 from train.evaluate.split_metrics import split_metrics, write_split_metrics
 
-# Title and weight of the domains that temperatures are fitted on: phone photographs count twice as much as the others.
-DOMAINS = {
-    PHONE: ("phone photographs", 4.0),
-    HIGH_RESOLUTION: ("high-resolution photographs", 1.0),
-    THUMBNAILS: ("thumbnails", 1.0),
-}
-WEIGHTS = dict(DOMAINS.values())  # by title
-REJECTED = 0.985  # share of the everyday photographs of the validation split
+WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}
+MAX_OVERCONFIDENCE = 0.01  # mean confidence minus accuracy
 EPSILON = 1e-6  # confidences are clipped to [EPSILON, 1 - EPSILON]
 
 
@@ -63,43 +58,62 @@ def run(config: Config) -> None:
 
 
 def calibrate(predictions: SplitPredictions) -> SplitPredictions:
-    """The same predictions with fitted temperatures and threshold; without everyday photographs it keeps its threshold.
-
-    Temperatures without any known label stay.
-    """
+    """The same predictions with fitted temperatures and threshold. What there are no images for stays as it is."""
     temperatures = dict(predictions.config.temperatures)
     for name in temperatures:
-        samples = calibration_samples(predictions, name)
-        if samples:
+        samples = samples_of(predictions.domains, name)
+        if any(sample.domain in WEIGHTS for sample in samples):
             temperatures[name] = fit_temperature(samples)
+    threshold = fit_threshold(predictions.domains.values())
     config = dataclasses.replace(predictions.config, temperatures=temperatures)
-    if EVERYDAY in predictions.domains:
-        scores = predictions.domains[EVERYDAY].fashion_scores
-        config = dataclasses.replace(config, fashion_threshold=float(np.quantile(scores, REJECTED)))
+    if threshold is not None:
+        config = dataclasses.replace(config, fashion_threshold=threshold)
     return dataclasses.replace(predictions, config=config)
 
 
-def calibration_samples(predictions: SplitPredictions, attribute: str) -> list[Sample]:
-    """One a domain of `DOMAINS` that has known labels."""
-    titled = {title: predictions.domains[d] for d, (title, _) in DOMAINS.items() if d in predictions.domains}
-    return samples_of(titled, attribute)
-
-
 def fit_temperature(samples: Sequence[Sample]) -> float:
-    """Minimizes the loss, averaged over the samples with the weights of their domains."""
-    found = minimize_scalar(
-        lambda logarithm: sum(WEIGHTS[sample.domain] * loss(sample, np.exp(logarithm)) for sample in samples),
+    """Minimizes the loss over the samples of `WEIGHTS`, then rises until no sample is too confident."""
+    fitted = minimize_scalar(
+        lambda logarithm: sum(
+            WEIGHTS[sample.domain] * loss(sample, np.exp(logarithm)) for sample in samples if sample.domain in WEIGHTS
+        ),
         bounds=np.log(TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    return float(np.exp(found.x))
+    temperature = float(np.exp(fitted.x))
+    while overconfidence(samples, temperature) > MAX_OVERCONFIDENCE and temperature * 1.01 < TEMPERATURES[1]:
+        temperature *= 1.01
+    return temperature
+
+
+def overconfidence(samples: Sequence[Sample], temperature: float) -> float:
+    """Mean confidence minus accuracy, where it is largest."""
+    return max(float(sample.confidence(temperature).mean() - sample.correct.mean()) for sample in samples)
+
+
+def fit_threshold(domains: Iterable[DomainPredictions]) -> float | None:
+    """Of the fashion score. None unless there are images with and without fashion products."""
+    scores: dict[bool, list[np.ndarray]] = {True: [], False: []}
+    for domain in domains:
+        scores[domain.is_fashion].append(domain.fashion_scores)
+    if not scores[True] or not scores[False]:
+        return None
+    candidates = np.unique(np.concatenate([*scores[True], *scores[False]]))
+    recognized = np.mean([(of_domain[:, None] >= candidates).mean(axis=0) for of_domain in scores[True]], axis=0)
+    refused = np.mean([(of_domain[:, None] < candidates).mean(axis=0) for of_domain in scores[False]], axis=0)
+    return float(candidates[np.argmax(recognized + refused)])
 
 
 def loss(sample: Sample, temperature: float) -> float:
     """Binary cross-entropy of the confidence."""
     confidence = np.clip(sample.confidence(temperature), EPSILON, 1 - EPSILON)
     return float(-np.log(np.where(sample.correct, confidence, 1 - confidence)).mean())
+
+
+def calibration_samples(predictions: SplitPredictions, attribute: str) -> list[Sample]:
+    """Of the domains that temperatures are fitted on."""
+    return [sample for sample in samples_of(predictions.domains, attribute) if sample.domain in WEIGHTS]
 
 
 def draw_diagrams(predictions: SplitPredictions) -> None:
