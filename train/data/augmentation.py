@@ -131,6 +131,20 @@ class Backgrounds:
         return cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
+class Studio(Backgrounds):
+    """White, or nearly white and unevenly lit."""
+
+    def __init__(self) -> None:
+        super().__init__([], [], [])
+
+    def draw(self, height: int, width: int, random: np.random.Generator) -> np.ndarray:
+        """(height, width, 3)."""
+        if random.random() < 0.5:
+            return np.full((height, width, 3), 255, np.uint8)
+        light = random.uniform(205, 255, (2, 2, 1)) + random.uniform(-6, 6, 3)
+        return cv2.resize(light.clip(0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
 def plain(height: int, width: int, random: np.random.Generator) -> np.ndarray:
     """One color, or a gradient between the colors of four corners."""
     colors = random.integers(10, 246, (2, 2, 3)).astype(np.uint8)

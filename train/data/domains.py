@@ -196,7 +196,7 @@ DOMAINS = (
     DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", 0.02, load_on_model),
     DomainKind(PEOPLE, "people in the street", 0.01, load_people),
     DomainKind(STREETS, "parts of street photographs without products", 0.04, load_streets),
-    DomainKind(EVERYDAY, "everyday photographs without fashion products", 0.1, load_everyday),
+    DomainKind(EVERYDAY, "everyday photographs without fashion products", 0.14, load_everyday),
     DomainKind(OTHER, "products in pictures of six other sources", 0.0, load_other),
     DomainKind(OTHER_EMPTY, "pictures of these sources without products", 0.0, load_other_empty),
 )

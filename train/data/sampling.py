@@ -20,7 +20,7 @@ def sampling_weights(
     known = {name: targets for name, targets in domain.targets.items() if bool(targets.any())}
     weights = repeat_factors(known, len(domain), repeat_threshold)
     if accessory_share is not None and domain.accessories is not None:
-        accessories = torch.from_numpy(domain.accessories)
+        accessories = torch.tensor(domain.accessories)
         if 0 < int(accessories.sum()) < len(domain):
             weights[accessories] *= accessory_share / weights[accessories].sum()
             weights[~accessories] *= (1 - accessory_share) / weights[~accessories].sum()

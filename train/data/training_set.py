@@ -17,6 +17,7 @@ from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
 from train.data.augmentation import (
     Backgrounds,
+    Studio,
     crop_region,
     degrade,
     jitter_illumination,
@@ -38,7 +39,7 @@ from train.data.domains import (
     read_image,
     with_margins,
 )
-from train.data.foreground import cut_out
+from train.data.foreground import central_object, cut_out
 from train.data.sampling import balance_classes, sampling_weights
 from train.data.table import DataError
 
@@ -56,6 +57,8 @@ class Augmentation:
     """A catalogue image: its product is pasted on another background."""
     paste_worn: float = 0.12
     """A worn product: what its mask shows is pasted on another background."""
+    isolate: float = 0.4
+    """An everyday photograph: what is in its middle is pasted before white or another background, as shops show it."""
     partial: float = 0.15
     """A worn product: the crop cuts up to a third of it off."""
     turn: float = 0.1
@@ -98,6 +101,7 @@ class TrainingSet(Dataset):
         textures = _Images(sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")))
         phone, everyday = (_Images(by_name[name].paths if name in by_name else []) for name in (PHONE, EVERYDAY))
         self.backgrounds = Backgrounds(textures, phone, everyday)
+        self.studio = Studio()
         self.empty_backgrounds = Backgrounds(textures, [], everyday)  # corners of phone photographs may show clothes
         if shares.get(EMPTY):
             nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
@@ -133,6 +137,8 @@ class TrainingSet(Dataset):
                 view = self._catalogue_view(image, domain.name, random)
             elif domain.name == WORN:
                 view = self._worn_view(image, domain, row, random)
+            elif domain.name == EVERYDAY:
+                view = self._everyday_view(image, random)
             elif domain.name == STREETS:
                 view = self._street_view(image, domain.paths[row], random)
             else:
@@ -147,6 +153,12 @@ class TrainingSet(Dataset):
             image = np.ascontiguousarray(np.rot90(image, int(random.integers(1, 4))))
         view = random_crop(image, self.size, random, min_area=0.4, max_angle=14, border=cv2.BORDER_REFLECT_101)
         return self._illuminated(view, random, 0.6)
+
+    def _everyday_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if random.random() >= self.augmentation.isolate or (alpha := central_object(image, random)) is None:
+            return self._photograph_view(image, random)
+        backgrounds = self.studio if random.random() < 0.7 else self.empty_backgrounds
+        return self._illuminated(paste_on_background(image, alpha, backgrounds, self.size, random), random, 0.5)
 
     def _catalogue_view(self, image: np.ndarray, domain: str, random: np.random.Generator) -> np.ndarray:
         if random.random() < self.augmentation.paste and (product := cut_out(image, random)) is not None:
