@@ -152,8 +152,7 @@ def running_hub():
 def hub(running_hub):
     """The loopback Hub, empty and without faults."""
     running_hub.reset()
-    yield running_hub
-    running_hub.release()
+    return running_hub
 
 
 @pytest.fixture

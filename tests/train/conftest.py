@@ -4,20 +4,17 @@ import json
 import shutil
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from huggingface_hub import set_client_factory
-from huggingface_hub.utils import _http as hub_requests
-from huggingface_hub.utils._http import default_client_factory
 from safetensors.torch import save_file
 
 from data_prep import clean_data, negatives, phone_photographs, photographs
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
+from fashion_model.hub import DEFAULT_TIMEOUT, use_client
 from fashion_model.images import open_image
 from fashion_model.models.backbones import imagenet_state
 from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, TEST_SPLIT, random_model
@@ -219,11 +216,8 @@ def evaluated(tiny_checkpoint):
 
 @pytest.fixture
 def pushing(token, monkeypatch):
-    """The user's name. Pushing sets timeouts for its process; here the process is that of all tests.
-
-    Between two tries of a request the client waits a fiftieth of its usual time.
-    """
-    short = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / 50)})
-    monkeypatch.setattr(hub_requests, "time", short)
+    """The user's name. Between two tries of a request the client waits a fiftieth of its usual time."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 50))
     yield token
-    set_client_factory(default_client_factory)
+    use_client(DEFAULT_TIMEOUT)  # in place of that of the push

@@ -9,7 +9,7 @@ import pandas as pd
 
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import CheckpointError
+from fashion_model.checkpoint import TRAINED_ON, CheckpointError
 from fashion_model.files import write_text
 
 DEFAULT_ATTRIBUTES = ("color", "product_type", "season", "gender")
@@ -20,7 +20,6 @@ COLUMNS_AND_TITLES = {
     "gender": ("gender", "Target gender"),
 }
 NAME, CATEGORY = "productDisplayName", "masterCategory"  # optional columns of the table
-TRAINED_ON = "trained_on.txt"  # in a checkpoint directory: one product id a line
 
 
 class DataError(ValueError):

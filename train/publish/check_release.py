@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.splits import TEST
-from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, REPORT, CheckpointError, load_checkpoint, weight_files
+from fashion_model.checkpoint import (
+    CARD,
+    CLASSES,
+    DEFAULT_CHECKPOINT,
+    REPORT,
+    CheckpointError,
+    load_checkpoint,
+    weight_files,
+)
 from train.data.table import read_trained_on
-from train.evaluate.card import CARD, model_card
+from train.evaluate.card import model_card
 from train.evaluate.split_metrics import read_metrics
 from train.evaluate.tables import photograph_table
 
