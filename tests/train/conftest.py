@@ -1,6 +1,5 @@
 """Fixtures that need `train` or `data_prep`, and what the tests of these share."""
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -19,8 +18,11 @@ from fashion_model.images import open_image
 from fashion_model.models.backbones import imagenet_state
 from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, TEST_SPLIT, random_model
 from train.__main__ import main as train_main
+from train.data.domains import PHONE as PHONE_DOMAIN
+from train.data.domains import THUMBNAILS
 from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
-from train.evaluate.predictions import checkpoint_digests
+from train.evaluate.metrics import attribute_metrics, share
+from train.evaluate.split_metrics import write_split_metrics
 from train.fit.config import FitConfig
 from train.fit.data import read_data
 from train.fit.distillation import ImageNetTeacher
@@ -198,16 +200,25 @@ def vision_transformer(image_size=(64, 64)):
     return random_model("test_vit", image_size=image_size).requires_grad_(False)
 
 
-def borrow_metrics(checkpoint):
-    """Give `checkpoint` the metrics of the embedded default, with its own digest."""
-    metrics = json.loads((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
-    (checkpoint / "metrics.json").write_text(json.dumps(metrics | {"digests": checkpoint_digests(checkpoint)}))
+def write_metrics(checkpoint):
+    """Give `checkpoint` metrics of the test split, of eight images in two domains."""
+    probabilities = np.tile([0.6, 0.3, 0.1], (8, 1))
+    labels = np.eye(3, dtype=bool)[[0, 0, 0, 0, 0, 1, 1, 2]]
+    of_domain = {
+        "images": 8,
+        "groups": 8,
+        "is_fashion": True,
+        "recognized": share(labels[:, 0], range(8)),
+        "attributes": {name: attribute_metrics(probabilities, labels, range(8)) for name in NAMES},
+    }
+    domains = {PHONE_DOMAIN: of_domain, THUMBNAILS: of_domain}
+    write_split_metrics(checkpoint, TEST, {"rows_left_out": 0, "trained_on_known": True, "domains": domains})
 
 
 @pytest.fixture
 def evaluated(tiny_checkpoint):
-    """A checkpoint directory with metrics and a report; the metrics are the embedded default's."""
-    borrow_metrics(tiny_checkpoint)
+    """A checkpoint directory with metrics and a report."""
+    write_metrics(tiny_checkpoint)
     for file in ("figures/reliability_color.png", "report/report.html", "report/slices.csv", "training/state.pt"):
         (tiny_checkpoint / file).parent.mkdir(parents=True, exist_ok=True)
         (tiny_checkpoint / file).write_bytes(file.encode())

@@ -18,7 +18,7 @@ from fashion_model.checkpoint import (
 from train.data.table import read_trained_on
 from train.evaluate.card import model_card
 from train.evaluate.split_metrics import read_metrics
-from train.evaluate.tables import photograph_table
+from train.evaluate.tables import accuracy_table
 
 README = Path(__file__).parents[2] / "README.md"
 MAX_FILE, MAX_TOTAL = 10 * 10**6, 50 * 10**6  # bytes; a Space rejects larger files outside of Git LFS
@@ -38,18 +38,17 @@ def run(config: Config) -> None:
 
 def find_problems(checkpoint: Path) -> list[str]:
     """CheckpointError if it cannot be loaded or was not evaluated as it is."""
-    config = load_checkpoint(checkpoint).config
-    metrics, problems = read_metrics(checkpoint), []
-    if TEST not in metrics.splits:
+    config, splits = load_checkpoint(checkpoint).config, read_metrics(checkpoint)
+    if TEST not in splits:
         return ["metrics.json has no metrics of the test split"]
-    test = metrics.splits[TEST]
+    test, problems = splits[TEST], []
     if not read_trained_on(checkpoint):
         problems.append("trained_on.txt is empty")
     if any(temperature == 1 for temperature in config.temperatures.values()):
         problems.append("it is not calibrated")
-    if (checkpoint / CARD).read_text(encoding="utf-8") != model_card(config, test):
+    if (checkpoint / CARD).read_text(encoding="utf-8") != model_card(checkpoint, test):
         problems.append("the model card is not that of metrics.json")
-    if photograph_table(config.attributes, test) not in README.read_text(encoding="utf-8"):
+    if accuracy_table(config.attributes, test) not in README.read_text(encoding="utf-8"):
         problems.append("README.md does not show the table of metrics.json")
     if not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)):
         problems.append("there is no report")

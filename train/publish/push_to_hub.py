@@ -42,8 +42,8 @@ def run(config: Config) -> None:
 
 def card_of(config: Config) -> str:
     """The model card. CheckpointError if the checkpoint is invalid, or not evaluated as it is."""
-    checkpoint = read_checkpoint(config.checkpoint, str(config.checkpoint))
-    metrics = read_metrics(config.checkpoint)
-    if TEST not in metrics.splits:
+    read_checkpoint(config.checkpoint, str(config.checkpoint))
+    splits = read_metrics(config.checkpoint)
+    if TEST not in splits:
         raise CheckpointError(f"{config.checkpoint / METRICS} has no metrics of the test split; run train evaluate")
-    return model_card(checkpoint.config, metrics.splits[TEST], config.repo, config.space)
+    return model_card(config.checkpoint, splits[TEST], config.repo, config.space)
