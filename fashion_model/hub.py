@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, constants, errors, get_cached_repo_tree, get_session, set_client_factory
-from huggingface_hub.utils import hf_raise_for_status
+from huggingface_hub.utils import filter_repo_objects, hf_raise_for_status
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 CONNECT_TIMEOUT = 5.0  # seconds for each address of the Hub
@@ -53,7 +53,7 @@ class Client(httpx2.Client):
 
     def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         once = request.headers.pop(ONCE, None)
-        if once or request.extensions["timeout"]["read"] is None:
+        if once or request.extensions.get("timeout", {}).get("read") is None:
             seconds = float(once or self.timeout.read or DEFAULT_TIMEOUT)
             timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))
             request.extensions["timeout"] = timeout.as_dict()
@@ -126,13 +126,16 @@ def _download(api: HfApi, wanted: dict[str, Any], revision: str | None, patterns
     commit = api.repo_info(wanted["repo_id"], repo_type=wanted["repo_type"], revision=revision).sha
     for _ in range(2):
         folder = Path(api.snapshot_download(**wanted, revision=commit, allow_patterns=patterns))
-        damaged = api.verify_repo_checksums(**wanted, revision=commit).mismatches
+        if not folder.is_dir():  # no file matches
+            return folder
+        mismatches = api.verify_repo_checksums(**wanted, revision=commit).mismatches
+        damaged = list(filter_repo_objects((file["path"] for file in mismatches), allow_patterns=patterns))
         if not damaged:
             api.resolve_revision(**wanted, revision=revision)  # the branch in the cache is this commit, now it is whole
             return folder
         for file in damaged:
-            (folder / file["path"]).resolve().unlink()
-    raise HubError(f"{file['path']} came twice with another checksum than the Hub announces")
+            (folder / file).resolve().unlink()
+    raise HubError(f"{damaged[0]} came twice with another checksum than the Hub announces")
 
 
 def reason(error: BaseException) -> str:

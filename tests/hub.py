@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 TOKEN, USER = "hf_loopback", "user"
 LARGE = 10_000  # bytes; larger files and weights are LFS files
-REPOSITORY = re.compile(r"/(?:api/(model|dataset|space)s/|(?:(dataset|space)s/)?)(\w+/[\w-]+)(?:\.git)?/?(\w*)/?(.*)")
+REPOSITORY = re.compile(r"/(?:api/(model|dataset|space)s/|(?:(dataset|space)s/)?)([^/]+/[^/]+?)(?:\.git)?(/\w+)?(/.*)?")
 
 
 def sha256(content):
@@ -178,7 +178,7 @@ def answer(hub, request, body):
     if path.startswith("/lfs/"):
         hub.stored |= {sha256(body): body} if method == "PUT" else {}
         return Response() if path.removeprefix("/lfs/") in hub.stored else refusal(404)
-    kind, other_kind, name, step, argument = REPOSITORY.fullmatch(path).groups()
+    kind, other_kind, name, step, argument = (part.strip("/") for part in REPOSITORY.fullmatch(path).groups(""))
     repository = hub.repositories.get((kind or other_kind or "model", name))
     if repository is None or (repository.private and not given):
         return refusal(404 if given else 401, "RepoNotFound", "Repository not found")

@@ -266,6 +266,12 @@ def test_threads_may_load_at_once(repository, load):
         assert all(pool.map(lambda _: load(), range(4)))
 
 
+def test_repository_of_something_else_is_an_error(hub, load):
+    hub.add("model", NAME)
+    with pytest.raises(HubCheckpointError, match=r"config\.json is missing"):
+        load()
+
+
 def test_classifier_takes_the_same_arguments(repository, tmp_path):
     classifier = FashionClassifier.from_pretrained(NAME, revision="main", token=TOKEN, cache_dir=tmp_path, timeout=10)
     assert classifier.name == f"{NAME}@main"
