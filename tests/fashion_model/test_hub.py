@@ -13,6 +13,7 @@ from huggingface_hub import constants, hf_hub_download
 
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError
 from fashion_model.checkpoint import load_checkpoint, save_checkpoint
+from fashion_model.hub import fetch
 from tests.conftest import contents, logits
 from tests.hub import TOKEN, sha256
 
@@ -178,6 +179,7 @@ def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind):
     with pytest.raises(HubCheckpointError, match=KINDS[kind]) as caught:
         load(f"{NAME}@main", timeout=1)
     assert time.monotonic() - start < 1 + SPARE
+    assert set(hub.requests.values()) == {1} or kind == "truncate"
     assert (caught.value.repository, caught.value.revision) == (NAME, "main")
     assert str(caught.value) == f"{NAME}@main cannot be loaded from the Hub: {caught.value.reason}"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -231,6 +233,12 @@ def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path,
     assert load()
     with pytest.raises(HubCheckpointError, match="it is not whole in the cache, and HF_HUB_OFFLINE forbids"):
         load(cache="cold")
+
+
+def test_cache_of_single_files_is_completed(repository, tmp_path):
+    hf_hub_download(NAME, "config.json", cache_dir=tmp_path)
+    folder = fetch(NAME, patterns=["*.json"], cache_dir=tmp_path)
+    assert contents(folder).keys() == {"config.json", "label_encoders.json"}
 
 
 @pytest.mark.slow
