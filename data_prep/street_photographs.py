@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 from PIL import Image
+from scipy.io.matlab import MatReadError
 from tqdm import tqdm
 
 from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
@@ -33,7 +34,7 @@ LABELS = Path(__file__).with_name("worn.csv")
 WORN = "worn"  # folder and table in the data folder
 STREET_SIDE = 660  # pixels of the longer side of a prepared photograph, at most
 # What scipy raises for damaged files.
-DAMAGED_MATRIX = (ValueError, TypeError, KeyError, NotImplementedError, zlib.error)
+DAMAGED_MATRIX = (MatReadError, ValueError, TypeError, LookupError, OSError, NotImplementedError, zlib.error)
 # Photographs of one person at one place, which have to be in the same split: the eight most similar pairs by the pooled
 # features of an ImageNet network (cosine similarity above 0.75), looked at one by one; the next most similar show
 # different people.
@@ -77,7 +78,7 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
     table = table[[photo in paths for photo in table["photo"]]].reset_index(drop=True)
     if table.empty:
         raise SourceError(f"{archive.path} holds none of the photographs that {LABELS.name} has labels of")
-    tags = [str(np.ravel(tag)[0]) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
+    tags = [" ".join(map(str, np.ravel(tag))) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
     numbers = [Path(photo).stem for photo in table["photo"].unique()]
     files = [name for number in numbers for name in (f"photographs/{number}.jpg", f"masks/{number}.png")]
     with replacing_files(folder, [f"{WORN}.csv", "tags.json", *files], archive.files()):
@@ -102,10 +103,11 @@ def mask_of(archive: Archive, number: str, size: tuple[int, int], tags: int) -> 
     """
     name = f"pixel-level/{number}.mat"
     numbers = matrix(archive, name, "groundtruth")
-    if numbers.ndim != 2 or numbers.size == 0 or numbers.min() < 0 or numbers.max() >= tags:
+    is_matrix = numbers.ndim == 2 and numbers.size > 0 and numbers.dtype.kind in "uif"
+    if not is_matrix or not (numbers.min() >= 0 and numbers.max() < tags):
         raise SourceError(f"{archive.path}: {name} is not a matrix of numbers from 0 to {tags - 1}")
     height, width = numbers.shape
-    if abs(width / height - size[0] / size[1]) > 0.01:
+    if abs(width / height * size[1] - size[0]) > 1.5:  # pixels; both sides of the photograph are rounded
         raise SourceError(f"{archive.path}: {name} has {width}×{height} pixels, its photograph {size[0]}×{size[1]}")
     return Image.fromarray(numbers.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
 
@@ -114,6 +116,6 @@ def matrix(archive: Archive, name: str, variable: str) -> np.ndarray:
     """The variable of a MATLAB file. SourceError if the file is missing or damaged, or lacks the variable."""
     data = archive.read(archive.find(name))
     try:
-        return scipy.io.loadmat(io.BytesIO(data))[variable]
+        return np.asarray(scipy.io.loadmat(io.BytesIO(data))[variable])
     except DAMAGED_MATRIX as error:
         raise SourceError(f"{archive.path}: {name} has no {variable}: {error}") from error

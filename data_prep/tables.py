@@ -54,9 +54,8 @@ def read_table(data: bytes, name: str, required: Sequence[str]) -> pd.DataFrame:
     missing, a row has another number of fields than the header, or there are no rows.
     """
     text = decoded(data, name)
-    lines = csv.reader(
-        io.StringIO(text, newline=None), delimiter=separator_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
-    )
+    separator = separator_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
     numbers, rows = [], []
     for number, fields in _numbered(lines, name):
         numbers.append(number)

@@ -5,7 +5,7 @@ from PIL import Image, ImageOps
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from fashion_model.images import open_image
 from fashion_model.transforms import jpeg
-from tests.data_prep.conftest import PRODUCTS
+from tests.conftest import PRODUCTS
 
 PHOTOGRAPHS = [open_image(path) for path in sorted((PRODUCTS / "images").iterdir())]
 
@@ -19,7 +19,7 @@ PHOTOGRAPHS = [open_image(path) for path in sorted((PRODUCTS / "images").iterdir
         lambda image: jpeg(image.resize((240, 320), Image.Resampling.BICUBIC), 90),
     ],
 )
-def test_a_recompressed_or_resized_image_is_a_duplicate_and_a_flipped_one_is_not(again):
+def test_resaved_images_are_duplicates(again):
     products = [image for image in PHOTOGRAPHS if image.size == (60, 80)][::6]
     pictures = [p for image in products for p in (image, again(image), ImageOps.mirror(again(image)))]
     groups = same_picture_groups(
