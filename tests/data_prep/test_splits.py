@@ -7,7 +7,7 @@ from data_prep.splits import hashed_split, split_column
 
 
 def table_of_types(sizes, rows_a_group=None):
-    """Rows with the columns group and articleType; a group has one row, or as many as `rows_a_group` says of its type."""
+    """Columns group and articleType; a group has one row, or as many as `rows_a_group` says of its type."""
     rows = [
         {"group": f"{name} {i // (rows_a_group or {}).get(name, 1)}", "articleType": name}
         for name, size in sizes.items()

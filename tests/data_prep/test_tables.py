@@ -31,7 +31,10 @@ def test_own_tables_are_read_as_people_save_them(data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("group", "groups"), "own.csv lacks the columns ['group']; its columns are ['id', 'gro"),
+        (
+            lambda text: text.replace("group", "groups"),
+            "own.csv lacks the columns ['group']; its columns are ['id', 'gro",
+        ),
         (lambda text: text.replace("fabric", "split"), "own.csv has two columns of one name"),
         (lambda text: text.splitlines()[0], "own.csv has no rows"),
         (lambda text: "", "own.csv lacks the columns"),
