@@ -31,7 +31,7 @@ from data_prep.tables import SourceError
 from fashion_model.files import replacing, write_text
 
 LABELS = Path(__file__).with_name("worn.csv")
-WORN = "worn"  # folder and table in the data folder
+WORN, TAGS = "worn", "tags.json"  # folder and table in the data folder, and a file in it
 STREET_SIDE = 660  # pixels of the longer side of a prepared photograph, at most
 # What scipy raises for damaged files.
 DAMAGED_MATRIX = (MatReadError, ValueError, TypeError, LookupError, OSError, NotImplementedError, zlib.error)
@@ -81,7 +81,7 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
     tags = [" ".join(map(str, np.ravel(tag))) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
     numbers = [Path(photo).stem for photo in table["photo"].unique()]
     files = [name for number in numbers for name in (f"photographs/{number}.jpg", f"masks/{number}.png")]
-    with replacing_files(folder, [f"{WORN}.csv", "tags.json", *files], archive.files()):
+    with replacing_files(folder, [f"{WORN}.csv", TAGS, *files], archive.files()):
         (folder / "masks").mkdir(exist_ok=True)
         for number in tqdm(numbers, desc="reading", unit="image", disable=None):
             photograph = archive.image(paths[f"{number}.jpg"], STREET_SIDE)
@@ -89,7 +89,7 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
             save_image(photograph, folder / "photographs" / f"{number}.jpg")
             with replacing(folder / "masks" / f"{number}.png") as unfinished:
                 mask.save(unfinished, "PNG")
-        write_text(folder / "tags.json", json.dumps(tags))
+        write_text(folder / TAGS, json.dumps(tags))
         table["shoot"] = [SAME_SHOOT.get(number, number) for number in table["photo"].str.removesuffix(".jpg")]
         table["split"] = [hashed_split(f"street photograph {shoot}") for shoot in table["shoot"]]
         write_text(folder / f"{WORN}.csv", table.to_csv(index=False))

@@ -48,7 +48,7 @@ from fashion_model.transforms import eval_transform  # noqa: E402
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
-PHONE, EVERYDAY, BACKGROUNDS = DATA / "phone", DATA / "everyday", DATA / "backgrounds"
+PHONE, STREET, EVERYDAY, BACKGROUNDS = (DATA / name for name in ("phone", "street", "everyday", "backgrounds"))
 
 ATTRIBUTES = (
     Attribute("color", "baseColour", "Color"),

@@ -7,10 +7,8 @@ import sys
 import pytest
 
 from data_prep.__main__ import COMMANDS, main
-from tests.conftest import DATA, EVERYDAY, PHONE, PRODUCTS, ROOT, contents
+from tests.conftest import EVERYDAY, PHONE, PRODUCTS, ROOT, STREET, contents
 from tests.data_prep.conftest import prepare
-
-STREET = DATA / "street"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -11,11 +11,10 @@ from PIL import Image
 
 from data_prep.street_photographs import LABELS, SAME_SHOOT, STREET_SIDE
 from fashion_model.images import open_image
-from tests.conftest import DATA
+from tests.conftest import STREET
 from tests.data_prep import conftest
 from tests.data_prep.conftest import table_of
 
-STREET = DATA / "street"
 NUMBERS = ["0183", "0699", "0730"]
 MASK = "annotations/pixel-level/0699.mat"
 

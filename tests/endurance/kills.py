@@ -34,7 +34,7 @@ def measure(folder: Path) -> str:
 
 
 def preparing(folder: Path, prepared: Path) -> int:
-    command = ("-m", "data_prep.clean_data", "--source", PRODUCTS, "--output")
+    command = ("-m", "data_prep", "catalogue", "--source", PRODUCTS, "--output")
     seconds = run([*command, prepared])
     expected = contents(prepared)
 

@@ -4,13 +4,12 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from data_prep import clean_data, negatives, phone_photographs, photographs
+from data_prep.__main__ import main as data_prep_main
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.hub import DEFAULT_TIMEOUT, use_client
@@ -34,9 +33,9 @@ SPLITS = (TEST, VALIDATION, TRAIN)
 
 @pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
-    """What `data_prep.clean_data` writes for the tests' real rows."""
+    """What `data_prep catalogue` writes for the tests' real rows."""
     folder = tmp_path_factory.mktemp("cleaned")
-    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    assert data_prep_main(["catalogue", "--source", str(PRODUCTS), "--output", str(folder)]) == 0
     return folder
 
 
@@ -47,22 +46,17 @@ def prepared(cleaned, tmp_path_factory):
     shutil.copytree(cleaned, folder)
     table = pd.read_csv(folder / "cleaned_styles.csv")
     enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
-    assert phone_photographs.main(["--source", str(PHONE), "--output", str(folder)]) == 0
+    assert data_prep_main(["phone-photographs", "--source", str(PHONE), "--output", str(folder)]) == 0
     pictures = {
         "high-resolution": sources / "high_resolution",
         "on-model": on_model_source(table, folder, sources / "on_model"),
     }
     pictures |= {"everyday": EVERYDAY, "backgrounds": BACKGROUNDS}
     options = [word for name, source in pictures.items() for word in (f"--{name}", str(source))]
-    assert photographs.main(["--output", str(folder), *options]) == 0
+    assert data_prep_main(["photographs", "--output", str(folder), *options]) == 0
     deal_contributors(folder / "phone" / "phone.csv")
     deal_files(folder / "everyday")
     deal_files(folder / "backgrounds")
-    for split in SPLITS:
-        drawn = folder / negatives.FOLDER / split
-        drawn.mkdir(parents=True)
-        for kind, paint in negatives.PAINTERS.items():
-            paint(np.random.default_rng(0)).save(drawn / f"{kind}-0.jpg")
     return folder
 
 
@@ -109,7 +103,7 @@ HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label
 def measured(tmp_path_factory):
     """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
     folder = tmp_path_factory.mktemp("measured")
-    assert clean_data.main(["--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
+    assert data_prep_main(["catalogue", "--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
     table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
     table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
     table.loc[table.index[40:50], "baseColour"] = HOSTILE

@@ -39,7 +39,7 @@ def read_table(data: Path) -> pd.DataFrame:
     """
     path = data / TABLE
     if not path.is_file():
-        raise DataError(f"{path} is missing; `python -m data_prep.clean_data --output {data}` writes it")
+        raise DataError(f"{path} is missing; `python -m data_prep catalogue --output {data}` writes it")
     table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"id": int, "group": int})
     return table.assign(**{column: "" for column in (NAME, CATEGORY) if column not in table})
 

@@ -400,7 +400,7 @@ def test_it_says_if_images_may_have_been_trained_on(trained, cleaned, tmp_path):
 def test_what_cannot_be_reported_is_a_sentence_and_an_exit_status(trained, cleaned, tmp_path, capsys):
     for checkpoint, data, message in (
         (tmp_path / "nowhere", cleaned, "is not a directory"),
-        (trained, tmp_path, "data_prep.clean_data"),
+        (trained, tmp_path, "data_prep catalogue"),
     ):
         assert main(["report", "--checkpoint", str(checkpoint), "--data", str(data)]) == 2
         assert message in capsys.readouterr().err

@@ -143,4 +143,4 @@ def test_what_was_trained_on_has_to_be_known(trained, cleaned, tmp_path, capsys)
 
 def test_missing_data_is_a_sentence_and_an_exit_status(trained, tmp_path, capsys):
     assert main(["saliency", "--checkpoint", str(trained), "--data", str(tmp_path)]) == 2
-    assert "data_prep.clean_data" in capsys.readouterr().err
+    assert "data_prep catalogue" in capsys.readouterr().err
