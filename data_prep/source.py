@@ -42,18 +42,18 @@ class Source(Protocol):
         """The files on disk that may not be overwritten."""
 
 
-def source_at(place: str) -> Source:
+def source_at(location: str) -> Source:
     """Open `hf:user/name` or `hf:user/name@revision`, a data set on the Hub, or else a folder or a zip.
 
     SourceError if it does not exist or has another layout.
     """
-    if not place.startswith(HUB):
-        return KaggleSource(Path(place))
-    repository, _, revision = place.removeprefix(HUB).partition("@")
+    if not location.startswith(HUB):
+        return KaggleSource(Path(location))
+    repository, _, revision = location.removeprefix(HUB).partition("@")
     try:
         return ParquetSource(fetch(repository, revision or None, patterns=["*.parquet"], repo_type="dataset"))
     except (HubError, ValueError) as error:
-        raise SourceError(f"{place}: {error}") from error
+        raise SourceError(f"{location}: {error}") from error
 
 
 class ParquetSource:

@@ -57,6 +57,14 @@ def test_published_bytes_and_labels_are_kept(cleaned):
         assert table[column].to_dict() == {i: published[i][COLUMNS.index(column)] for i in table.index}
 
 
+def test_the_order_and_splits_of_products_never_change(cleaned):
+    """A split that moved would measure the default on what it was trained on."""
+    table = table_of(cleaned)
+    assert table["id"].astype(int).is_monotonic_increasing
+    held_out = ["3741", "9366", "12060", "16763", "21733", "41518", "45019", "58905"]
+    assert table["id"][table["split"] == "test"].tolist() == held_out
+
+
 def test_larger_originals_are_shrunk(copied, tmp_path):
     Image.new("RGB", (1200, 1600), "navy").save(copied / "images" / "7165.jpg")
     cleaned_of(copied, tmp_path)
@@ -114,6 +122,15 @@ def test_ids_keep_their_leading_zeros(copied, tmp_path):
     table = table_of(tmp_path / "out")
     assert table["id"].tolist() == table["group"].tolist() == [ids[2], *ids[:2]]  # in the order of their numbers
     assert {path.stem for path in (tmp_path / "out" / "images").iterdir()} == set(ids)
+
+
+def test_a_group_is_named_by_its_smallest_number(copied, tmp_path):
+    header, rows = lines_of(copied)
+    rest = usable(copied, rows)[0].split(",", 1)[1]
+    for product in ("1000", "999"):
+        shutil.copyfile(copied / "images" / "7165.jpg", copied / "images" / f"{product}.jpg")
+    write_lines(copied, header, [f"1000,{rest}", f"999,{rest}"])
+    assert cleaned_of(copied, tmp_path)[0]["group"].tolist() == ["999", "999"]
 
 
 @pytest.mark.parametrize("name", ["{}.JPG", "{}.jpg?v=1699999999", "{}"])

@@ -104,6 +104,7 @@ def test_larger_photographs_are_shrunk_with_their_masks(zipped, tmp_path, prepar
         with Image.open(tmp_path / "out" / "worn" / "masks" / f"{number}.png") as mask:
             assert max(photograph.size) == STREET_SIDE
             assert mask.size == photograph.size
+            assert set(np.unique(mask)) <= set(np.unique(published_mask(number)))  # no value between two tags
             small = np.asarray(mask.resize(published_mask(number).shape[::-1], Image.Resampling.NEAREST))
         assert (small == published_mask(number)).mean() > 0.97
 
