@@ -101,7 +101,7 @@ def confused_pairs(label: pd.Series, prediction: pd.Series) -> pd.DataFrame:
     """Columns label, prediction, count, share (of the images with the label); the most frequent pair first."""
     pairs = pd.DataFrame({"label": label, "prediction": prediction})[label != prediction]
     counts = pairs.groupby(["label", "prediction"]).size().rename("count").reset_index()
-    counts["share"] = counts["count"] / counts["label"].map(label.value_counts())
+    counts["share"] = counts["count"] / label.value_counts()[counts["label"]].to_numpy()
     return counts.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 

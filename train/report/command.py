@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.files import write_text
-from train.data.domains import read_image
 from train.data.table import read_table
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.split_metrics import split_metrics
@@ -38,13 +36,10 @@ class Config:
 def run(config: Config) -> None:
     predictions = saved_predictions(config.checkpoint, config.data, config.split, config.device, config.workers)
     table = read_table(config.data)
-
-    def load_image(index: int) -> Image.Image:
-        return read_image(config.data / "images" / f"{table.loc[index, 'id']}.jpg")
-
     analyses = [analyze(attribute, predictions, table) for attribute in predictions.attributes]
     slices = accuracy_by_slice(analyses, table)
-    page = render(predictions, split_metrics(predictions, config.data), analyses, slices, load_image)
+    metrics = split_metrics(predictions, config.data)
+    page = render(predictions, metrics, analyses, slices, config.data / "images")
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
     folder = config.output or config.checkpoint / Path(REPORT).parent
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from data_prep.duplicates import THUMBNAIL
 from data_prep.photographs import HIGH_RESOLUTION
-from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN
+from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
 from train.evaluate.predictions import SplitPredictions
 from train.evaluate.reliability import reliability_diagram, samples_of
 from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
@@ -36,17 +36,18 @@ LONGEST_LABEL = 32  # letters in a figure
 JPEG_QUALITY = 70  # of photographs; about 1.4 kB each
 RELIABILITY = (PHONE, WORN, HIGH_RESOLUTION, THUMBNAILS)  # domains of the reliability diagrams
 
-LoadImage = Callable[[int], Image.Image]  # index of a row in the cleaned table → its image
-
 
 def render(
     predictions: SplitPredictions,
     metrics: Mapping[str, Any],
     analyses: Sequence[AttributeAnalysis],
     slices: pd.DataFrame,
-    load_image: LoadImage,
+    images: Path,
 ) -> str:
-    """HTML without scripts that needs no other file. `metrics`: the split's section of metrics.json."""
+    """HTML without scripts that needs no other file.
+
+    `metrics`: the split's section of metrics.json. `images`: the folder with the thumbnails.
+    """
     attributes, titles = predictions.attributes, {a.name: a.title for a in predictions.attributes}
     # Labels and names come from the data: autoescape and parse_math keep them text.
     environment = Environment(
@@ -65,7 +66,7 @@ def render(
             slices=[
                 slice_table(part, slices, titles) for kind, part in slices.groupby("kind", sort=False) if kind != ALL
             ],
-            attributes=[_attribute_section(analysis, predictions, load_image) for analysis in analyses],
+            attributes=[_attribute_section(analysis, predictions, images) for analysis in analyses],
         )
 
 
@@ -80,8 +81,8 @@ def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, s
         f"{mark}{percent(row.accuracy)} ({percent(row.low)}–{percent(row.high)})"
         for mark, row in zip(marks, part.itertuples(), strict=True)
     ]
-    table = part.assign(cell=cells).pivot(index="slice", columns="attribute", values="cell")
-    table = table.reindex(index=part["slice"].unique(), columns=list(titles)).fillna("").rename(columns=titles)
+    table = part.assign(cell=cells).pivot(index="slice", columns="attribute", values="cell").fillna("")
+    table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
     table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
     return table.rename_axis(index=part["kind"].iloc[0]).reset_index()
 
@@ -100,9 +101,7 @@ def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, st
     }
 
 
-def _attribute_section(
-    analysis: AttributeAnalysis, predictions: SplitPredictions, load_image: LoadImage
-) -> dict[str, Any]:
+def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
     name, title = analysis.attribute.name, analysis.attribute.title
     domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
     diagram = reliability_diagram(title, samples_of(domains, name), predictions.config.temperatures[name])
@@ -119,15 +118,18 @@ def _attribute_section(
             {
                 "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),
                 "photographs": [
-                    (_jpeg(load_image(i)), (f"{image.id}: {100 * image.confidence:.0f} %",))
-                    for i, image in examples(analysis.images, pair.label, pair.prediction).iterrows()
+                    (_jpeg(images / f"{row.id}.jpg"), (f"{row.id}: {percent(row.confidence)} %",))
+                    for row in examples(analysis.images, pair.label, pair.prediction).itertuples()
                 ],
             }
             for pair in analysis.confusions.head(CONFUSIONS).itertuples()
         ],
         "label_errors": [
-            (_jpeg(load_image(i)), (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"))
-            for i, row in analysis.label_errors.head(LABEL_ERRORS).iterrows()
+            (
+                _jpeg(images / f"{row.id}.jpg"),
+                (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"),
+            )
+            for row in analysis.label_errors.head(LABEL_ERRORS).itertuples()
         ],
         "label_error_count": len(analysis.label_errors),
         "contradictory_pictures": analysis.same_picture["picture"].nunique(),
@@ -187,11 +189,11 @@ def _png(figure: Figure) -> str:
     return _data_uri(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE), "PNG", optimize=True)
 
 
-def _jpeg(image: Image.Image) -> str:
-    """A data URI of an RGB image, reduced to the size of the catalogue's thumbnails."""
-    small = image.copy()
-    small.thumbnail(THUMBNAIL)
-    return _data_uri(small, "JPEG", quality=JPEG_QUALITY)
+def _jpeg(path: Path) -> str:
+    """A data URI of the image, at most as large as the catalogue's thumbnails."""
+    image = read_image(path)
+    image.thumbnail(THUMBNAIL)
+    return _data_uri(image, "JPEG", quality=JPEG_QUALITY)
 
 
 def _data_uri(image: Image.Image, format: str, **options: Any) -> str:
