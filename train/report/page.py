@@ -88,14 +88,12 @@ def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, s
 
 
 def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, str]:
-    confusion = next(analysis.confusions.itertuples(), None)
+    confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in analysis.confusions.head(1).itertuples()]
     weakest = weakest_slice(slices, analysis.attribute.name)
     described = "" if weakest is None else f"{weakest['slice']} ({weakest['kind']}): {percent(weakest['accuracy'])}"
     return {
         "": analysis.attribute.title,
-        "most frequent confusion": f"{confusion.label} → {confusion.prediction}: {confusion.count}"
-        if confusion
-        else "",
+        "most frequent confusion": "".join(confusion),
         f"weakest slice of at least {MIN_IMAGES} images, accuracy %": described,
         "likely label errors": f"{len(analysis.label_errors):,}",
     }
@@ -107,7 +105,7 @@ def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPrediction
     diagram = reliability_diagram(title, samples_of(domains, name), predictions.config.temperatures[name])
     classes = analysis.classes.rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
-        classes[share] = [percent(value) if value == value else "" for value in classes[share]]  # NaN is not itself
+        classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
     return {
         "name": name,
         "title": title,
