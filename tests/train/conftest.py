@@ -97,7 +97,7 @@ def deal_files(folder):
         path.rename(moved)
 
 
-HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label as anyone may write it into a table
+HOSTILE = r"$\frac$ <script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # as anyone may name a label
 
 
 @pytest.fixture(scope="session")
