@@ -8,7 +8,7 @@
 - load: clients at once, through the library and through `POST /predict`; and whether the served process grows;
 - training: steps on random tensors and on views that a worker prepares meanwhile, with freed memory returned and kept.
 
-The ways strictly alternate; of the rounds the median is shown, with the 10th and the 90th percentile in brackets.
+The ways strictly alternate; shown is the median of the rounds, in brackets the 10th and the 90th percentile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +49,6 @@ from train.fit.model import build_model
 from train.fit.trainer import Trainer
 
 Part = Literal["photograph", "agreement", "catalogue", "load", "training"]
-Ways = dict[str, Callable[[], object]]
 OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training
 PREDICT = """import sys; from fashion_model.__main__ import main; main(["predict", *sys.argv[1:]])
 print(*(line for line in open("/proc/self/status") if "VmHWM" in line))"""  # the peak of the process's memory
@@ -75,9 +74,7 @@ class Config:
 def run(config: Config) -> None:
     benchmark = Benchmark(config)
     for part in sorted(config.parts, key=get_args(Part).index):  # what training tells the C library stays
-        print(f"\n## {part}\n", flush=True)
-        for paragraph in getattr(benchmark, part)():
-            print(paragraph, end="\n\n", flush=True)
+        print("\n\n".join([f"## {part}", *getattr(benchmark, part)()]), end="\n\n", flush=True)
 
 
 class Benchmark:
@@ -89,7 +86,7 @@ class Benchmark:
             raise ValueError(f"no image in {config.photographs}")
         self.checkpoint = load_checkpoint(config.checkpoint)
         self.classifier = FashionClassifier(self.checkpoint, "cpu")
-        self.classifier.predict(self.files)  # all files can be read
+        self.classifier.predict(self.files)  # fails if one cannot be read
         self.batch = torch.rand(BATCH_SIZE, 3, *self.checkpoint.config.image_size)
 
     def photograph(self) -> Iterator[str]:
@@ -97,18 +94,17 @@ class Benchmark:
         decoded, image, model = open_image(small), self.batch[:1], self.checkpoint.model
         classifier, cores, attributes = self.classifier, self.classifier.take_all_cores, self.classifier.attributes
         network = nn.Sequential(model.backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(100))
-        ways: Ways = {
+        ways = {
             "(a) eager forward": lambda: forward(model, image),
             "(b) decoded photograph → labels": lambda: (cores(), classifier.predict([decoded])),
             "(c) … → labels, overlays": lambda: (cores(), classifier.predict_and_explain(decoded)),
-            "(d) grad-cam on the whole network": lambda: [GradCAM(network, network[:1])(image, None) for _ in attributes],
+            "(d) grad-cam, whole network": lambda: [GradCAM(network, network[:1])(image, None) for _ in attributes],
             "(e) bare network as served": lambda: forward(classifier.backbone, image),
-            "(f) decoding": lambda: open_image(small),
-            "(f) decoding 12 megapixels": lambda: open_image(large),
+            f"(f) decoding 480×640, {len(small) / 1e6:.1f} MB": lambda: open_image(small),
+            f"(f) decoding 12 megapixels, {len(large) / 1e6:.1f} MB": lambda: open_image(large),
             "(f) the same, scaled": lambda: open_image(large, DETAIL),
             "(g) 12 megapixels → labels": lambda: (cores(), classifier.predict([large])),
         }
-        yield f"JPEG files of 480×640 and 3000×4000 pixels, {len(small) / 1e6:.1f} and {len(large) / 1e6:.1f} MB"
         yield table(alternate(ways, self.config.rounds))
 
     def agreement(self) -> Iterator[str]:
@@ -121,42 +117,40 @@ class Benchmark:
                 p, q = served[name].probabilities, expected[name].probabilities
                 rows.append((p.argmax() == q.argmax(), np.abs(p - q).max(), np.abs(values - eager_maps[name]).max()))
         share, (_, probability, of_map) = np.mean(rows, axis=0)[0], np.max(rows, axis=0)
-        yield (
-            f"{len(self.files):,} photographs: {100 * share:.2f} % of labels as those of the eager network; "
-            f"largest difference of a probability {probability:.4f}, of a map {of_map:.4f}"
-        )
+        yield f"{len(self.files):,} photographs: {100 * share:.2f} % of labels as those of the eager network"
+        yield f"Largest difference of a probability: {probability:.4f}, of a map: {of_map:.4f}"
 
     def catalogue(self) -> Iterator[str]:
         network, cores, part = self.classifier.backbone, self.classifier.take_all_cores, self.files[:OVERLAYS]
-        batches = -(-len(self.files) // BATCH_SIZE)
-        ways: Ways = {"bare network, in batches": lambda: [forward(network, self.batch) for _ in range(batches)]}
+        ways = {"bare network": lambda: [forward(network, self.batch) for _ in self.files[::BATCH_SIZE]]}
         others = {f"… of {name}": FashionClassifier.from_pretrained(name) for name in self.config.against}
         for name, each in {"photographs → labels": self.classifier, **others}.items():
             ways[name] = lambda each=each: (cores(), list(each.stream(self.files)))
         yield table(alternate(ways, self.config.rounds), len(self.files))
         with tempfile.TemporaryDirectory() as folder:
-            ways = {"photographs → overlays": lambda: (cores(), list(write_overlays(self.classifier, part, Path(folder))))}
+            ways = {"→ overlays": lambda: (cores(), list(write_overlays(self.classifier, part, Path(folder))))}
             yield table(alternate(ways, self.config.rounds), len(part))
-        for photographs in (self.config.count, 8 * self.config.count):
-            files = islice(find_images([self.config.photographs]), photographs)
-            yield peak_memory(self.config.checkpoint, files)
+        yield "\n".join(peak_memory(self.config, number) for number in (self.config.count, 8 * self.config.count))
 
     def load(self) -> Iterator[str]:
         photographs, rows = [file.read_bytes() for file in self.files], []
         self.classifier.take_all_cores()
-        with app(self.config.checkpoint) as (post, process):
+        with app(self.config.checkpoint) as (http, process):
+
+            def post(photograph: bytes) -> None:
+                http.post("/predict", files={"file": photograph}).raise_for_status()
+
             for clients in self.config.clients:
                 bare, _ = requests(lambda _: forward(self.classifier.backbone, self.batch), [b""], 1, 24)
                 for name, way in (("library", lambda p: self.classifier.predict([p])), ("page", post)):
                     speed, seconds = requests(way, photographs, clients, REQUESTS)
                     waits = (f"{ms:.0f}" for ms in np.percentile(1000 * seconds, (50, 95)))
                     rows.append((name, str(clients), f"{speed:.1f}", *waits, f"{speed / bare / BATCH_SIZE:.2f}"))
-            before = memory_of(process)
-            requests(post, photographs, max(self.config.clients), self.config.requests)
-            after = memory_of(process)
-        columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms", "times the bare network")
-        yield markdown_table(columns, rows)
-        yield f"The served process holds {before:,} MiB, after {self.config.requests:,} more requests {after:,} MiB."
+            columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms", "times the bare network")
+            yield markdown_table(columns, rows)
+            before, more = memory_of(process), self.config.requests
+            requests(post, photographs, max(self.config.clients), more)
+            yield f"The app holds {before:,} MiB, after {more:,} more requests {memory_of(process):,} MiB."
 
     def training(self) -> Iterator[str]:
         if self.config.data is None:
@@ -165,11 +159,10 @@ class Benchmark:
         config = FitConfig(self.config.data, Path("unused"), backbone=self.checkpoint.config.backbone, **settings)
         data = read_data(config)
         trainer = Trainer(config, build_model(config, data.attributes, data.encoders).model, data.training_set)
-        trainer.model.train()
         views = chain.from_iterable(map(trainer.batches, count()))
         pixels = torch.randint(256, (config.batch_size, 3, *config.image_size), dtype=torch.uint8)
         random = repeat((pixels, torch.arange(len(pixels))))
-        ways: Ways = {
+        ways = {
             "steps on a random tensor": lambda: [trainer.train_one_batch(*b) for b in islice(random, STEPS)],
             "batches prepared meanwhile": lambda: list(islice(views, 2)),
             "steps on views": lambda: [trainer.train_one_batch(*b) for b in islice(views, STEPS)],
@@ -204,8 +197,7 @@ def spread(values: np.ndarray, digits: int) -> str:
 def table(times: Mapping[str, np.ndarray], images: int = 1) -> str:
     """Markdown: the seconds of each round → milliseconds an image, images a second, times the first way's seconds."""
     first, *_ = times.values()
-    columns = [(1000 * t / images, images / t, t / first) for t in times.values()]
-    rows = [(name, *map(spread, values, (1, 1, 2))) for name, values in zip(times, columns, strict=True)]
+    rows = [(name, *map(spread, (1000 * t / images, images / t, t / first), (1, 1, 2))) for name, t in times.items()]
     return markdown_table(("median (10–90 %)", "ms", "images/s", "times the first"), rows)
 
 
@@ -226,16 +218,17 @@ def memory_of(process: int) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def peak_memory(checkpoint: str | None, files: Iterable[Path]) -> str:
-    """Of a process that labels the files by the command line."""
-    options = [*(["--checkpoint", checkpoint] if checkpoint else []), "--", *files]
+def peak_memory(config: Config, number: int) -> str:
+    """Of a process that labels so many photographs by the command line."""
+    files = islice(find_images([config.photographs]), number)
+    options = [*(["--checkpoint", config.checkpoint] if config.checkpoint else []), "--", *files]
     printed = subprocess.run([sys.executable, "-c", PREDICT, *options], stdout=subprocess.PIPE, text=True).stdout
     return f"{printed.count(chr(10)) - 3:,} photographs: at most {int(printed.split()[-2]) // 1024:,} MiB of memory"
 
 
 @contextmanager
-def app(checkpoint: str | None) -> Iterator[tuple[Callable[[bytes], object], int]]:
-    """What posts a photograph to `app.py`, and its process id."""
+def app(checkpoint: str | None) -> Iterator[tuple[httpx2.Client, int]]:
+    """A client of `app.py`, and its process id."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environment = os.environ | {"FASHION_MODEL": checkpoint or "", "GRADIO_SERVER_PORT": port}
@@ -244,10 +237,7 @@ def app(checkpoint: str | None) -> Iterator[tuple[Callable[[bytes], object], int
         try:
             with httpx2.Client(base_url=address, timeout=120, transport=httpx2.HTTPTransport(retries=9)) as http:
                 http.get("/").raise_for_status()  # tried for two minutes
-                yield (
-                    lambda photograph: http.post("/predict", files={"file": photograph}).raise_for_status(),
-                    process.pid,
-                )
+                yield http, process.pid
         finally:
             process.terminate()
 
