@@ -44,7 +44,7 @@ def kills(folder):
     photographs.mkdir()
     for number, path in enumerate(100 * sorted(conftest.PHONE.glob("*.jpg"))):
         (photographs / f"{number:05}.jpg").symlink_to(path)
-    prepared = killed(folder / "prepared", "-m", "data_prep.clean_data", "--source", conftest.PRODUCTS, "--output")
+    prepared = killed(folder / "prepared", "-m", "data_prep", "catalogue", "--source", conftest.PRODUCTS, "--output")
     command = ("-m", "fashion_model", "predict", photographs, "--checkpoint", checkpoint, "--output")
     killed(folder / "rows.csv", *command, resume=["--resume"], check=no_row_twice)
     command = ("-m", "train", "fit", "--data", prepared, *FIT, "--epochs", "6", "--output")
