@@ -135,14 +135,17 @@ def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame
 
     Images are those whose label the network knows.
     """
-    rows = []
+    correct, rows = {}, []
+    for analysis in analyses:
+        images = analysis.images[analysis.images["label"].isin(analysis.labels)]
+        correct[analysis.attribute.name] = images["label"] == images["prediction"]
     for kind, slice_of_row in _slices(table, [analysis.attribute for analysis in analyses]).items():
-        for analysis in analyses:
-            images = analysis.images[analysis.images["label"].isin(analysis.labels)]
-            correct = images["label"] == images["prediction"]
-            for name, part in correct.groupby(slice_of_row[correct.index], observed=True):
-                interval = share_interval(int(part.sum()), len(part))
-                rows.append((kind, name, analysis.attribute.name, len(part), part.mean(), *interval))
+        for name, members in slice_of_row.groupby(slice_of_row, observed=True):
+            for attribute, of_image in correct.items():
+                part = of_image[of_image.index.isin(members.index)]
+                if len(part):
+                    interval = share_interval(int(part.sum()), len(part))
+                    rows.append((kind, name, attribute, len(part), part.mean(), *interval))
     return pd.DataFrame(rows, columns=["kind", "slice", "attribute", "images", "accuracy", "low", "high"])
 
 

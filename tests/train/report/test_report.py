@@ -109,6 +109,7 @@ def test_slices_match_predictions(reported, truth):
         for kind, names in (("gender and season", rows["gender"] + ", " + rows["season"]), ("year", rows["year"])):
             parts = slices[(slices["kind"] == kind) & (slices["attribute"] == name)].set_index("slice")
             expected = rows["right"].groupby(names).agg(["size", "mean"])
+            assert slices.loc[slices["kind"] == kind, "slice"].is_monotonic_increasing
             assert parts["images"].to_dict() == expected["size"].to_dict()
             assert parts["accuracy"].to_dict() == pytest.approx(expected["mean"].to_dict())
             assert parts["accuracy"].between(parts["low"], parts["high"]).all()
