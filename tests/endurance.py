@@ -47,7 +47,7 @@ def kills(folder):
     prepared = killed(folder / "prepared", "-m", "data_prep", "catalogue", "--source", conftest.PRODUCTS, "--output")
     command = ("-m", "fashion_model", "predict", photographs, "--checkpoint", checkpoint, "--output")
     killed(folder / "rows.csv", *command, resume=["--resume"], check=no_row_twice)
-    command = ("-m", "train", "fit", "--data", prepared, *FIT, "--epochs", "6", "--output")
+    command = ("-m", "train", "fit", "--data", prepared, *FIT, "--epochs", "6", "--epoch-views", "64", "--output")
     weights = ("model.safetensors", "config.json", "label_encoders.json", "trained_on.txt")
     latest = killed(folder / "trained", *command, resume=["--resume"], check=loads, files=weights)
     for name, files in (("calibrate", ("config.json",)), ("evaluate", ("config.json", "metrics.json"))):
