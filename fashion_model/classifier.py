@@ -160,6 +160,9 @@ class FashionClassifier:
     ) -> Image.Image:
         """The overlay for `label` of `attribute`, by default the predicted label, in the photograph's size.
 
+        The attribute may also be `is_fashion`, whose labels are yes and no: where the photograph looks like a fashion
+        product, or why it does not.
+
         Arguments and errors as for `predict_and_explain`.
         """
         labels = {attribute: label} if label is not None else {}
@@ -242,7 +245,7 @@ class FashionClassifier:
             Prediction(
                 {name: AttributePrediction(self.encoders.labels[name], p[i]) for name, p in arrays.items()},
                 fashion_score=score,
-                is_fashion=score >= self.config.fashion_threshold,
+                fashion_threshold=self.config.fashion_threshold,
             )
             for i, score in enumerate(scores)
         ]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fashion_model.files import naming, replacing
+from fashion_model.predictions import FASHION_FIELDS
 from fashion_model.rows import Row, TextFormat, csv_format, fields_of, json_lines_format, name_in_row
 
 FORMATS = {"": csv_format, ".csv": csv_format, ".jsonl": json_lines_format}
@@ -122,8 +123,9 @@ def parquet_schema(attributes: Sequence[str]) -> Any:
     """Of rows: a `pyarrow.Schema`."""
     import pyarrow as pa
 
-    confidences = {f"{name}_confidence": pa.float64() for name in attributes}
-    types = {"is_fashion": pa.bool_()} | confidences
+    is_fashion, *scores = FASHION_FIELDS
+    numbers = (*scores, *(f"{name}_confidence" for name in attributes))
+    types = {is_fashion: pa.bool_()} | dict.fromkeys(numbers, pa.float64())
     return pa.schema(pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields_of(attributes))
 
 

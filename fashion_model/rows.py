@@ -9,11 +9,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fashion_model.attributes import ROW_FIELDS
 from fashion_model.images import ImageError
-from fashion_model.predictions import Prediction
+from fashion_model.predictions import DIGITS, FASHION_FIELDS, Prediction
 
-DIGITS = 4  # of a confidence
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 BEFORE_ERROR = 4  # attributes; those of a checkpoint with more follow at the end, so that no field moves
 
@@ -21,11 +19,11 @@ Row = dict[str, str | float | bool | None]
 
 
 def fields_of(attributes: Sequence[str]) -> tuple[str, ...]:
-    """The fields of a row: file, label and confidence of each attribute, error, is_fashion."""
-    pairs = [(name, f"{name}_confidence") for name in attributes]
-    first = [field for pair in pairs[:BEFORE_ERROR] for field in pair]
-    file, *others = ROW_FIELDS
-    return (file, *first, *others, *(field for pair in pairs[BEFORE_ERROR:] for field in pair))
+    """The fields of a row: file, label and confidence of each attribute, error, is_fashion, score and threshold."""
+    pairs = [field for name in attributes for field in (name, f"{name}_confidence")]
+    before = 2 * BEFORE_ERROR
+    is_fashion, *scores = FASHION_FIELDS
+    return ("file", *pairs[:before], "error", is_fashion, *pairs[before:], *scores)
 
 
 def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attributes: Sequence[str]) -> Row:
@@ -33,9 +31,10 @@ def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attrib
     row: Row = dict.fromkeys(fields_of(attributes)) | {"file": name_in_row(file)}
     if isinstance(result, ImageError):
         return row | {"error": str(result)}
+    document = result.to_document()
     for name in attributes:
-        row |= {name: result[name].label, f"{name}_confidence": round(result[name].confidence, DIGITS)}
-    return row | {"is_fashion": result.is_fashion}
+        row |= {name: document[name]["label"], f"{name}_confidence": document[name]["confidence"]}
+    return row | {field: document[field] for field in FASHION_FIELDS}
 
 
 def name_in_row(file: str | os.PathLike[str]) -> str:

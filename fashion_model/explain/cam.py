@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fashion_model.attributes import IS_FASHION
 from fashion_model.models.multitask import MultiTaskClassifier
 
 # Selvaraju et al., ICCV 2017; Chattopadhay et al., WACV 2018; Jiang et al., TIP 2021; Draelos and Carin, 2020
@@ -24,7 +25,7 @@ METHOD, LAYERS = "gradcam++", (-1,)  # the defaults, chosen with `train saliency
 
 
 class Target(NamedTuple):
-    attribute: str
+    attribute: str  # or is_fashion, with the classes no and yes
     class_index: int | None = None  # None for the one with the `rank`-th highest logit
     rank: int = 0  # 0 is the predicted class
 
@@ -78,7 +79,7 @@ def explain(
 
 
 class _TappedClassifier(nn.Module):
-    """Image (1, 3, H, W) → logits of all attributes side by side, (rows, sum of classes), equal rows.
+    """Image (1, 3, H, W) → logits of all attributes and of is_fashion side by side, (rows, sum of classes), equal rows.
 
     The package registers hooks on `probes`, one a layer, which are new in every call: threads share the backbone but no
     hook. At the first layer the activations are repeated, one row a target, so that each has its own gradients.
@@ -103,11 +104,12 @@ class _TappedClassifier(nn.Module):
         with self.model.backbone.tapped(self.taps):
             pooled = self.model.features(image)
         self.pooled = pooled[:1].detach()
-        return torch.cat(list(self.heads(pooled).values()), dim=1)
+        against = self.model.config.fashion_threshold - self.model.fashion_scores(pooled)[:, None]
+        return torch.cat([*self.heads(pooled).values(), against, -against], dim=1)
 
     def select(self, attribute: str, index: int | None, rank: int = 0) -> Callable[[torch.Tensor], torch.Tensor]:
         """From a row of the output, the logit of a target's class."""
-        classes = self.model.config.num_classes
+        classes = {**self.model.config.num_classes, IS_FASHION: 2}
         names = list(classes)
         start = sum(classes[name] for name in names[: names.index(attribute)])
         logits = slice(start, start + classes[attribute])

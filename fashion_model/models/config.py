@@ -10,7 +10,7 @@ from typing import Any
 
 from fashion_model.attributes import Attribute
 from fashion_model.models.backbones import check_backbone, normalisation
-from fashion_model.models.heads import LINEAR, check_heads, check_names
+from fashion_model.models.heads import LINEAR, check_heads
 
 FORMAT_VERSION = 1
 MAX_SIDE = 2048  # pixels
@@ -68,7 +68,6 @@ class ModelConfig:
         columns = {attribute.column for attribute in self.attributes}
         if not names or len(set(names)) != len(names) or len(columns) != len(names):
             raise ValueError(f"attributes must have distinct names and columns, at least one; they are {names}")
-        check_names(names)
         check_backbone(self.backbone)
         if not is_number(self.experts, int) or not 0 <= self.experts <= MAX_EXPERTS:
             raise ValueError(f"experts must be a whole number from 0 to {MAX_EXPERTS}; it is {self.experts!r}")

@@ -46,6 +46,33 @@ def test_label_confidence_and_top_agree(classifier):
     assert prediction["gender"] is prediction.gender
 
 
+def test_the_document_has_each_attribute_in_order_and_the_score(classifier):
+    (prediction,) = classifier.predict(PATHS[:1])
+    document = prediction.to_document(top=3)
+    assert list(document) == [*NAMES, "is_fashion", "fashion_score", "fashion_threshold"]
+    assert json.loads(json.dumps(document)) == document
+    for name in NAMES:
+        top = [[label, round(confidence, 4)] for label, confidence in prediction[name].top(3)]
+        assert document[name] == {"label": top[0][0], "confidence": top[0][1], "top": top}
+    assert document["is_fashion"] is (document["fashion_score"] >= document["fashion_threshold"]) is True
+    assert document["fashion_score"] == round(prediction.fashion_score, 4)
+    assert len(prediction.to_document()["color"]["top"]) == 5
+    assert len(prediction.to_document(top=0)["color"]["top"]) == 46
+
+
+def test_the_fashion_score_is_explained_like_an_attribute(classifier):
+    """A black picture shows no fashion product."""
+    for image, label, other in ((PATHS[0], "yes", "no"), (Image.new("RGB", (80, 60)), "no", "yes")):
+        explained, overlays = classifier.predict_and_explain(image, ["is_fashion", "color"])
+        assert explained.is_fashion is (label == "yes")
+        assert list(overlays) == ["is_fashion", "color"]
+        chosen = classifier.explain(image, "is_fashion", label)
+        assert ImageChops.difference(overlays["is_fashion"], chosen).getextrema()[0][1] <= 2
+        assert ImageChops.difference(chosen, classifier.explain(image, "is_fashion", other)).getbbox()
+    with pytest.raises(ValueError, match="unknown label 'maybe' for is_fashion"):
+        classifier.explain(PATHS[0], "is_fashion", "maybe")
+
+
 def test_a_prediction_has_the_attributes_of_the_checkpoint_and_no_others(tiny_classifier):
     (prediction,) = tiny_classifier.predict(PATHS[:1])
     assert list(prediction.attributes) == [attribute.name for attribute in tiny_classifier.attributes] == list(NAMES)

@@ -58,9 +58,9 @@ def rows_in(path):
 
 def assert_same_rows(rows, expected):
     """Confidences depend in their last digit on which photographs are in one batch."""
-    words = [field for field in FIELDS if not field.endswith("_confidence")]
+    numbers = [*(f"{name}_confidence" for name in NAMES), "fashion_score", "fashion_threshold"]
+    words = [field for field in FIELDS if field not in numbers]
     assert [[row[field] for field in words] for row in rows] == [[row[field] for field in words] for row in expected]
-    numbers = [f"{name}_confidence" for name in NAMES]
     for row, other in zip(rows, expected, strict=True):
         for field in numbers:
             assert float(row[field] or 0) == pytest.approx(float(other[field] or 0), abs=2e-4)
@@ -72,7 +72,7 @@ def test_a_folder_becomes_one_row_an_image_in_order(folder, predict, tiny_classi
     text = output.read_text(encoding="utf-8")
     assert text.splitlines()[0] == (
         "file,color,color_confidence,product_type,product_type_confidence,"
-        "season,season_confidence,gender,gender_confidence,error,is_fashion"
+        "season,season_confidence,gender,gender_confidence,error,is_fashion,fashion_score,fashion_threshold"
     )
     rows = rows_of(text)
     assert [row["file"] for row in rows] == sorted(str(p) for p in folder.rglob("*.*") if p.suffix != ".txt")
@@ -328,7 +328,7 @@ def test_a_fifth_attribute_is_written_after_the_other_fields(usage_checkpoint, t
     assert main([*arguments, "--checkpoint", str(usage_checkpoint)]) == 0
     assert output.read_text(encoding="utf-8").splitlines()[0] == (
         "file,color,color_confidence,product_type,product_type_confidence,season,season_confidence,"
-        "gender,gender_confidence,error,is_fashion,usage,usage_confidence"
+        "gender,gender_confidence,error,is_fashion,usage,usage_confidence,fashion_score,fashion_threshold"
     )
     predictions = FashionClassifier.from_pretrained(usage_checkpoint).predict(PATHS[:9])
     for row, prediction in zip(rows_in(output), predictions, strict=True):

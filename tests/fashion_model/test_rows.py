@@ -14,18 +14,19 @@ FOUR = (
     *("file", "color", "color_confidence", "product_type", "product_type_confidence"),
     *("season", "season_confidence", "gender", "gender_confidence", "error", "is_fashion"),
 )
+SCORES = ("fashion_score", "fashion_threshold")
 
 
 def prediction_of(names):
     probabilities = np.array([0.123456, 0.876544], dtype=np.float32)
     answers = {name: AttributePrediction((f"no {name}", f"a {name}"), probabilities) for name in names}
-    return Prediction(answers, fashion_score=1.0, is_fashion=True)
+    return Prediction(answers, fashion_score=1.0, fashion_threshold=-0.5)
 
 
 def test_the_fields_of_four_attributes_stay_in_place_when_a_fifth_follows():
-    assert fields_of(NAMES) == FOUR
-    assert fields_of((*NAMES, USAGE.name)) == (*FOUR, "usage", "usage_confidence")
-    assert fields_of(["fit"]) == ("file", "fit", "fit_confidence", "error", "is_fashion")
+    assert fields_of(NAMES) == (*FOUR, *SCORES)
+    assert fields_of((*NAMES, USAGE.name)) == (*FOUR, "usage", "usage_confidence", *SCORES)
+    assert fields_of(["fit"]) == ("file", "fit", "fit_confidence", "error", "is_fashion", *SCORES)
 
 
 @pytest.mark.parametrize("names", [NAMES, (*NAMES, USAGE.name), ("fit",)])
@@ -34,6 +35,7 @@ def test_a_row_has_the_fields_in_order_whether_or_not_the_photograph_is_readable
     bad = row_of("y.jpg", ImageError("The file is empty."), names)
     assert tuple(good) == tuple(bad) == fields_of(names)
     assert (good["file"], good["error"], good["is_fashion"]) == ("x.jpg", None, True)
+    assert (good["fashion_score"], good["fashion_threshold"]) == (1.0, -0.5)
     assert all((good[name], good[f"{name}_confidence"]) == (f"a {name}", 0.8765) for name in names)
     assert {field: value for field, value in bad.items() if value is not None} == {
         "file": "y.jpg",

@@ -104,7 +104,10 @@ def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_mo
         ({"attributes": [BOTH[0] | {"name": "Color"}]}, "an attribute's name is lower-case letters"),
         ({"attributes": [BOTH[0] | {"name": 5}]}, "an attribute needs a name"),
         ({"attributes": [BOTH[0] | {"name": "type"}]}, "'type' is reserved by PyTorch"),
-        ({"attributes": [BOTH[0] | {"name": "error"}]}, "'error' is a field of every prediction"),
+        *(
+            ({"attributes": [BOTH[0] | {"name": name}]}, f"'{name}' is a field of every prediction")
+            for name in ("error", "model", "sentence", "is_fashion", "fashion_score", "box", "to_document")
+        ),
         ({"attributes": [BOTH[0] | {"name": "color_confidence"}]}, "'color_confidence' is a field of every prediction"),
         ({"attributes": BOTH}, "num_classes"),
     ],
