@@ -23,6 +23,7 @@ from fashion_model.attributes import LabelEncoders
 from fashion_model.files import write_text
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
 from fashion_model.models.config import ModelConfig
+from fashion_model.models.engine import building
 from fashion_model.models.multitask import MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
@@ -141,6 +142,7 @@ def load_checkpoint(
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
 
 
+@building()
 def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     """Read a checkpoint directory; every source ends here."""
     config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))

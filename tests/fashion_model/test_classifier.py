@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from fashion_model import FashionClassifier, ImageError
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.classifier import BATCH_SIZE, DETAIL, WORKERS, open_for_network
 from fashion_model.images import open_image
-from fashion_model.transforms import eval_transform
 from tests.conftest import NAMES, PRODUCTS, ROOT, encoders_of
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
@@ -233,7 +233,8 @@ def test_the_stages_up_to_the_first_layer_run_once_for_all_attributes(classifier
         handle.remove()
     first = min(layer % len(backbone.stages) for layer in layers)
     assert runs[: first + 1] == [1] * min(first + 1, len(runs))
-    assert runs[first + 1 :] == [len(NAMES)] * (len(runs) - first - 1)  # from there on one row an attribute
+    # From there on one row an attribute, and once more where the feature map is a layer as well.
+    assert runs[first + 1 :] == [len(NAMES) + (-1 in layers)] * (len(runs) - first - 1)
 
 
 def test_explain_takes_a_method_layers_and_an_opacity(classifier):
@@ -299,7 +300,7 @@ def test_the_temperature_of_the_config_is_applied(tiny_checkpoint):
 def test_the_threshold_of_the_config_decides_what_is_a_fashion_product(tiny_model, tiny_encoders):
     torch.manual_seed(0)
     tiny_model.requires_grad_(False)
-    images = torch.stack([eval_transform(tiny_model.config)(open_image(path)) for path in PATHS])
+    images = torch.stack([tiny_model.config.preprocessing(open_image(path)) for path in PATHS])
     pooled = tiny_model.features(images)
     tiny_model.fashion.weight.normal_().div_(pooled.std(dim=0).norm())
     tiny_model.fashion.bias.fill_(3)
@@ -365,3 +366,36 @@ def test_batches_threads_and_repetition_change_no_probability(classifier):
                 assert all(np.abs(p.probabilities - e).max() < 1e-4 for p, e in zip(found, expected, strict=True))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.device("meta"),
+        lambda: default_dtype(torch.float64),
+    ],
+    ids=["inference", "no gradients", "autocast", "default device", "default dtype"],
+)
+def test_the_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
+    def results():
+        random = torch.get_rng_state()
+        classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
+        prediction, overlays = classifier.predict_and_explain(PATHS[0], layers=(-1, 2))
+        (alone,) = classifier.predict(PATHS[:1])
+        assert torch.equal(torch.get_rng_state(), random)
+        return [prediction.to_document(), alone.to_document(), {n: image.tobytes() for n, image in overlays.items()}]
+
+    expected = results()
+    with mode():
+        assert results() == expected
+
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    yield
+    assert torch.get_default_dtype() == dtype
+    torch.set_default_dtype(torch.float32)

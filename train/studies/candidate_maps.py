@@ -22,21 +22,12 @@ class CandidateMaps:
 
     def __init__(self, model: MultiTaskClassifier):
         self.model = model
-        grids: dict[int, tuple[int, int]] = {}
-
-        def note(index: int, activations: torch.Tensor) -> torch.Tensor:
-            height, width = model.backbone.as_map(activations).shape[-2:]
-            grids[index] = (height, width)
-            return activations
-
-        stages = len(model.backbone.stages)
-        taps = {index: (lambda x, index=index: note(index, x)) for index in range(stages - 1)}
-        with torch.no_grad(), model.backbone.tapped(taps):
-            feature_map = model.backbone(torch.zeros(1, 3, *model.config.image_size))
-        last = stages - 1
-        grids[last] = tuple(feature_map.shape[-2:])
+        last = len(model.backbone.stages) - 1
+        with torch.no_grad():
+            outputs = model.backbone.outputs(torch.zeros(1, 3, *model.config.image_size), range(last + 1))
+        grids = [tuple(model.backbone.as_map(output).shape[-2:]) for output in outputs]
         finer = [index for index in range(last) if grids[index][0] > grids[last][0]]
-        earlier = finer[-1] if finer else stages // 2
+        earlier = finer[-1] if finer else (last + 1) // 2
         layers = {"last stage": [last], f"stage {earlier}": [earlier], "both": [earlier, last]}
         self.candidates = {
             f"{method}, {title}": (method, chosen)

@@ -31,7 +31,6 @@ from tqdm import tqdm
 from data_prep.splits import TEST
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.models.multitask import MultiTaskClassifier
-from fashion_model.transforms import Letterbox
 from train.data.domains import no_targets, thumbnails
 from train.data.foreground import product_mask
 from train.data.table import DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
@@ -74,7 +73,7 @@ class Questions:
         self.without_mask = 0
 
     def __iter__(self) -> Iterator[Question]:
-        letterbox, attributes = Letterbox(self.model.config.image_size), cycle(self.model.config.num_classes)
+        letterbox, attributes = self.model.config.preprocessing.letterbox, cycle(self.model.config.num_classes)
         for place in self.order:
             photograph = letterbox(self.photographs[int(place)])
             mask = product_mask(photograph)

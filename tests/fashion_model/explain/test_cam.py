@@ -8,7 +8,6 @@ import torch
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.explain.cam import METHODS, explain, resolve_layers
 from fashion_model.images import open_image
-from fashion_model.transforms import eval_transform
 from tests.conftest import NAMES, ROOT, random_model
 from tests.fashion_model.explain.definitions import expected_maps, scaled
 
@@ -24,7 +23,7 @@ def model():
 @pytest.fixture(scope="module")
 def photograph(model):
     """A real one as the network sees it, (1, 3, H, W), and what is predicted for it."""
-    images = eval_transform(model.config)(open_image(EXAMPLE))[None]
+    images = model.config.preprocessing(open_image(EXAMPLE))[None]
     with torch.no_grad():
         logits = model(images)
     return images, [(name, int(logits[name].argmax())) for name in NAMES]

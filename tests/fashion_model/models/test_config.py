@@ -18,17 +18,24 @@ def test_a_config_survives_the_round_trip_through_json(attributes):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "mean"),
+    ("backbone", "expected"),
     [
-        ("tf_efficientnet_lite2", (0.5, 0.5, 0.5)),
-        ("efficientnet_v2_s", (0.485, 0.456, 0.406)),
-        ("test_vit", (0.5,) * 3),
+        ("tf_efficientnet_lite2", ((260, 260), (0.5, 0.5, 0.5), "bicubic")),
+        ("efficientnet_v2_s", ((384, 384), (0.485, 0.456, 0.406), "bilinear")),
+        ("test_vit", ((160, 160), (0.5,) * 3, "bicubic")),
+        ("mobilevit_xxs", ((256, 256), (0.0,) * 3, "bicubic")),
+        ("resnet18d", ((224, 224), (0.485, 0.456, 0.406), "bicubic")),
     ],
 )
-def test_pixels_are_normalised_as_the_backbones_weights_expect(backbone, mean):
-    config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), image_size=(64, 64))
-    assert config.mean == mean
+def test_preprocessing_is_that_of_the_backbones_weights(backbone, expected):
+    config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3))
+    assert (config.image_size, config.mean, config.interpolation) == expected
     assert config.temperatures == dict.fromkeys(NAMES, 1.0)
+    assert config.preprocessing.image_size == config.image_size
+    smaller = ModelConfig.for_backbone(
+        backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), image_size=(64, 64), interpolation="bilinear"
+    )
+    assert (smaller.image_size, smaller.interpolation) == ((64, 64), "bilinear")
 
 
 @pytest.mark.parametrize("version", [0, 2, 5, True, "1", 1.0, None])
@@ -88,6 +95,9 @@ def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_mo
         ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "temperatures must have a number from 0.01 to 100"),
         ({"temperatures": dict.fromkeys(NAMES[:3], 1.0)}, "temperatures"),
         ({"std": "wide"}, "std"),
+        ({"std": [0.5, 0.5, 0.0]}, "std must be 3 numbers from 0.001 to 1"),
+        ({"mean": [-0.1, 0.5, 0.5]}, "mean must be 3 numbers from 0 to 1"),
+        ({"interpolation": "lanczos"}, "interpolation must be one of bicubic, bilinear, not"),
         ({"dropout": "a"}, "dropout"),
         ({"dropout": 1}, "dropout"),
         ({"image_size": [32.5, 24]}, "image_size"),
@@ -117,9 +127,16 @@ def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, me
         ModelConfig.from_dict(tiny_model.config.to_dict() | change)
 
 
-@pytest.mark.parametrize("key", ["attributes", "temperatures", "backbone", "image_size", "experts"])
-def test_a_missing_key_is_named(tiny_model, key):
+@pytest.mark.parametrize("key", ["attributes", "temperatures", "backbone", "image_size", "mean"])
+def test_a_missing_key_without_default_is_named(tiny_model, key):
     document = tiny_model.config.to_dict()
     del document[key]
     with pytest.raises(ValueError, match=rf"lacks \['{key}'\]"):
         ModelConfig.from_dict(document)
+
+
+def test_a_missing_key_has_its_default(tiny_model):
+    document = tiny_model.config.to_dict()
+    for key in ("experts", "heads", "dropout", "fashion_threshold", "interpolation"):
+        del document[key]
+    assert ModelConfig.from_dict(document) == tiny_model.config

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,19 +56,47 @@ class Network(nn.Module):
         self.features = features
 
 
-def test_what_cannot_be_exported_or_comes_out_otherwise_is_left_to_pytorch(monkeypatch):
-    assert onnx_engine(Network(lambda images: images + 1), example(2)) is not None
-    assert onnx_engine(Network(torch.special.bessel_j0), example(2)) is None  # not in ONNX
-    assert onnx_engine(Network(lambda images: images * len(images)), example(2)) is None  # exported as a constant
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        (lambda images: images + 1, None),
+        (torch.special.bessel_j0, "bessel"),  # not in ONNX
+        (lambda images: images * len(images), "its outputs differ"),  # exported as a constant
+    ],
+)
+def test_only_a_network_with_equal_outputs_is_exported(capfd, features, reason):
+    found, printed = onnx_engine(Network(features), example(2)), capfd.readouterr().err
+    assert (found is None) is bool(reason)
+    assert printed.startswith("ONNX Runtime is not used") is bool(reason)
+    assert (reason or "") in printed
+
+
+def test_packages_that_are_not_installed_are_no_news(monkeypatch, capfd):
     monkeypatch.setattr(engine, "PACKAGES", ("onnx", "no_such_engine"))
     assert onnx_engine(Network(lambda images: images + 1), example(2)) is None
+    assert capfd.readouterr().err == ""
 
 
-def test_without_the_engine_pytorch_answers(monkeypatch):
-    monkeypatch.setattr(engine, "PACKAGES", ("no_such_engine",))
+@pytest.mark.parametrize("error", ["ImportError('DLL load failed')", "OSError('libgomp')", "SystemError('odd')"])
+def test_a_damaged_engine_is_one_line_and_pytorch_answers(monkeypatch, tmp_path, capfd, error):
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     served = FashionClassifier(Checkpoint(random_model(), encoders_of(ATTRIBUTES), "tiny"))
-    assert served._model.backbone.engine is None
-    model = random_model()
+    reason = error.split("'")[1]
+    assert capfd.readouterr().err == f"ONNX Runtime is not used, PyTorch takes its place: {reason}\n"
+    assert served.backbone.engine is None
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(served._model.features(images), model.features(images), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(served.backbone(images), random_model().backbone(images), atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_an_engine_that_fails_later_leaves_the_work(capfd):
+    backbone = Backbone("test_efficientnet", SIZE).eval()
+    backbone.engine = onnx_engine(backbone, example(2))
+    smaller = torch.randn(1, 3, 32, 32)  # ONNX Runtime refuses another size
+    assert torch.equal(backbone(smaller), backbone.features(smaller))
+    assert backbone.engine is None
+    assert len(capfd.readouterr().err.splitlines()) == 1

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.folding import fold_batch_norms
+from fashion_model.models.engine import fold_batch_norms
 
 
 def test_a_network_without_batch_norms_gives_the_same_and_the_original_stays():

@@ -11,7 +11,6 @@ import torch
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from fashion_model.explain.cam import LAYERS, METHOD, resolve_layers
 from fashion_model.images import open_image
-from fashion_model.transforms import Letterbox
 from tests.conftest import NAMES, TEST_SPLIT
 from tests.train.conftest import vision_transformer
 from train.__main__ import main
@@ -65,7 +64,7 @@ def test_a_map_that_is_right_measures_better_than_one_that_is_wrong(measured):
 
 def test_pixels_get_the_probabilities_of_prediction(classifier, model):
     path = sorted((TEST_SPLIT / "images").iterdir())[0]
-    photograph = Letterbox(model.config.image_size)(open_image(path))
+    photograph = model.config.preprocessing.letterbox(open_image(path))
     pixels = torch.from_numpy(np.array(photograph)).permute(2, 0, 1) / 255
     with torch.no_grad():
         found = FromPixels(model, "season")(pixels[None])[0]

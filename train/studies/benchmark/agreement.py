@@ -11,14 +11,13 @@ from fashion_model import FashionClassifier
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.explain.cam import Target, explain
 from fashion_model.images import open_image
-from fashion_model.transforms import eval_transform
 
 MAPS = 64  # photographs whose maps are compared
 
 
 def measure(checkpoint: Checkpoint, classifier: FashionClassifier, files: list[Path]) -> str:
     """Labels, probabilities and maps, beside those of PyTorch without any optimization on the fully decoded files."""
-    model, transform = checkpoint.model.requires_grad_(False), eval_transform(checkpoint.config)
+    model, transform = checkpoint.model.requires_grad_(False), checkpoint.config.preprocessing
     same, total, difference, of_maps = 0, 0, 0.0, 0.0
     for number, (file, prediction) in enumerate(classifier.stream(files)):
         image = transform(open_image(file))[None]
