@@ -181,6 +181,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def fingerprint(directory: Path) -> str:
+    """12 hexadecimal digits of what decides the predictions: configuration, labels and weights."""
+    files = (directory / CONFIG, directory / ENCODERS, *weight_files(directory))
+    return hashlib.sha256("".join(map(digest, files)).encode()).hexdigest()[:12]
+
+
 def _check_digests(directory: Path, name: str) -> None:
     """CheckpointError if encoders or weights are not those that were measured. Without metrics nothing is compared."""
     try:

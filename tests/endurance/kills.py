@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -54,17 +54,17 @@ def predicting(folder: Path, checkpoint: Path) -> int:
     for number in range(PHOTOGRAPHS):
         (photographs / f"{number:05}.jpg").symlink_to(source[number % len(source)])
     command = ("-m", "fashion_model", "predict", photographs, "--checkpoint", checkpoint, "--output")
-    seconds = run([*command, folder / "expected.csv"])
-    output = folder / "rows.csv"
+    seconds = run([*command, folder / "expected.jsonl"])
+    output = folder / "rows.jsonl"
 
     def no_row_twice() -> None:
         if output.is_file():
-            files = [row[0] for row in csv.reader(output.read_text().splitlines()[1:-1])]
+            files = [json.loads(line)["file"] for line in output.read_bytes().split(b"\n")[:-1]]
             assert len(set(files)) == len(files)
 
     killed = kill_often([*command, output, "--resume"], TIMES, no_row_twice, seconds, output)
     run([*command, output, "--resume"])
-    assert output.read_bytes() == (folder / "expected.csv").read_bytes()
+    assert output.read_bytes() == (folder / "expected.jsonl").read_bytes()
     return killed
 
 

@@ -11,11 +11,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from fashion_model.memory import keep_freed_memory
 from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.preprocessing import Preprocessing
 from train.data.table import DataError
-from train.workers import workers_with_room
+from train.workers import keep_freed_memory, workers_with_room
 
 BATCH_SIZE = 128
 

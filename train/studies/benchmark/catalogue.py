@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -34,8 +33,7 @@ def measure(classifier: FashionClassifier, others: dict[str, FashionClassifier],
     def rows(each: FashionClassifier, photographs: list[Path], heatmaps: bool = False) -> None:
         with tempfile.TemporaryDirectory() as written:
             folder = Path(written)
-            options = {"output": folder / "rows.csv", "resume": False, "heatmaps": folder if heatmaps else None}
-            write_rows(each, photographs, argparse.Namespace(**options))
+            write_rows(each, photographs, folder / "rows.csv", heatmaps=folder if heatmaps else None)
 
     ways = {
         f"bare network, batches of {BATCH_SIZE}": bare,
@@ -60,8 +58,7 @@ def write_rows_and_read_peak(checkpoint: str | None, folder: str, count: int) ->
     classifier = FashionClassifier.from_pretrained(checkpoint)
     with tempfile.TemporaryDirectory() as written:
         rows = Path(written) / "rows.jsonl"
-        options = argparse.Namespace(output=rows, resume=False, heatmaps=None)
-        write_rows(classifier, islice(find_images([Path(folder)]), count), options)
+        write_rows(classifier, islice(find_images([Path(folder)]), count), rows)
         answered = sum('"error": null' in line for line in rows.read_text().splitlines())
     return f"{answered:,} photographs: at most {memory_of('self', 'VmHWM'):,} MiB of memory"
 

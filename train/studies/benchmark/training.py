@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fashion_model.memory import keep_freed_memory
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import ModelConfig
 from train.fit.config import NO_WEIGHTS, FitConfig
@@ -19,6 +18,7 @@ from train.fit.model import build_model
 from train.fit.trainer import Trainer
 from train.studies.benchmark.catalogue import in_another_process
 from train.studies.benchmark.timing import spread
+from train.workers import keep_freed_memory
 
 STEPS = 4
 PREFETCHED = 2  # batches that a worker prepares ahead
