@@ -60,7 +60,7 @@ class FashionClassifier:
             if self._device.type == "cpu":
                 model.backbone.engine = onnx_engine(model.backbone, example)
             self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
-            self._model = model.to(self._device).to(memory_format=torch.channels_last)
+            self.model = model.to(self._device).to(memory_format=torch.channels_last)
         self._transform = self.config.preprocessing
         self._process = os.getpid()
 
@@ -107,7 +107,7 @@ class FashionClassifier:
     @property
     def backbone(self) -> Backbone:
         """The network before the heads, as it is served: images (B, 3, H, W) → feature map."""
-        return self._model.backbone
+        return self.model.backbone
 
     def predict(self, images: Iterable[Source], batch_size: int = BATCH_SIZE) -> list[Prediction]:
         """One prediction an image, in order; each image is a path, the bytes of a file, or a PIL image.
@@ -230,20 +230,20 @@ class FashionClassifier:
 
     def _explain(self, photograph: Image.Image, targets: Sequence[Target], *how: Any) -> Explained:
         with isolated(self._device.type):
-            return explain(self._model, self._batch([self._transform(photograph)]), targets, *how)
+            return explain(self.model, self._batch([self._transform(photograph)]), targets, *how)
 
     def _predict(self, batch: torch.Tensor) -> list[Prediction]:
         """Of images (B, 3, H, W)."""
         with isolated(self._device.type):
-            pooled = self._model.features(batch)
+            pooled = self.model.features(batch)
         return self._predictions(pooled)
 
     def _predictions(self, pooled: torch.Tensor) -> list[Prediction]:
         """Of pooled features (B, C)."""
         with isolated(self._device.type):
-            probabilities = self._model.calibrate(self._model.heads(pooled))
+            probabilities = self.model.calibrate(self.model.heads(pooled))
             arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
-            scores = self._model.fashion_scores(pooled).tolist()
+            scores = self.model.fashion_scores(pooled).tolist()
         return [
             Prediction(
                 {name: AttributePrediction(self.encoders.labels[name], p[i]) for name, p in arrays.items()},

@@ -93,7 +93,7 @@ def test_a_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp
     assert len({row["checkpoint"] for row in rows}) == 1
 
 
-def test_standard_output_has_rows_in_the_order_given(predict, capsys):
+def test_standard_output_keeps_the_order_given(predict, capsys):
     given = [str(PATHS[3]), str(PATHS[1]), "nothing.jpg", str(PATHS[2])]
     assert predict(*given) == 0
     printed = capsys.readouterr()
@@ -125,7 +125,7 @@ def test_overlays_are_written_for_each_photograph(folder, predict, tmp_path):
         assert image.size == open_image(original).size
 
 
-def test_overlays_among_the_photographs_are_not_labelled(folder, predict, tmp_path):
+def test_overlays_are_not_labelled(folder, predict, tmp_path):
     arguments = [folder / "b", "--heatmaps", folder / "b" / "heat", "--output", tmp_path / "x.csv"]
     for _ in range(2):
         assert predict(*arguments) == 0
@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_how_to_go_on(predict, tmp_path, monkeypatch, ca
     assert ("--resume goes on from here" in capsys.readouterr().err) is resumable
 
 
-def test_a_changed_folder_gets_rows_for_what_is_new(folder, predict, tmp_path):
+def test_a_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path):
     output = tmp_path / "x.jsonl"
     arguments = [folder, "--output", output, "--resume"]
     assert predict(*arguments) == 0
@@ -224,7 +224,7 @@ def test_a_file_named_twice_has_two_rows(predict, tmp_path):
     assert [row["file"] for row in rows_in(output)] == twice
 
 
-def test_a_resumed_run_writes_the_missing_overlays(folder, predict, tmp_path):
+def test_a_resumed_run_writes_missing_overlays(folder, predict, tmp_path):
     output, heatmaps = tmp_path / "x.jsonl", tmp_path / "heat"
     arguments = [folder, "--output", output, "--heatmaps", heatmaps]
     assert predict(*arguments) == 0
@@ -265,7 +265,7 @@ def test_rows_are_written_while_folders_are_read(folder, predict, tmp_path, monk
         ("no end.jsonl", b'{"name": 1}', "byte 0 begins no row"),
     ],
 )
-def test_a_file_of_something_else_is_not_continued(predict, tmp_path, capsys, name, content, message):
+def test_a_foreign_file_is_not_continued(predict, tmp_path, capsys, name, content, message):
     output = tmp_path / name
     output.write_bytes(content)
     assert predict(PATHS[0], "--output", output, "--resume") == 2
@@ -276,7 +276,7 @@ def test_a_file_of_something_else_is_not_continued(predict, tmp_path, capsys, na
     assert list(tmp_path.iterdir()) == [output]
 
 
-def test_outputs_that_cannot_be_written_are_sentences(predict, tmp_path, capsys, monkeypatch):
+def test_wrong_outputs_are_sentences(predict, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
     assert predict(PATHS[0], "--output", tmp_path / "folder.csv") == 2
     assert "Is a directory" in capsys.readouterr().err
@@ -317,7 +317,7 @@ def test_what_cannot_be_found_is_a_sentence(capsys, arguments, message):
     assert message in line
 
 
-def test_a_fifth_attribute_follows_the_other_fields(usage_checkpoint, tmp_path):
+def test_a_fifth_attribute_follows_the_others(usage_checkpoint, tmp_path):
     output, heatmaps = tmp_path / "x.csv", tmp_path / "heat"
     arguments = ["predict", *map(str, PATHS[:9]), "--output", str(output), "--heatmaps", str(heatmaps)]
     assert main([*arguments, "--checkpoint", str(usage_checkpoint)]) == 0
@@ -334,7 +334,7 @@ def test_a_fifth_attribute_follows_the_other_fields(usage_checkpoint, tmp_path):
     assert {path.name for path in heatmaps.iterdir()} == expected
 
 
-def test_another_checkpoint_does_not_continue_rows(predict, tiny_model, tmp_path, capsys):
+def test_another_checkpoint_continues_no_rows(predict, tiny_model, tmp_path, capsys):
     """It has the same attributes and labels, and other weights."""
     output = tmp_path / "x.jsonl"
     assert predict(PATHS[0], "--output", output) == 0
@@ -355,7 +355,7 @@ def test_the_module_runs_from_a_shell():
 
 
 @pytest.mark.slow
-def test_an_ascii_console_shows_the_codes_of_characters(tiny_checkpoint, tmp_path):
+def test_an_ascii_console_shows_codes(tiny_checkpoint, tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "fashion_model", "predict", str(tmp_path / "Füße.jpg")]
     command += ["--checkpoint", str(tmp_path / "nirgends für"), "--output", str(tmp_path / "x.csv")]

@@ -41,7 +41,7 @@ def damaged(draw):
 
 @settings(max_examples=CASES, derandomize=CASES <= 300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(damaged())
-def test_a_damaged_file_is_read_or_is_an_image_error(data):
+def test_damaged_files_are_read_or_image_errors(data):
     try:
         image = open_image(data, DETAIL)
     except ImageError as error:

@@ -16,7 +16,7 @@ def preprocessing(frame, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), **others):
     return Preprocessing(frame, mean, std, **others)
 
 
-def test_proportions_are_kept_and_the_rest_is_white():
+def test_proportions_are_kept_on_white():
     tensor = preprocessing((32, 24))(Image.new("RGB", (100, 100), "black"))
     assert tensor.shape == (3, 32, 24)
     assert tensor.dtype == torch.float32
@@ -27,7 +27,7 @@ def test_proportions_are_kept_and_the_rest_is_white():
 
 @pytest.mark.parametrize("frame", [(192, 192), (128, 96)])
 @pytest.mark.parametrize("size", [(60, 80), (640, 480), (1000, 250), (37, 37), (1, 900), (900, 1), (33, 57)])
-def test_a_whole_photograph_lies_centered_in_the_input(frame, size):
+def test_a_photograph_lies_whole_and_centered(frame, size):
     prepare = preprocessing(frame)
     left, top, right, bottom = prepare.box(size)
     assert right - left == frame[1] or bottom - top == frame[0]
@@ -43,7 +43,7 @@ def test_a_whole_photograph_lies_centered_in_the_input(frame, size):
     assert (pixels[outside] == 255).all()
 
 
-def test_a_turned_photograph_is_the_same_picture_turned():
+def test_a_turned_photograph_is_treated_alike():
     """In a square neither portrait nor landscape photographs are seen larger than the others."""
     prepare = preprocessing((192, 192))
     for photograph in PHOTOGRAPHS:

@@ -144,7 +144,7 @@ def test_tables_without_images_are_refused(columns):
         check_columns(dict(zip(schema.names, schema.types, strict=True)))
 
 
-def test_what_ray_cannot_do_is_said_before_it_starts(tiny_checkpoint, tmp_path, capsys):
+def test_what_ray_cannot_do_is_said_at_once(tiny_checkpoint, tmp_path, capsys):
     def refused(*arguments):
         assert (
             main(["predict", str(PATHS[0]), "--checkpoint", str(tiny_checkpoint), "--engine", "ray", *arguments]) == 2

@@ -65,7 +65,7 @@ def test_the_fields_of_a_row_keep_their_places(names, fields):
     assert filled == {"file": "y.jpg", "error": "The file is empty."}
 
 
-def test_csv_and_json_lines_hold_the_values_of_a_row():
+def test_csv_and_json_lines_hold_a_rows_values():
     rows = [row_of("x.jpg", prediction_of(FIVE), FIVE), row_of("y.jpg", EMPTY, FIVE)]
     good, bad = csv.DictReader(io.StringIO(csv_of(rows, FIVE)))
     values = ("a usage", "0.8765", "yes", "")
@@ -93,7 +93,7 @@ def test_other_names_stay_as_they_are(name):
 
 @pytest.mark.parametrize("attributes", [NAMES, FIVE])
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_a_run_killed_anywhere_ends_in_the_same_file(tmp_path, ending, attributes):
+def test_a_killed_run_ends_in_the_same_file(tmp_path, ending, attributes):
     output = tmp_path / f"x.{ending}"
     write(output, attributes=attributes)
     finished, journal = output.read_bytes(), rows_until_the_end(output)
@@ -119,7 +119,7 @@ def test_the_formats_have_the_same_rows(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_an_interrupted_run_leaves_the_finished_file(tmp_path, ending):
+def test_an_interrupted_run_leaves_the_old_file(tmp_path, ending):
     output = tmp_path / f"x.{ending}"
     write(output)
     whole = output.read_bytes()
@@ -136,7 +136,7 @@ def test_an_interrupted_run_leaves_the_finished_file(tmp_path, ending):
     [({"attributes": FIVE}, "its columns differ"), ({"checkpoint": "def"}, r"rows of another checkpoint \(abc\)")],
 )
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_rows_of_another_network_are_not_continued(tmp_path, ending, others, message):
+def test_rows_of_another_network_are_kept_apart(tmp_path, ending, others, message):
     journal = rows_until_the_end(tmp_path / f"x.{ending}")
     write(tmp_path / "rows.jsonl", FILES[:2])
     (tmp_path / "rows.jsonl").rename(journal)

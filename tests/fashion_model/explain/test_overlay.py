@@ -6,7 +6,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from fashion_model.explain.overlay import backdrop, overlay
 
 
-def test_the_overlay_is_gray_where_it_is_cold_and_colored_where_it_is_hot():
+def test_overlays_are_gray_where_cold():
     photograph = Image.new("RGB", (4, 2), (200, 30, 30))
     heat = Image.new("L", (4, 2), 0)
     heat.putpixel((3, 1), 255)
@@ -24,7 +24,7 @@ def test_the_overlay_is_gray_where_it_is_cold_and_colored_where_it_is_hot():
 
 
 @pytest.mark.parametrize("color", ["black", "white", "red", "darkred", "blue", "navy", "yellow", "gray", "green"])
-def test_half_and_full_heat_stand_out_on_a_product_of_any_color(color):
+def test_heat_stands_out_on_any_color(color):
     """In CIE L*a*b*, where a difference of 2.3 can just be seen (Mahy et al. 1994)."""
     heat = Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8))
     cold, half, full = rgb2lab(np.asarray(overlay(backdrop(Image.new("RGB", (3, 1), color)), heat)))[0]

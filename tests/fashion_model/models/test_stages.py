@@ -48,7 +48,7 @@ def test_the_rest_goes_on_from_any_stage(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_first_stages_hold_all_parameters_up_to_them(name):
+def test_first_stages_hold_all_their_parameters(name):
     backbone = Backbone(name, SIZE)
     assert backbone.first_stages(0) == []
     seen = 0
