@@ -6,7 +6,19 @@ import sys
 
 from fashion_model.console import run_command
 
-COMMANDS = {"street-photographs": "data_prep.street_photographs"}
+COMMANDS = {
+    "catalogue": "data_prep.clean_data",
+    "phone-photographs": "data_prep.phone_photographs",
+    "street-photographs": "data_prep.street_photographs",
+    "photographs": "data_prep.photographs",
+    "class-distribution": "data_prep.class_distribution",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of the command; the module of each can also be run by itself."""
+    return run_command("data_prep", COMMANDS, arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(run_command("data_prep", COMMANDS, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

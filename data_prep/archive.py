@@ -1,81 +1,190 @@
-"""Read images and texts from a folder or a zip by file name, whatever subfolder they are in."""
+"""Read photographs and tables from a folder or a zip; write prepared photographs without touching other files."""
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO, NoReturn
 
 from PIL import Image
+from tqdm import tqdm
 
-from data_prep.source import SourceError, decoded, open_zip
-from fashion_model.files import replacing
-from fashion_model.images import ImageError, open_image
+from data_prep.tables import SourceError, decoded
+from fashion_model.files import replacing, write_text
+from fashion_model.images import SUFFIXES, ImageError, is_hidden, is_photograph, open_image
 
-MAX_SIDE = 400  # pixels of a prepared photograph
+PREPARED_SIDE = 400  # pixels of the longer side of a prepared photograph, at most
+WRITTEN = "written.txt"  # in each folder of prepared photographs: the files that the last run wrote, one a line
 # zipfile raises these for damaged or encrypted members.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+IMAGE_SUFFIX = re.compile(rf"(?i)({'|'.join(map(re.escape, sorted(SUFFIXES)))})(?![a-z0-9]).*$")
 
 
 class Archive:
-    """The files of a folder or a zip, by file name. Iterating gives the names, sorted.
+    """The files of a folder, of a zip, or of a zip in a zip.
 
-    Of files with the same name, the one with the fewest parent folders is used. SourceError if `path` is neither a
-    folder nor a zip.
+    Paths are relative, with slashes. Files that other programs hide are left out. SourceError if `path` is neither a
+    folder nor a zip, or is a folder that the data folder `output` lies in, whose photographs would be taken for source.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, output: Path | None = None):
         self.path = path
         if path.is_dir():
-            names: Iterable[str] = (f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())
-            self._read = lambda name: (path / name).read_bytes()
+            if output and output.resolve().is_relative_to(path.resolve()):
+                raise SourceError(f"the data folder {output} lies in the source {path}; choose another --output")
+            paths: Iterable[str] = _files_below(path)
+            self._open = lambda name: (path / name).open("rb")
         else:
             try:
-                archive = open_zip(path)
+                archive = _innermost(_open_zip(path))
             except (OSError, *DAMAGED) as error:
                 raise SourceError(f"{path} is neither a folder nor a zip file") from error
-            names, self._read = archive.namelist(), archive.read
-        self._names: dict[str, str] = {}
-        for name in sorted(names, key=lambda name: (name.count("/"), name)):
-            self._names.setdefault(PurePosixPath(name).name, name)
+            paths, self._open = (name for name in archive.namelist() if not name.endswith("/")), archive.open
+        self._paths = sorted((p for p in paths if not is_hidden(p)), key=lambda p: (p.count("/"), p))
+        self._unread = set(self._paths)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
+    def find(self, name: str) -> str:
+        """The path with this end, of several that with the fewest folders. SourceError if there is none."""
+        for path in self._paths:
+            if path == name or path.endswith(f"/{name}"):
+                return path
+        raise SourceError(f"{self.path} holds no {name}")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names))
+    def photographs(self, folder: str = "") -> dict[str, str]:
+        """The name that each photograph below `folder` is prepared as, with its path, sorted by name.
 
-    def text(self, name: str) -> str:
-        """The text of the file. SourceError if it is missing, damaged or cannot be decoded."""
-        return decoded(self.bytes(name), f"{self.path}: {name}")
-
-    def image(self, name: str, max_side: int) -> Image.Image:
-        """The upright RGB image, downscaled so that neither side exceeds `max_side` pixels.
-
-        SourceError if the file is missing, damaged or not an image.
+        Of several photographs with one name, that with the fewest folders is used.
         """
+        paths: dict[str, str] = {}
+        for path in self._paths:
+            name = prepared_name(path)
+            if path.startswith(folder) and name not in paths and self._is_photograph(path):
+                paths[name] = path
+        return dict(sorted(paths.items()))
+
+    def read(self, path: str) -> bytes:
+        """The content of the file. SourceError if it is damaged."""
+        self._unread.discard(path)
         try:
-            image = open_image(self.bytes(name), max_side)  # a large JPEG file is not decoded in full
-        except (ImageError, OSError) as error:
-            raise SourceError(f"{self.path}: {name}: {error}") from error
+            with self._open(path) as file:
+                return file.read()
+        except DAMAGED as error:
+            raise SourceError(f"{self.path}: {path}: {error}") from error
+
+    def text(self, path: str) -> str:
+        """The text of the file. SourceError if it is damaged or cannot be decoded."""
+        return decoded(self.read(path), f"{self.path}: {path}")
+
+    def image(self, path: str, max_side: int = PREPARED_SIDE) -> Image.Image:
+        """The upright RGB image, neither side of which exceeds `max_side` pixels. SourceError if it is unusable."""
+        try:
+            image = open_image(self.read(path), max_side)  # a large JPEG file is not decoded in full
+        except ImageError as error:
+            raise SourceError(f"{self.path}: {path}: {error}") from error
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         return image
 
-    def bytes(self, name: str) -> bytes:
-        """The content of the file. SourceError if it is missing or damaged."""
-        if name not in self:
-            raise SourceError(f"{self.path} holds no {name}")
+    def files(self, paths: Iterable[str] | None = None) -> Iterator[Path]:
+        """The files on disk that hold the content of `paths`, by default of all."""
+        yield from (self.path / path for path in paths or self._paths) if self.path.is_dir() else [self.path]
+
+    def passed_over(self) -> list[str]:
+        """Paths that have not been read."""
+        return sorted(self._unread)
+
+    def _is_photograph(self, path: str) -> bool:
         try:
-            return self._read(self._names[name])
-        except DAMAGED as error:
-            raise SourceError(f"{self.path}: {name}: {error}") from error
+            return is_photograph(path, lambda: self._open(path))
+        except DAMAGED:
+            return False
 
 
-def delete_images(folder: Path) -> None:
-    """Delete the JPEG files of an earlier run, which may have assigned other splits. The folder need not exist."""
-    for path in folder.glob("*.jpg"):
-        path.unlink()
+def _files_below(top: Path) -> Iterator[str]:
+    """Paths relative to `top`. Links to folders are followed, each folder is entered once."""
+    entered: set[str] = set()
+    for folder, folders, names in os.walk(top, onerror=_fail, followlinks=True):
+        if (real := os.path.realpath(folder)) in entered:
+            folders.clear()
+        else:
+            entered.add(real)
+            folders[:] = [name for name in folders if not is_hidden(name)]
+            yield from ((Path(folder) / name).relative_to(top).as_posix() for name in names)
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise error
+
+
+def _open_zip(file: Path | IO[bytes]) -> zipfile.ZipFile:
+    """As `zipfile.ZipFile`; separators of Windows in its names are turned into slashes."""
+    archive = zipfile.ZipFile(file)
+    for member in archive.infolist():
+        member.filename = member.filename.replace("\\", "/")
+    archive.NameToInfo = {member.filename: member for member in archive.infolist()}
+    return archive
+
+
+def _innermost(archive: zipfile.ZipFile) -> zipfile.ZipFile:
+    """The zip in `archive`, if there is nothing else in it."""
+    names = [name for name in archive.namelist() if not name.endswith("/") and not is_hidden(name)]
+    if len(names) == 1 and names[0].lower().endswith(".zip"):
+        return _open_zip(io.BytesIO(archive.read(names[0])))
+    return archive
+
+
+def prepared_name(path: str) -> str:
+    """`images/B.JPG?v=169` → `B.jpg`. Characters that some systems do not allow in names become underscores."""
+    stem = IMAGE_SUFFIX.sub("", PurePosixPath(path).name)
+    return re.sub(r'[\\:*?"<>|\x00-\x1f]', "_", stem) + ".jpg"
+
+
+def print_passed_over(archives: Iterable[Archive]) -> None:
+    """Print how many files of each archive have not been read, with three examples."""
+    for archive in archives:
+        if paths := archive.passed_over():
+            examples = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
+            print(f"{len(paths):>8,}  files of {archive.path} passed over: {examples}")
+
+
+def write_photographs(archive: Archive, folder: Path, images: Mapping[str, str], tables: Mapping[str, str]) -> None:
+    """Write `images`, name in `folder` → path in `archive`, and then `tables`, name → text, by `replacing_files`."""
+    with replacing_files(folder, [*images, *tables], archive.files()):
+        for name, path in tqdm(images.items(), desc=archive.path.name, unit="image", disable=None):
+            save_image(archive.image(path), folder / name)
+        for name, text in tables.items():
+            write_text(folder / name, text)
+
+
+@contextmanager
+def replacing_files(folder: Path, names: Collection[str], sources: Iterable[Path]) -> Iterator[None]:
+    """The block writes the files `names` to `folder`, in place of those that an earlier run wrote there.
+
+    Which files a run wrote is recorded in `folder`/written.txt. Those of the earlier run that are not among `names` are
+    deleted at the end; no other file ever is. SourceError, before anything is written, if a file of the earlier run or
+    of this one is among `sources`, or if a file of this run exists and no run has recorded it.
+    """
+    record = folder / WRITTEN
+    earlier = set(record.read_text(encoding="utf-8").split("\n")) - {""} if record.is_file() else set()
+    earlier = {name for name in earlier if not PurePosixPath(name).is_absolute() and ".." not in name.split("/")}
+    written = {(folder / name).resolve() for name in earlier.union(names)}
+    for source in sources:
+        if source.resolve() in written:
+            raise SourceError(f"{source} is a file of the source and would be overwritten; choose another --output")
+    for name in names:
+        if name not in earlier and os.path.lexists(folder / name):
+            raise SourceError(f"{folder / name} exists, and no earlier run has written it; choose another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(record, "".join(f"{name}\n" for name in sorted(earlier.union(names))))
+    yield
+    for name in earlier.difference(names):
+        (folder / name).unlink(missing_ok=True)
+    write_text(record, "".join(f"{name}\n" for name in sorted(names)))
 
 
 def save_image(image: Image.Image, path: Path, quality: int = 92) -> None:

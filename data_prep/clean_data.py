@@ -1,20 +1,17 @@
 """Clean the catalogue and split it.
 
-    python -m data_prep.clean_data --source fashion-product-images-small.zip --output data/
+    python -m data_prep catalogue --source fashion-product-images-small.zip --output data/
 
 `--source`: the folder or zip published on Kaggle, with `styles.csv` and `images/`, or
 `hf:ashraq/fashion-product-images-small`, whose Parquet files are downloaded from the Hub. Writes
 `data/cleaned_styles.csv` (the ten published columns; `group`, the smallest id with the same picture; `split`) and
-`data/images/<id>.jpg` (the published bytes). One minute for 41,846 rows.
+`data/images/<id>.jpg` (the published bytes; originals of more than 400 pixels are shrunk). One minute for 41,846 rows.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-import zipfile
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +22,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep import TABLE
-from data_prep.archive import MAX_SIDE, save_image
+from data_prep.__main__ import main
+from data_prep.archive import PREPARED_SIDE, print_passed_over, replacing_files, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
-from data_prep.source import COLUMNS, Source, SourceError, source_at
+from data_prep.source import COLUMNS, Source, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
-from fashion_model.console import exit_with, sentence_of
+from data_prep.tables import SourceError, whole_number
 from fashion_model.files import write_bytes, write_text
 from fashion_model.images import ImageError, open_image
 
@@ -39,6 +37,14 @@ MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
 
 MALFORMED, REPEATED, NO_IMAGE, BAD_IMAGE = "row malformed", "id repeated", "image missing", "image unreadable"
 REASONS = (MALFORMED, REPEATED, *(f"label missing: {column}" for column in LABEL_COLUMNS), NO_IMAGE, BAD_IMAGE)
+
+
+@dataclass(frozen=True)
+class Config:
+    source: str
+    """A folder or zip with styles.csv and images/, or hf:user/name."""
+    output: Path
+    """The data folder."""
 
 
 @dataclass
@@ -63,15 +69,16 @@ class Counts:
 def parse_row(row: list[str]) -> dict[str, str] | None:
     """The values of a row by column. None if there are too few fields or the id is not a number.
 
-    Fields beyond COLUMNS are the rest of a name with commas, which is the last column. Labels are normalized.
+    Fields beyond COLUMNS are the rest of a name with commas, which is the last column. Labels are normalized. The id
+    stays text, as in some catalogues ids begin with zeros.
     """
-    if len(row) < len(COLUMNS) or not re.fullmatch(r"[0-9]+(\.0+)?", row[0].strip()):  # spreadsheets write 1163.0
-        return None
     last = len(COLUMNS) - 1
     values = [*row[:last], ",".join(row[last:])]
+    if len(row) <= last or not re.fullmatch("[0-9]+", whole_number(row[0].strip())):
+        return None
     product = {column: " ".join(value.split()) for column, value in zip(COLUMNS, values, strict=True)}
-    product["id"] = str(int(product["id"].partition(".")[0]))
-    return product | {column: normalise_case(product[column]) for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)}
+    labels = {column: normalise_case(product[column]) for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)}
+    return product | labels | {"id": whole_number(product["id"])}
 
 
 def normalise_case(label: str) -> str:
@@ -83,43 +90,56 @@ def normalise_case(label: str) -> str:
 
 
 def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
-    """Write the images of the usable rows. Returns these rows, with `group` and `split`, by id, and the counts."""
-    counts, products, hashes, miniatures = Counts(), {}, [], []
-    (output / "images").mkdir(parents=True, exist_ok=True)
+    """Write the usable rows and their images. Returns these rows, with `group` and `split`, by id, and the counts."""
+    counts, candidates = Counts(), {}
     # Sorted, so that which of two rows with the same id is kept does not depend on the row order.
-    for row in tqdm(sorted(source.rows()), desc="reading", unit="row", disable=None):
+    for row in sorted(source.rows()):
         counts.read += 1
         product = parse_row(row)
         counts.recovered += product is not None and len(row) > len(COLUMNS)
-        reason = _reason_to_drop(product, products)
-        if reason is None:
-            try:
-                data = source.image(int(product["id"]))
-                image = None if data is None else open_image(data, MAX_SIDE)
-                reason = NO_IMAGE if data is None else None
-            except (ImageError, OSError, zipfile.BadZipFile, zlib.error):
-                reason = BAD_IMAGE
-        if reason is not None:
+        if reason := _reason_to_drop(product, candidates):
             counts.dropped[reason] += 1
+        else:
+            candidates[product["id"]] = product
+    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files()):
+        table = _write_images(source, candidates, output / "images", counts)
+        if not table.empty:
+            write_text(output / TABLE, table.to_csv(index=False))
+    return table, counts
+
+
+def _write_images(source: Source, candidates: dict[str, dict[str, str]], folder: Path, counts: Counts) -> pd.DataFrame:
+    """The rows, sorted by id, of the candidates whose image is usable; it is written to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    products, hashes, miniatures = [], [], []
+    in_order = sorted(candidates.values(), key=lambda product: (int(product["id"]), product["id"]))
+    for product in tqdm(in_order, desc="reading", unit="image", disable=None):
+        try:
+            data = source.image(product["id"])
+            image = None if data is None else open_image(data, PREPARED_SIDE)
+        except (ImageError, SourceError, OSError):
+            counts.dropped[BAD_IMAGE] += 1
             continue
-        products[product["id"]] = product
+        if image is None:
+            counts.dropped[NO_IMAGE] += 1
+            continue
+        products.append(product)
         hashes.append(difference_hash(image))
         miniatures.append(miniature(image))
-        _write(image, data, output / "images" / f"{product['id']}.jpg")
+        _write_image(image, data, folder / f"{product['id']}.jpg")
     counts.kept = len(products)
     if not products:
-        return pd.DataFrame(columns=[*COLUMNS, "group", "split"]), counts
-    table = pd.DataFrame(products.values()).astype({"id": int})
-    component = same_picture_groups(np.stack(hashes), np.stack(miniatures))
-    table["group"] = table.groupby(component)["id"].transform("min")
+        return pd.DataFrame(columns=[*COLUMNS, "group", "split"])
+    table = pd.DataFrame(products)
+    table["group"] = table.groupby(same_picture_groups(np.stack(hashes), np.stack(miniatures)))["id"].transform("first")
     table["split"] = split_column(table)
-    return table.sort_values("id", ignore_index=True), counts
+    return table
 
 
-def _write(image: Image.Image, data: bytes, path: Path) -> None:
+def _write_image(image: Image.Image, data: bytes, path: Path) -> None:
     """The file as published, or a smaller one in place of a large original."""
-    if max(image.info["size"]) > MAX_SIDE:
-        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    if max(image.info["size"]) > PREPARED_SIDE:
+        image.thumbnail((PREPARED_SIDE, PREPARED_SIDE), Image.Resampling.LANCZOS)
         save_image(image, path)
     else:
         write_bytes(path, data)
@@ -153,25 +173,15 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data_prep.clean_data", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", required=True, help="folder or zip with styles.csv and images/, or hf:user/name")
-    parser.add_argument("--output", type=Path, required=True, help="the data folder")
-    options = parser.parse_args(arguments)
-    try:
-        table, counts = clean(source_at(options.source), options.output)
-        if not table.empty:
-            write_text(options.output / TABLE, table.to_csv(index=False))
-    except (SourceError, OSError) as error:
-        print(f"clean_data: {sentence_of(error)}", file=sys.stderr)
-        return 2
+def run(config: Config) -> None:
+    source = source_at(config.source)
+    table, counts = clean(source, config.output)
     print("\n".join(counts.lines()))
+    print_passed_over(source.archives)
     if table.empty:
-        print("clean_data: no usable row", file=sys.stderr)
-        return 1
+        raise SourceError(f"{config.source} has no usable row")
     print("\n".join(describe_splits(table)))
-    return 0
 
 
 if __name__ == "__main__":
-    exit_with(main)
+    sys.exit(main(["catalogue", *sys.argv[1:]]))

@@ -1,6 +1,6 @@
 """Label and split the Clothing dataset: photographs that people took at home.
 
-    python -m data_prep.phone_photographs --source clothing-dataset.zip --output data/
+    python -m data_prep phone-photographs --source clothing-dataset.zip --output data/
 
 `--source`: the folder or zip of the Clothing dataset (CC0), as published on Kaggle (`agrigorev/clothing-dataset-full`)
 or on GitHub (`alexeygrigorev/clothing-dataset`), with `<uuid>.jpg` of any size in any subfolder. The labels are in
@@ -12,23 +12,23 @@ A column of accepted labels, such as `colors`, separates them by `|`, best first
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data_prep.archive import MAX_SIDE, Archive, delete_images, save_image
+from data_prep.__main__ import main
+from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
-from data_prep.source import SourceError
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
-from fashion_model.console import exit_with, sentence_of
+from data_prep.tables import SourceError
 from fashion_model.files import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
-FOLDER, TABLE = "phone", "phone.csv"
+PHONE = "phone"  # folder and table in the data folder
 
 # The contributors' own labels → the product types accepted for them; "Not sure" and "Other" have none.
 TOPS = ("Tops", "Tshirts", "Tunics", "Camisoles", "Innerwear Vests")
@@ -60,26 +60,44 @@ COARSE: dict[str, tuple[str, ...]] = {
 }
 
 
-def prepare(source: Path, output: Path) -> pd.DataFrame:
-    """Write the labeled photographs of `source` and their table. Returns the table.
+@dataclass(frozen=True)
+class Config:
+    source: Path
+    """The folder or zip of the Clothing dataset."""
+    output: Path
+    """The data folder."""
 
-    Labels without a photograph in `source` are left out. SourceError if there is no photograph, or one is unreadable.
+
+def run(config: Config) -> None:
+    archive = Archive(config.source, config.output)
+    table = prepare(archive, config.output / PHONE)
+    for split in (TRAIN, VALIDATION, TEST):
+        rows = table[table["split"] == split]
+        print(f"{len(rows):>8,}  {split}, by {rows['sender'].nunique()} contributors")
+    print_passed_over([archive])
+
+
+def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
+    """Write the labeled photographs of `archive` and their table to `folder`. Returns the table.
+
+    Labels without a photograph in `archive` are left out. SourceError if there is no photograph, or one is unreadable.
     """
-    archive = Archive(source)
+    paths = archive.photographs()
     table = pd.read_csv(LABELS, dtype=str, keep_default_na=False)
-    table = table[[f"{image}.jpg" in archive for image in table["image"]]].reset_index(drop=True)
+    table = table[[f"{image}.jpg" in paths for image in table["image"]]].reset_index(drop=True)
     if table.empty:
-        raise SourceError(f"{source} holds none of the photographs that {LABELS.name} has labels of")
+        raise SourceError(f"{archive.path} holds none of the photographs that {LABELS.name} has labels of")
+    names = [f"images/{image}.jpg" for image in table["image"]]
     hashes, miniatures = [], []
-    delete_images(output / FOLDER / "images")
-    for image in tqdm(table["image"], desc="reading", unit="image", disable=None):
-        photograph = archive.image(f"{image}.jpg", MAX_SIDE)
-        save_image(photograph, output / FOLDER / "images" / f"{image}.jpg")
-        hashes.append(difference_hash(photograph))
-        miniatures.append(miniature(photograph))
-    table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
-    table = drop_duplicates_across_splits(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
-    write_text(output / FOLDER / TABLE, table.to_csv(index=False))
+    with replacing_files(folder, [f"{PHONE}.csv", *names], archive.files()):
+        for name in tqdm(names, desc="reading", unit="image", disable=None):
+            photograph = archive.image(paths[Path(name).name])
+            save_image(photograph, folder / name)
+            hashes.append(difference_hash(photograph))
+            miniatures.append(miniature(photograph))
+        table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
+        table = drop_duplicates_across_splits(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
+        write_text(folder / f"{PHONE}.csv", table.to_csv(index=False))
     return table
 
 
@@ -92,21 +110,5 @@ def drop_duplicates_across_splits(table: pd.DataFrame, groups: np.ndarray) -> pd
     return table[order == order.groupby(groups).transform("min")].reset_index(drop=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data_prep.phone_photographs", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", type=Path, required=True, help="folder or zip of the Clothing dataset")
-    parser.add_argument("--output", type=Path, required=True, help="the data folder")
-    options = parser.parse_args(arguments)
-    try:
-        table = prepare(options.source, options.output)
-    except (SourceError, OSError) as error:
-        print(f"phone_photographs: {sentence_of(error)}", file=sys.stderr)
-        return 2
-    for split in (TRAIN, VALIDATION, TEST):
-        rows = table[table["split"] == split]
-        print(f"{len(rows):>8,}  {split}, by {rows['sender'].nunique()} contributors")
-    return 0
-
-
 if __name__ == "__main__":
-    exit_with(main)
+    sys.exit(main(["phone-photographs", *sys.argv[1:]]))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import io
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Protocol
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import pandas as pd
 
+from data_prep.archive import Archive
+from data_prep.tables import SourceError, separator_of, shortened, whole_number
 from fashion_model.hub import HubError, fetch
 
 HUB = "hf:"
-DEPTH = 2  # folders above styles.csv
 COLUMNS = (
     "id",
     "gender",
@@ -29,103 +29,80 @@ COLUMNS = (
 )
 
 
-class SourceError(ValueError):
-    """A source is missing, unreadable or has another layout; the message says what is wrong."""
-
-
 class Source(Protocol):
+    archives: list[Archive]  # those whose unread files are counted
+
     def rows(self) -> Iterator[list[str]]:
         """The fields of each product in the order of COLUMNS. An unquoted name with commas takes several fields."""
 
-    def image(self, product: int) -> bytes | None:
+    def image(self, product: str) -> bytes | None:
         """The bytes of the image file of the product with this id, or None if there is no file."""
 
+    def files(self) -> Iterable[Path]:
+        """The files on disk that may not be overwritten."""
 
-def source_at(place: str) -> Source:
+
+def source_at(location: str) -> Source:
     """Open `hf:user/name` or `hf:user/name@revision`, a data set on the Hub, or else a folder or a zip.
 
     SourceError if it does not exist or has another layout.
     """
-    if not place.startswith(HUB):
-        return KaggleSource(Path(place))
-    repository, _, revision = place.removeprefix(HUB).partition("@")
+    if not location.startswith(HUB):
+        return KaggleSource(Path(location))
+    repository, _, revision = location.removeprefix(HUB).partition("@")
     try:
         return ParquetSource(fetch(repository, revision or None, patterns=["*.parquet"], repo_type="dataset"))
     except (HubError, ValueError) as error:
-        raise SourceError(f"{place}: {error}") from error
+        raise SourceError(f"{location}: {error}") from error
 
 
 class ParquetSource:
-    """All Parquet files under `folder`, with the columns COLUMNS and `image`, a struct with the field `bytes`."""
+    """All Parquet files under `folder`, with COLUMNS and `image`, which is bytes or a struct with the field `bytes`."""
+
+    archives: list[Archive] = []  # noqa: RUF012
 
     def __init__(self, folder: Path):
-        files = sorted(folder.rglob("*.parquet"))
-        if not files:
+        self._files = sorted(folder.rglob("*.parquet"))
+        if not self._files:
             raise SourceError("there are no Parquet files")
         self._rows: list[list[str]] = []
-        self._images: dict[int, bytes | None] = {}
-        for file in files:
+        self._images: dict[str, bytes | None] = {}
+        for file in self._files:
             table = pd.read_parquet(file)
             missing = {*COLUMNS, "image"} - set(table.columns)
             if missing:
                 raise SourceError(f"{file.name} lacks the columns {sorted(missing)}")
-            self._rows += [[_text(value) for value in row] for row in table[list(COLUMNS)].itertuples(index=False)]
-            for product, image in zip(table["id"], table["image"], strict=True):
-                self._images.setdefault(int(product), image["bytes"] if image else None)
+            rows = [[_text(value) for value in row] for row in table[list(COLUMNS)].itertuples(index=False)]
+            for row, image in zip(rows, table["image"], strict=True):
+                self._images.setdefault(row[0], image["bytes"] if isinstance(image, dict) else image)
+            self._rows += rows
 
     def rows(self) -> Iterator[list[str]]:
         yield from self._rows
 
-    def image(self, product: int) -> bytes | None:
-        return self._images[product]
+    def image(self, product: str) -> bytes | None:
+        return self._images.get(product)
+
+    def files(self) -> Iterable[Path]:
+        return self._files
 
 
 def _text(value: object) -> str:
     """The text in styles.csv: empty for a missing value, and no `.0` after whole numbers such as years."""
-    if pd.isna(value):
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def open_zip(file: Path | BinaryIO) -> zipfile.ZipFile:
-    """As `zipfile.ZipFile`; separators of Windows in its names are turned into slashes."""
-    archive = zipfile.ZipFile(file)
-    for member in archive.infolist():
-        member.filename = member.filename.replace("\\", "/")
-    archive.NameToInfo = {member.filename: member for member in archive.infolist()}
-    return archive
-
-
-def decoded(data: bytes, name: str) -> str:
-    """UTF-8, UTF-16 with a byte order mark, or else Windows-1252, as spreadsheets save. SourceError for others."""
-    encodings = ("utf-16",) if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252")
-    for encoding in encodings:
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError as error:
-            reason = error
-    raise SourceError(f"{name} is neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8 ({reason})")
+    return "" if pd.isna(value) else whole_number(str(value))
 
 
 class KaggleSource:
-    """A folder or a zip with `styles.csv` and `images/` at the top or up to two folders down; or such a zip in a zip.
-
-    Only methods that `zipfile.Path` and `pathlib.Path` share are used, so the code is the same for both.
-    """
+    """A folder or a zip with `styles.csv` and, beside it, `images/`, in any subfolder."""
 
     def __init__(self, path: Path):
-        if path.is_dir():
-            top: Path | zipfile.Path = path
-        elif path.is_file() and zipfile.is_zipfile(path):
-            top = zipfile.Path(_innermost(open_zip(path)))
-        else:
-            raise SourceError(f"{path} is neither a folder nor a zip file")
-        self._root = next((p for p in _folders(top, DEPTH) if (p / "styles.csv").is_file()), None)
-        if self._root is None:
-            raise SourceError(f"{path} holds no styles.csv, neither at the top nor up to {DEPTH} folders down")
-        if not (self._root / "images").is_dir():
-            raise SourceError(f"{path} holds no folder images/ beside styles.csv")
-        self._images = {p.name.lower(): p for p in (self._root / "images").iterdir()}
+        archive = Archive(path)
+        self.archives = [archive]
+        self._table = archive.find("styles.csv")
+        folder = PurePosixPath(self._table).with_name("images").as_posix()
+        self._images = archive.photographs(f"{folder}/")
+        if not self._images:
+            raise SourceError(f"{path} holds no photographs in a folder images/ beside styles.csv")
 
     def rows(self) -> Iterator[list[str]]:
         """The rows of styles.csv. SourceError if the header is not COLUMNS, or the text cannot be decoded.
@@ -134,34 +111,19 @@ class KaggleSource:
         parsed on its own: published names are not quoted, and a quotation mark at the start of a name would make the
         csv module join the lines after it.
         """
-        lines = decoded((self._root / "styles.csv").read_bytes(), "styles.csv").split("\n")
-        first = next(iter(lines), "")
-        separator = max(",;\t", key=first.count)
-        header = [name.strip() for name in first.split(separator)]
-        if [name.lower() for name in header] != [name.lower() for name in COLUMNS]:
-            raise SourceError(f"styles.csv begins with the columns {header}, not {list(COLUMNS)}")
-        yield from (_fields(line, separator) for line in lines[1:] if line.strip())
+        header, *lines = re.split(r"\r\n|\r|\n", self.archives[0].text(self._table))
+        separator = separator_of(header)
+        columns = [name.strip() for name in header.split(separator)]
+        if [name.lower() for name in columns] != [name.lower() for name in COLUMNS]:
+            raise SourceError(f"styles.csv begins with the columns {shortened(columns)}, not {list(COLUMNS)}")
+        yield from (_fields(line, separator) for line in lines if line.strip())
 
-    def image(self, product: int) -> bytes | None:
-        """The bytes of `images/<product>.jpg`, or None if there is no such file."""
+    def image(self, product: str) -> bytes | None:
         path = self._images.get(f"{product}.jpg")
-        return None if path is None else path.read_bytes()
+        return None if path is None else self.archives[0].read(path)
 
-
-def _innermost(archive: zipfile.ZipFile) -> zipfile.ZipFile:
-    """The zip in `archive`, if there is nothing else in it."""
-    names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
-    if len(names) == 1 and names[0].lower().endswith(".zip"):
-        return open_zip(io.BytesIO(archive.read(names[0])))
-    return archive
-
-
-def _folders(top: Path | zipfile.Path, depth: int) -> Iterator[Path | zipfile.Path]:
-    """`top` and those below it, from the top down."""
-    level = [top]
-    for _ in range(depth + 1):
-        yield from level
-        level = sorted((p for folder in level for p in folder.iterdir() if p.is_dir()), key=str)
+    def files(self) -> Iterable[Path]:
+        return self.archives[0].files([self._table, *self._images.values()])
 
 
 def _fields(line: str, separator: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Splits that do not depend on row order or a random generator.
 
 The catalogue is split 80/10/10 into train, validation and test, stratified by product type. All images of a picture
-group are in the same split. Groups are assigned in the order of the SHA-256 of their smallest id. A product type with
+group are in the same split. Groups are assigned in the order of the SHA-256 of their name. A product type with
 fewer than three groups stays in train: the network can predict it, but it is not measured.
 
 The other data sets are split by the SHA-256 of a name, for example of the contributor.
@@ -20,11 +20,9 @@ SMALLEST_SPLITTABLE = 3  # groups
 
 
 def split_column(table: pd.DataFrame) -> pd.Series:
-    """The split of each row, with the index of `table`. `table` has the columns id, group, articleType."""
-    groups = table.groupby("group").agg(
-        first_id=("id", "min"), rows=("id", "size"), product_type=("articleType", _most_common)
-    )
-    groups["order"] = [hashlib.sha256(str(i).encode()).hexdigest() for i in groups["first_id"]]
+    """The split of each row, with the index of `table`. `table` has the columns group and articleType."""
+    groups = table.groupby("group")["articleType"].agg(rows="size", product_type=_most_common)
+    groups["order"] = [hashlib.sha256(str(group).encode()).hexdigest() for group in groups.index]
     split_of_group = pd.concat(_assign(of_type) for _, of_type in groups.groupby("product_type"))
     return table["group"].map(split_of_group)
 

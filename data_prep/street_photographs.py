@@ -7,14 +7,14 @@
 `data_prep/worn.csv`; a multimodal model assigned them. Writes `data/worn/worn.csv` (a row an item, with its box as
 parts of the photograph's width and height, accepted labels, and a split), `data/worn/photographs/0001.jpg` of at most
 660 pixels, and `data/worn/masks/0001.png`, which has the number of the item's tag in `data/worn/tags.json` at each
-pixel.
-Half a minute for 704 photographs.
+pixel. Half a minute for 704 photographs.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,19 @@ import numpy as np
 import pandas as pd
 import scipy.io
 from PIL import Image
+from scipy.io.matlab import MatReadError
 from tqdm import tqdm
 
-from data_prep.archive import Archive, delete_images, save_image
-from data_prep.source import SourceError
+from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from data_prep.tables import SourceError
 from fashion_model.files import replacing, write_text
 
 LABELS = Path(__file__).with_name("worn.csv")
-FOLDER, TABLE, TAGS = "worn", "worn.csv", "tags.json"
-MAX_SIDE = 660  # pixels of a prepared photograph
+WORN, TAGS = "worn", "tags.json"  # folder and table in the data folder, and a file in it
+STREET_SIDE = 660  # pixels of the longer side of a prepared photograph, at most
+# What scipy raises for damaged files.
+DAMAGED_MATRIX = (MatReadError, ValueError, TypeError, LookupError, OSError, NotImplementedError, zlib.error)
 # Photographs of one person at one place, which have to be in the same split: the eight most similar pairs by the pooled
 # features of an ImageNet network (cosine similarity above 0.75), looked at one by one; the next most similar show
 # different people.
@@ -56,43 +59,63 @@ class Config:
 
 
 def run(config: Config) -> None:
-    table = prepare(config.source, config.output)
+    archive = Archive(config.source, config.output)
+    table = prepare(archive, config.output / WORN)
     for split in (TRAIN, VALIDATION, TEST):
         rows = table[table["split"] == split]
         print(f"{len(rows):>8,}  {split}, on {rows['photo'].nunique()} photographs")
+    print_passed_over([archive])
 
 
-def prepare(source: Path, output: Path) -> pd.DataFrame:
-    """Write the labeled photographs of `source`, their masks and their table. Returns the table.
+def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
+    """Write the labeled photographs of `archive`, their masks and their table to `folder`. Returns the table.
 
-    Labels without a photograph in `source` are left out. SourceError if there is no photograph, or one is unusable.
+    Labels without a photograph in `archive` are left out. SourceError if there is no photograph, or one or its mask is
+    unusable.
     """
-    archive = Archive(source)
+    paths = archive.photographs()
     table = pd.read_csv(LABELS, dtype=str, keep_default_na=False)
-    table = table[[photo in archive for photo in table["photo"]]].reset_index(drop=True)
+    table = table[[photo in paths for photo in table["photo"]]].reset_index(drop=True)
     if table.empty:
-        raise SourceError(f"{source} holds none of the photographs that {LABELS.name} has labels of")
-    photographs, masks = output / FOLDER / "photographs", output / FOLDER / "masks"
-    delete_images(photographs)
-    masks.mkdir(parents=True, exist_ok=True)
-    for photo in tqdm(table["photo"].unique(), desc="reading", unit="image", disable=None):
-        photograph = archive.image(photo, MAX_SIDE)
-        save_image(photograph, photographs / photo)
-        mask = Image.fromarray(matrix(archive, f"{Path(photo).stem}.mat", "groundtruth").astype(np.uint8))
-        with replacing(masks / f"{Path(photo).stem}.png") as unfinished:
-            mask.resize(photograph.size, Image.Resampling.NEAREST).save(unfinished, "PNG")
-    tags = [str(np.ravel(tag)[0]) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
-    write_text(output / FOLDER / TAGS, json.dumps(tags))
-    numbers = [Path(photo).stem for photo in table["photo"]]
-    table["shoot"] = [SAME_SHOOT.get(number, number) for number in numbers]
-    table["split"] = [hashed_split(f"street photograph {shoot}") for shoot in table["shoot"]]
-    write_text(output / FOLDER / TABLE, table.to_csv(index=False))
+        raise SourceError(f"{archive.path} holds none of the photographs that {LABELS.name} has labels of")
+    tags = [" ".join(map(str, np.ravel(tag))) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
+    numbers = [Path(photo).stem for photo in table["photo"].unique()]
+    files = [name for number in numbers for name in (f"photographs/{number}.jpg", f"masks/{number}.png")]
+    with replacing_files(folder, [f"{WORN}.csv", TAGS, *files], archive.files()):
+        (folder / "masks").mkdir(exist_ok=True)
+        for number in tqdm(numbers, desc="reading", unit="image", disable=None):
+            photograph = archive.image(paths[f"{number}.jpg"], STREET_SIDE)
+            mask = mask_of(archive, number, photograph.size, len(tags))
+            save_image(photograph, folder / "photographs" / f"{number}.jpg")
+            with replacing(folder / "masks" / f"{number}.png") as unfinished:
+                mask.save(unfinished, "PNG")
+        write_text(folder / TAGS, json.dumps(tags))
+        table["shoot"] = [SAME_SHOOT.get(number, number) for number in table["photo"].str.removesuffix(".jpg")]
+        table["split"] = [hashed_split(f"street photograph {shoot}") for shoot in table["shoot"]]
+        write_text(folder / f"{WORN}.csv", table.to_csv(index=False))
     return table
+
+
+def mask_of(archive: Archive, number: str, size: tuple[int, int], tags: int) -> Image.Image:
+    """The gray mask of a photograph, resized to `size` (width, height); a pixel's value is the number of a tag.
+
+    SourceError if it has another shape than the photograph or numbers that are not below `tags`.
+    """
+    name = f"pixel-level/{number}.mat"
+    numbers = matrix(archive, name, "groundtruth")
+    is_matrix = numbers.ndim == 2 and numbers.size > 0 and numbers.dtype.kind in "uif"
+    if not is_matrix or not (numbers.min() >= 0 and numbers.max() < tags):
+        raise SourceError(f"{archive.path}: {name} is not a matrix of numbers from 0 to {tags - 1}")
+    height, width = numbers.shape
+    if abs(width / height * size[1] - size[0]) > 1.5:  # pixels; both sides of the photograph are rounded
+        raise SourceError(f"{archive.path}: {name} has {width}×{height} pixels, its photograph {size[0]}×{size[1]}")
+    return Image.fromarray(numbers.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
 
 
 def matrix(archive: Archive, name: str, variable: str) -> np.ndarray:
     """The variable of a MATLAB file. SourceError if the file is missing or damaged, or lacks the variable."""
+    data = archive.read(archive.find(name))
     try:
-        return scipy.io.loadmat(io.BytesIO(archive.bytes(name)))[variable]
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        return np.asarray(scipy.io.loadmat(io.BytesIO(data))[variable])
+    except DAMAGED_MATRIX as error:
         raise SourceError(f"{archive.path}: {name} has no {variable}: {error}") from error

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,20 @@ from fashion_model.models.multitask import MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 TRAINING = "training.json"  # settings, data, history and hours of the training
+TRAINED_ON = "trained_on.txt"  # one product id a line
+CARD = "README.md"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARDS = "model-?????-of-?????.safetensors"
+FINDER = "finder.safetensors"
+REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `train report`
+WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
+LOADED_FILES = (CONFIG, ENCODERS, METRICS, CLASSES, *WEIGHT_FILES, FINDER)  # those that are downloaded from the Hub
+TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "label_errors", "same_picture"))
+FIGURES = "figures/reliability_*.png"
+# All that belongs to a checkpoint, and nothing that a user may have added.
+CHECKPOINT_FILES = (*LOADED_FILES, TRAINING, TRAINED_ON, CARD, FIGURES, REPORT, "report/slices.csv", *TABLES)
 DIGESTS = "digests"  # key of metrics.json: file → SHA-256 of configuration, encoders and weights
 MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS
-SHARDS = "model-*-of-*.safetensors"
-WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
-REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `train report`
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
@@ -82,14 +91,17 @@ def save_checkpoint(
 ) -> None:
     """Write weights, configuration and encoders, and delete the metrics of the weights before them.
 
-    `dtype` casts the floating-point weights, e.g. to half precision.
+    `dtype` casts the floating-point weights, e.g. to half precision. CheckpointError, and nothing is written, if a
+    weight is not a finite number, as after a training that diverged.
     """
-    new = directory / "unfinished"
-    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-    new.mkdir(parents=True)
     state = model.state_dict()
     if dtype is not None:
         state = {key: t.to(dtype) if t.is_floating_point() else t for key, t in state.items()}
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise CheckpointError(f"{directory}: the weights hold values that are not numbers, so they are not saved")
+    new = directory / "checkpoint.unfinished"
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+    new.mkdir(parents=True)
     try:
         save_torch_state_dict(state, new, max_shard_size=max_shard_size)
     except SafetensorError as error:  # hides the OSError
@@ -100,7 +112,8 @@ def save_checkpoint(
     write_json(new / CONFIG, model.config.to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
     weights = [*weight_files(new), *([new / WEIGHTS_INDEX] if has_shards(new) else [])]
-    stale = {*directory.glob("model*.safetensors"), directory / WEIGHTS_INDEX} - {directory / w.name for w in weights}
+    before = {path for pattern in WEIGHT_FILES for path in directory.glob(pattern)}
+    stale = before - {directory / file.name for file in weights}
     for file in weights:
         file.replace(directory / file.name)
     for file in stale:
@@ -132,10 +145,15 @@ def load_checkpoint(
         return read_checkpoint(Path(source), Path(source).resolve().name)
     repository, _, named_revision = str(source).partition("@")
     revision = revision or named_revision or None
-    where: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "refresh": refresh}
+    options: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "patterns": LOADED_FILES}
     try:
-        directory = fetch(repository, revision, patterns=[CONFIG, ENCODERS, METRICS, CLASSES, *WEIGHT_FILES], **where)
-        return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
+        directory = fetch(repository, revision, refresh=refresh, **options)
+        try:
+            return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
+        except CheckpointError:
+            with suppress(HubError):  # what was cached may have been damaged since
+                directory = fetch(repository, revision, refresh=True, **options)
+            return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
         raise HubCheckpointError(repository, revision, str(error)) from error
     except ValueError as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -28,6 +30,12 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
     | {".heic", ".heif"}
 )
+
+OTHER_SUFFIX = re.compile(
+    r"\.[A-Za-z][A-Za-z0-9]{0,4}"
+)  # such as .csv or .cr2: the name tells that it is no photograph
+# Besides names with a leading dot: metadata of macOS, thumbnails of network storage and Windows, deleted files.
+HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
@@ -128,6 +136,30 @@ def _may_hold_images(entry: os.DirEntry[str]) -> bool:
 
 def has_image_suffix(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def is_photograph(name: str, open_file: Callable[[], IO[bytes]]) -> bool:
+    """Whether a file is a photograph: by its suffix, or by its content where the name does not tell.
+
+    The file is opened only for names such as `b.jpg?v=169`, or without a suffix. A file with the suffix of a photograph
+    is one, even if it is damaged.
+    """
+    if has_image_suffix(name):
+        return True
+    if OTHER_SUFFIX.fullmatch(PurePath(name).suffix):
+        return False
+    try:
+        with open_file() as file, Image.open(file, formats=FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except _DECODER_ERRORS:
+        return False
+
+
+def is_hidden(path: str) -> bool:
+    """Whether another program keeps the file of this relative path for itself, such as `__MACOSX/._a.jpg`."""
+    return any(part.startswith(".") or part.lower() in HIDDEN for part in PurePath(path).parts)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -47,7 +47,7 @@ from fashion_model.models.multitask import MultiTaskClassifier  # noqa: E402
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
-PHONE, EVERYDAY, BACKGROUNDS = DATA / "phone", DATA / "everyday", DATA / "backgrounds"
+PHONE, STREET, EVERYDAY, BACKGROUNDS = (DATA / name for name in ("phone", "street", "everyday", "backgrounds"))
 
 ATTRIBUTES = (
     Attribute("color", "baseColour", "Color"),
@@ -151,8 +151,7 @@ def running_hub():
 def hub(running_hub):
     """The loopback Hub, empty and without faults."""
     running_hub.reset()
-    yield running_hub
-    running_hub.release()
+    return running_hub
 
 
 @pytest.fixture

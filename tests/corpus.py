@@ -98,7 +98,7 @@ def bombs() -> dict[str, bytes]:
     tags = ((256, 4, 60_000), (257, 4, 60_000), (258, 3, 1), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 4, 60_000))
     tiff = b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(tags))
     tiff += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags) + bytes(4)
-    found = {
+    files = {
         "bomb-64-megapixels.png": gray_png(8_000, 8_000),
         "bomb-100-megapixels.png": gray_png(10_000, 10_000),
         "bomb-900-megapixels.png": gray_png(30_000, 30_000),
@@ -108,8 +108,8 @@ def bombs() -> dict[str, bytes]:
         "bomb-12-megapixels.png": gray_png(4_000, 3_000),
     }
     if features.check("webp"):
-        found["bomb.webp"] = saved(Image.new("L", (6_000, 5_000)), "WEBP", lossless=True, quality=0, method=0)
-    return found
+        files["bomb.webp"] = saved(Image.new("L", (6_000, 5_000)), "WEBP", lossless=True, quality=0, method=0)
+    return files
 
 
 def gray_png(width: int, height: int, rows: int | None = None) -> bytes:

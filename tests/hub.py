@@ -1,6 +1,6 @@
 """A Hugging Face Hub on loopback for the real client: models, datasets and Spaces in memory, and faults on demand.
 
-It keeps to what the client of huggingface_hub 2.4 was seen to ask for; large files go by plain LFS, not by Xet.
+It knows the requests of huggingface_hub 2.4, with large files by LFS.
 """
 
 from __future__ import annotations
@@ -15,25 +15,19 @@ import threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import uvicorn
-import yaml
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 TOKEN, USER = "hf_loopback", "user"
 LARGE = 10_000  # bytes; larger files and weights are LFS files
+REPOSITORY = re.compile(r"/(?:api/(model|dataset|space)s/|(?:(dataset|space)s/)?)([^/]+/[^/]+?)(?:\.git)?(/\w+)?(/.*)?")
 
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
-
-
-def git_blob(content):
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @dataclass
@@ -43,7 +37,7 @@ class Repository:
     private: bool = False
     gated: bool = False
     sdk: str | None = None
-    xet: bool = False  # large files are announced as Xet's, whose storage here knows none
+    xet: bool = False  # whether large files are announced as Xet's, which this Hub does not have
     variables: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # sha → path → content
     branches: dict[str, str] = field(default_factory=dict)
@@ -64,216 +58,142 @@ class Repository:
         return self.commits[self.branches["main"]]
 
 
-@dataclass
-class Fault:
-    """What happens to the requests whose `METHOD path` matches; `times` of them, or all."""
-
-    where: str  # regular expression
-    kind: str  # hang, drop, lose, page, truncate, flip, size, drip, endless, or a status like 503 or "403 GatedRepo"
-    times: int | None = None
-
-    def applies(self, request):
-        return self.times != 0 and re.search(self.where, f"{request.method} {request.url.path}") is not None
-
-
 class Hub:
     """`repositories`, `faults` and `requests` (how often each METHOD PATH came) may be read and changed at any time."""
 
     def __init__(self, listener: socket.socket):
         self._listener = listener
-        self.port = listener.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
+        self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.reset()
 
     def reset(self):
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.stored: dict[str, bytes] = {}  # LFS objects by sha256
-        self.faults: list[Fault] = []
+        self.faults: list[list] = []
         self.requests: Counter[str] = Counter()
         self.before = lambda request: None  # called with each request
 
     @contextmanager
     def running(self):
-        self._hanging, self._loop = None, None
-        config = uvicorn.Config(_application(self), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        application = Starlette(routes=[Route("/{path:path}", self.handle, methods=["GET", "POST", "PUT"])])
+        config = uvicorn.Config(application, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None
         thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listener]}, daemon=True)
         thread.start()
         try:
             yield self
         finally:
-            self.release()
             server.should_exit = True
             thread.join(10)
 
-    def release(self):
-        """Let the requests go that hang."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._hanging.set)
-
-    async def hang(self):
-        if self._hanging is None or self._hanging.is_set():
-            self._loop, self._hanging = asyncio.get_running_loop(), asyncio.Event()
-        await self._hanging.wait()
-
     def add(self, kind, name, files=None, **properties):
-        repository = Repository(kind, name, **properties)
+        repository = self.repositories[kind, name] = Repository(kind, name, **properties)
         repository.commit({".gitattributes": b"", **(files or {})})
-        self.repositories[kind, name] = repository
         return repository
 
     def fault(self, where, kind, times=None):
-        self.faults.append(Fault(where, kind, times))
+        """What happens to the next `times` requests, or all, whose `METHOD PATH` has a match of `where`.
+
+        `kind`: hang, drop, lose, page, truncate, flip, drip, or a status like 503 or "403 GatedRepo".
+        """
+        self.faults.append([where, kind, times])
 
     def take_fault(self, request):
         for fault in self.faults:
-            if fault.applies(request):
-                fault.times = None if fault.times is None else fault.times - 1
-                return fault.kind
-        return None
+            where, kind, times = fault
+            if times != 0 and re.search(where, f"{request.method} {request.url.path}"):
+                fault[2] = times and times - 1
+                return kind
+        return ""
+
+    async def handle(self, request):
+        self.requests[f"{request.method} {request.url.path}"] += 1
+        body = await request.body()
+        self.before(request)
+        kind = self.take_fault(request)
+        if kind == "hang":
+            await asyncio.sleep(3600)
+        if kind == "page":
+            return Response("<html><body>Welcome to the hotel's network</body></html>", media_type="text/html")
+        if kind[:1].isdigit():
+            return refusal(*kind.split())
+        response = None if kind == "drop" else answer(self, request, body)
+        if kind in ("drop", "lose", "truncate"):
+            return Broken(response if kind == "truncate" else None)
+        if kind == "flip":
+            response.body = bytes([response.body[0] ^ 1]) + response.body[1:]
+        if kind == "drip":
+            return StreamingResponse(dripping(response.body), headers=response.headers)
+        return response
+
+
+class Broken:
+    """The connection ends after half of the body, or without a response."""
+
+    def __init__(self, response):
+        self.response = response
+
+    async def __call__(self, scope, receive, send):
+        if self.response is not None:
+            await send({"type": "http.response.start", "status": 200, "headers": self.response.raw_headers})
+            half = self.response.body[: len(self.response.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+        receive.__self__.transport.close()
+
+
+async def dripping(content):
+    """In twelve pieces, within two seconds."""
+    size = -(-len(content) // 12)
+    for start in range(0, len(content), size):
+        await asyncio.sleep(2 / 12)
+        yield content[start : start + size]
 
 
 def listener():
     """Bound to a free port. asyncio sets TCP_NODELAY only where the protocol is named; else requests take 40 ms."""
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.bind(("127.0.0.1", 0))
-    return found
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.bind(("127.0.0.1", 0))
+    return bound
 
 
-def error(status, code=None, message="refused"):
-    headers = {"X-Error-Code": code} if code else {}
-    headers |= {"Retry-After": "0"} if status in (429, 500, 503) else {}
-    return JSONResponse({"error": message}, status, headers | {"X-Error-Message": message})
-
-
-def _application(hub):
-    async def handle(request: Request):
-        hub.requests[f"{request.method} {request.url.path}"] += 1
-        body = await request.body()
-        hub.before(request)
-        kind = hub.take_fault(request)
-        if kind == "hang":
-            await hub.hang()
-        if kind == "lose":  # it is done, but the answer gets lost
-            answer(hub, request, body)
-        if kind in ("hang", "drop", "lose"):
-            return Dropped()
-        if kind == "page":
-            return Response("<html><body>Welcome to the hotel's network</body></html>", media_type="text/html")
-        if kind == "endless":
-            return StreamingResponse(junk())
-        if kind in ("truncate", "flip", "size", "drip"):
-            return damaged(answer(hub, request, body), kind)
-        if kind is not None:
-            status, _, code = kind.partition(" ")
-            return error(int(status), code or None)
-        return answer(hub, request, body)
-
-    return Starlette(routes=[Route("/{path:path}", handle, methods=["GET", "HEAD", "POST", "PUT", "DELETE"])])
-
-
-class Dropped:
-    """The connection ends without an answer."""
-
-    async def __call__(self, scope, receive, send):
-        receive.__self__.transport.close()
-
-
-class Truncated(Response):
-    """The connection ends after half of what the header says."""
-
-    async def __call__(self, scope, receive, send):
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body[: len(self.body) // 2], "more_body": True})
-        receive.__self__.transport.close()
-
-
-class Dripping(Response):
-    """The body comes in twelve pieces, within two seconds."""
-
-    async def __call__(self, scope, receive, send):
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        size = -(-len(self.body) // 12)
-        for start in range(0, len(self.body), size):
-            await asyncio.sleep(2 / 12)
-            await send({"type": "http.response.body", "body": self.body[start : start + size], "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def junk():
-    """Ends after a while, so that a client that reads on fails its test and no more."""
-    for _ in range(2000):
-        yield bytes(10_000)
-
-
-def damaged(response, kind):
-    content = response.body
-    headers = {key: value for key, value in response.headers.items() if key != "content-length"}
-    if kind == "drip":
-        return Dripping(content, response.status_code, headers)
-    if kind == "truncate":
-        return Truncated(content, response.status_code, headers)
-    if kind == "size":
-        return Response(content + b"more", response.status_code, headers)
-    return Response(bytes([content[0] ^ 1]) + content[1:], response.status_code, headers)
+def refusal(status, code="", message="refused"):
+    headers = {"X-Error-Code": code, "X-Error-Message": message, "Retry-After": "0"}
+    return JSONResponse({"error": message}, int(status), headers)
 
 
 def answer(hub, request, body):
-    """The Hub's answer to a request in order."""
+    """The Hub's response to a request in order."""
     path, method = request.url.path, request.method
     given = request.headers.get("authorization", "")
     if given not in ("", f"Bearer {TOKEN}"):
-        return error(401, None, "Invalid credentials in Authorization header")
-    known = bool(given)
+        return refusal(401, message="Invalid credentials in Authorization header")
+    if method != "GET" and method != "HEAD" and not given and not path.startswith("/lfs/"):
+        return refusal(401)
     if path == "/api/whoami-v2":
-        return JSONResponse({"name": USER, "type": "user", "orgs": []}) if known else error(401)
+        return JSONResponse({"name": USER, "type": "user", "orgs": []}) if given else refusal(401)
     if path == "/api/validate-yaml":
-        return validate_yaml(json.loads(body))
+        return JSONResponse({"errors": [], "warnings": []})
     if path == "/api/repos/create":
-        return create(hub, json.loads(body), known)
+        return create(hub, json.loads(body))
     if path.startswith("/lfs/"):
-        return store(hub, path.removeprefix("/lfs/"), method, body)
-    found = re.fullmatch(r"/(?:(api)/(model|dataset|space)s/|(?:(dataset|space)s/)?)([^/]+/[^/]+?)(\.git)?(/.*)?", path)
-    if not found:
-        return error(404)
-    kind, name, rest = found[2] or found[3] or "model", found[4], found[6] or ""
-    repository = hub.repositories.get((kind, name))
-    if repository is None or (repository.private and not known):
-        return error(404 if known else 401, "RepoNotFound", "Repository not found")
-    step, _, argument = rest.strip("/").partition("/")
-    if method in ("POST", "PUT", "DELETE"):
-        if not known:
-            return error(401)
-        return write(hub, repository, rest, argument, json_or_raw(body))
-    if repository.gated and not known and step in ("resolve", "tree"):
-        return error(403, "GatedRepo", "Access to this repository is restricted")
-    return read(hub, repository, step, argument, request)
+        hub.stored |= {sha256(body): body} if method == "PUT" else {}
+        return Response() if path.removeprefix("/lfs/") in hub.stored else refusal(404)
+    kind, other_kind, name, step, argument = (part.strip("/") for part in REPOSITORY.fullmatch(path).groups(""))
+    repository = hub.repositories.get((kind or other_kind or "model", name))
+    if repository is None or (repository.private and not given):
+        return refusal(404 if given else 401, "RepoNotFound", "Repository not found")
+    if method == "POST":
+        return write(hub, repository, step, argument, body)
+    if repository.gated and not given and step in ("resolve", "tree"):
+        return refusal(403, "GatedRepo", "Access to this repository is restricted")
+    return read(repository, step, argument, request)
 
 
-def json_or_raw(body):
-    return SimpleNamespace(raw=body, json=lambda: json.loads(body))
-
-
-def validate_yaml(document):
-    content = re.match(r"---\n(.*?)\n---\n", document["content"], re.DOTALL)
-    try:
-        data = yaml.safe_load(content[1]) if content else {}
-    except yaml.YAMLError as fault:
-        return JSONResponse({"errors": [{"message": str(fault)}], "warnings": []}, 400)
-    needed = ("title", "sdk", "app_file") if document["repoType"] == "space" else ("license", "pipeline_tag")
-    missing = [{"message": f"{key} is missing"} for key in needed if key not in data]
-    return JSONResponse({"errors": missing, "warnings": []}, 400 if missing else 200)
-
-
-def create(hub, wanted, known):
-    if not known:
-        return error(401)
+def create(hub, wanted):
     if (wanted["organization"] or USER) != USER:
-        return error(403, None, f"You don't have the rights to create a repository under {wanted['organization']}")
+        return refusal(403, "", f"You don't have the rights to create a repository under {wanted['organization']}")
     kind, name = wanted.get("type") or "model", f"{USER}/{wanted['name']}"
-    prefix = "" if kind == "model" else f"{kind}s/"
-    address = {"url": f"{hub.address}/{prefix}{name}", "name": name}
+    address = {"url": f"{hub.address}/{name if kind == 'model' else f'{kind}s/{name}'}", "name": name}
     if (kind, name) in hub.repositories:
         return JSONResponse({"error": "You already created this repo", **address}, 409)
     variables = {variable["key"]: variable["value"] for variable in wanted.get("variables", [])}
@@ -282,62 +202,38 @@ def create(hub, wanted, known):
     return JSONResponse(address)
 
 
-def store(hub, oid, method, body):
-    if method == "PUT":
-        if sha256(body) != oid:
-            return error(400, None, "checksum")
-        hub.stored[oid] = body
-    return Response() if oid in hub.stored else error(404)
-
-
-def write(hub, repository, rest, argument, body):
-    if rest == "/info/lfs/objects/batch":
-        return JSONResponse({"transfer": "basic", "objects": [_upload(hub, o) for o in body.json()["objects"]]})
-    if rest.startswith("/preupload/"):
-        return preupload(repository, body.json()["files"])
-    if rest.startswith("/commit/"):
-        return commit(hub, repository, [json.loads(line) for line in body.raw.splitlines()])
-    if rest.startswith("/tag/"):
-        tag, sha = body.json()["tag"], repository.resolve(argument)
-        if tag in repository.tags:
-            return error(409, None, "Tag reference exists already")
-        repository.tags[tag] = sha
+def write(hub, repository, step, argument, body):
+    if step == "commit":
+        return commit(hub, repository, [json.loads(line) for line in body.splitlines()])
+    document = json.loads(body)
+    if step == "info":  # lfs/objects/batch
+        missing = [wanted for wanted in document["objects"] if wanted["oid"] not in hub.stored]
+        for wanted in missing:
+            address = {"href": f"{hub.address}/lfs/{wanted['oid']}"}
+            wanted["actions"] = {"upload": address, "verify": address}
+        return JSONResponse({"transfer": "basic", "objects": document["objects"]})
+    if step == "preupload":
+        files = [
+            {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
+            for file in document["files"]
+            for mode in ["lfs" if is_large(file["path"], file["size"]) else "regular"]
+        ]
+        return JSONResponse({"files": files})
+    if step == "tag":
+        repository.tags[document["tag"]] = repository.resolve(argument)
         return Response()
-    if rest == "/variables":
-        repository.variables[body.json()["key"]] = body.json()["value"]
-        return JSONResponse({key: {"value": value} for key, value in repository.variables.items()})
-    return error(404)
-
-
-def _upload(hub, wanted):
-    if wanted["oid"] in hub.stored:
-        return wanted
-    address = f"{hub.address}/lfs/{wanted['oid']}"
-    return wanted | {"actions": {"upload": {"href": address}, "verify": {"href": address}}}
-
-
-def preupload(repository, files):
-    def mode(file):
-        large = file["size"] > LARGE or file["path"].endswith(".safetensors")
-        return "lfs" if large else "regular"
-
-    return JSONResponse(
-        {"files": [{"path": f["path"], "uploadMode": mode(f), "shouldIgnore": False, "oid": None} for f in files]}
-    )
+    repository.variables[document["key"]] = document["value"]
+    return JSONResponse({key: {"value": value} for key, value in repository.variables.items()})
 
 
 def commit(hub, repository, lines):
-    header = next(line["value"] for line in lines if line["key"] == "header")
-    if header.get("parentCommit") not in (None, repository.branches["main"]):
-        return error(412, None, "A commit has happened since. Please refresh and try again.")
     files = dict(repository.head)
-    for line in lines:
-        key, value = line["key"], line["value"]
+    for key, value in ((line["key"], line["value"]) for line in lines):
+        if key == "header" and value.get("parentCommit") not in (None, repository.branches["main"]):
+            return refusal(412, message="A commit has happened since. Please refresh and try again.")
         if key == "file":
             files[value["path"]] = base64.b64decode(value["content"])
         elif key == "lfsFile":
-            if value["oid"] not in hub.stored:
-                return error(400, None, f"{value['path']}: the LFS object is missing")
             files[value["path"]] = hub.stored[value["oid"]]
         elif key == "deletedFile":
             del files[value["path"]]
@@ -345,72 +241,46 @@ def commit(hub, repository, lines):
     return JSONResponse({"commitUrl": f"{hub.address}/{repository.name}/commit/{sha}", "commitOid": sha})
 
 
-def read(hub, repository, step, argument, request):
+def read(repository, step, argument, request):
     if step == "refs":
-        refs = {
-            "branches": [
-                {"name": n, "ref": f"refs/heads/{n}", "targetCommit": c} for n, c in repository.branches.items()
-            ],
-            "tags": [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()],
-            "converts": [],
-        }
-        return JSONResponse(refs)
-    revision, _, file = argument.partition("/")
-    sha = repository.resolve(revision if step in ("revision", "tree", "resolve") else "main")
+        tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()]
+        return JSONResponse({"branches": [], "tags": tags, "converts": []})
+    revision, _, path = argument.partition("/")
+    sha = repository.resolve(revision or "main")
     if sha is None:
-        return error(404, "RevisionNotFound", "Invalid rev id")
+        return refusal(404, "RevisionNotFound", "Invalid rev id")
     files = repository.commits[sha]
-    if step in ("", "revision"):
-        return JSONResponse(info(repository, sha, files))
     if step == "tree":
-        return JSONResponse([entry(path, content) for path, content in sorted(files.items())])
+        return JSONResponse([entry(repository, path, content) for path, content in sorted(files.items())])
     if step == "resolve":
-        return content_of(hub, repository, file, sha, request) if file in files else error(404, "EntryNotFound")
-    if step == "xet-read-token":
-        token = {"X-Xet-Access-Token": "x", "X-Xet-Token-Expiration": "9999999999"}
-        return JSONResponse({}, headers=token | {"X-Xet-Cas-Url": f"{hub.address}/xet"})
-    return error(404)
+        return content_of(repository, sha, path, request) if path in files else refusal(404, "EntryNotFound")
+    properties = {"private": repository.private, "gated": "auto" if repository.gated else False}
+    siblings = [{"rfilename": path} for path in sorted(files)]
+    return JSONResponse({"_id": "0", "id": repository.name, "sha": sha, "siblings": siblings, "tags": [], **properties})
 
 
-def info(repository, sha, files):
-    return {
-        "_id": "0",
-        "id": repository.name,
-        "sha": sha,
-        "private": repository.private,
-        "gated": "auto" if repository.gated else False,
-        "siblings": [{"rfilename": path} for path in sorted(files)],
-        "sdk": repository.sdk,
-        "tags": [],
-    }
+def is_large(path, size):
+    return size > LARGE or path.endswith(".safetensors")
 
 
-def is_large(path, content):
-    return len(content) > LARGE or path.endswith(".safetensors")
+def entry(repository, path, content):
+    size, blob = len(content), hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    document = {"type": "file", "path": path, "size": size, "oid": blob}
+    if is_large(path, size):
+        document["lfs"] = {"oid": sha256(content), "size": size, "pointerSize": 134}
+        document |= {"xetHash": sha256(content)} if repository.xet else {}
+    return document
 
 
-def entry(path, content):
-    found = {"type": "file", "path": path, "size": len(content), "oid": git_blob(content)}
-    if is_large(path, content):
-        found |= {
-            "oid": git_blob(b"pointer to " + sha256(content).encode()),
-            "lfs": {"oid": sha256(content), "size": len(content), "pointerSize": 134},
-        }
-    return found
-
-
-def content_of(hub, repository, path, sha, request):
+def content_of(repository, sha, path, request):
     content = repository.commits[sha][path]
-    tag = sha256(content) if is_large(path, content) else git_blob(content)
-    headers = {"X-Repo-Commit": sha, "ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
-    if is_large(path, content):
-        headers |= {"X-Linked-Etag": f'"{tag}"', "X-Linked-Size": str(len(content))}
-        if repository.xet:
-            route = f"{hub.address}/api/{repository.kind}s/{repository.name}/xet-read-token/{sha}"
-            headers |= {"X-Xet-Hash": tag, "X-Xet-Refresh-Route": route}
+    document = entry(repository, path, content)
+    tag = document.get("lfs", document)["oid"]
+    headers = {"X-Repo-Commit": sha, "ETag": f'"{tag}"', "X-Linked-Size": str(len(content))}
+    if "xetHash" in document:
+        headers |= {"X-Xet-Hash": tag, "X-Xet-Refresh-Route": "/xet"}
     start = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
     if start and request.method == "GET":
-        first = int(start[1])
-        headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        return Response(content[first:], 206, headers)
+        headers["Content-Range"] = f"bytes {start[1]}-{len(content) - 1}/{len(content)}"
+        return Response(content[int(start[1]) :], 206, headers)
     return Response(content, headers=headers)

@@ -19,8 +19,7 @@ COMMANDS = {
     "push-to-hub": "train.publish.push_to_hub",
     "push-space": "train.publish.push_space",
     "check-release": "train.publish.check_release",
-    "benchmark": "train.studies.benchmark.command",
-    "compare": "train.studies.compare",
+    "benchmark": "train.studies.benchmark",
     "saliency": "train.studies.saliency",
 }
 

@@ -1,22 +1,38 @@
 """Fixtures and helpers of the tests of data_prep."""
 
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from data_prep import TABLE, clean_data
+from data_prep import TABLE
+from data_prep.__main__ import main
+from tests.conftest import PRODUCTS
 
-DATA = Path(__file__).parents[1] / "data"
-PRODUCTS, PHONE, EVERYDAY, BACKGROUNDS = (DATA / name for name in ("products", "phone", "everyday", "backgrounds"))
+
+def prepare(command, output, *options):
+    """Run a command, which has to succeed."""
+    assert main([command, "--output", str(output), *map(str, options)]) == 0
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command, which has to fail with one sentence on standard error; returns the sentence."""
+
+    def run(command, output, *options):
+        assert main([command, "--output", str(output), *map(str, options)]) == 2
+        sentence = capsys.readouterr().err.splitlines()[-1]
+        assert sentence.startswith(f"{command}: ")
+        return sentence
+
+    return run
 
 
 @pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
-    """The data folder that `data_prep.clean_data` writes for the tests' real rows."""
+    """The data folder that the command `catalogue` writes for the tests' real rows."""
     folder = tmp_path_factory.mktemp("cleaned")
-    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    prepare("catalogue", folder, "--source", PRODUCTS)
     return folder
 
 
@@ -26,19 +42,20 @@ def copied(tmp_path):
     return shutil.copytree(PRODUCTS, tmp_path / "raw")
 
 
-def table_of(folder):
-    return pd.read_csv(folder / TABLE, keep_default_na=False)
+def table_of(folder, name=TABLE):
+    return pd.read_csv(folder / name, dtype=str, keep_default_na=False)
 
 
-def lines_of(path):
-    return path.read_text(encoding="utf-8").splitlines()
+def lines_of(folder):
+    """The header and the rows of styles.csv."""
+    header, *rows = (folder / "styles.csv").read_text(encoding="utf-8-sig").splitlines()
+    return header, rows
 
 
-def first_usable(folder, rows):
-    """The first of the lines of styles.csv whose product has an image."""
-    return next(row for row in rows if (folder / "images" / f"{row.split(',')[0]}.jpg").is_file())
+def write_lines(folder, header, rows):
+    (folder / "styles.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
-def contents(folder):
-    """Relative path → bytes of all files."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def usable(folder, rows):
+    """The rows whose product has an image and all labels."""
+    return [row for row in rows if (folder / "images" / f"{row.split(',')[0]}.jpg").is_file() and ",NA," not in row]

@@ -4,8 +4,8 @@ from PIL import Image, ImageOps
 
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from fashion_model.images import open_image
+from tests.conftest import PRODUCTS
 from tests.corpus import saved
-from tests.data_prep.conftest import PRODUCTS
 
 PHOTOGRAPHS = [open_image(path) for path in sorted((PRODUCTS / "images").iterdir())]
 
@@ -23,7 +23,7 @@ def jpeg(image, quality):
         lambda image: jpeg(image.resize((240, 320), Image.Resampling.BICUBIC), 90),
     ],
 )
-def test_a_recompressed_or_resized_image_is_a_duplicate_and_a_flipped_one_is_not(again):
+def test_resaved_images_are_duplicates(again):
     products = [image for image in PHOTOGRAPHS if image.size == (60, 80)][::6]
     pictures = [p for image in products for p in (image, again(image), ImageOps.mirror(again(image)))]
     groups = same_picture_groups(

@@ -1,39 +1,51 @@
+from collections import Counter
+
 import pandas as pd
+import pytest
 
-from data_prep.splits import split_column
+from data_prep.splits import hashed_split, split_column
 
 
-def synthetic_table(sizes):
-    """One row a group but for type 'Twins', whose groups have two."""
-    rows, product = [], 1000
-    for name, size in sizes.items():
-        for i in range(size):
-            group = product - (i % 2 if name == "Twins" else 0)
-            rows.append({"id": product, "group": group, "articleType": name})
-            product += 1
+def table_of_types(sizes, rows_a_group=None):
+    """Columns group and articleType; a group has one row, or as many as `rows_a_group` says of its type."""
+    rows = [
+        {"group": f"{name} {i // (rows_a_group or {}).get(name, 1)}", "articleType": name}
+        for name, size in sizes.items()
+        for i in range(size)
+    ]
     return pd.DataFrame(rows)
 
 
-def test_the_split_is_stratified_by_type_and_keeps_groups_together():
-    sizes = {"Many": 1000, "Some": 30, "Few": 3, "Pair": 2, "Twins": 40}
-    table = synthetic_table(sizes)
+def test_splits_are_stratified_and_keep_groups_together():
+    sizes = {"Many": 1000, "Some": 30, "Few": 3, "Pair": 2, "Twins": 40, "Three twins": 6}
+    table = table_of_types(sizes, {"Twins": 2, "Three twins": 2})
     table["split"] = split_column(table)
-    counts = pd.crosstab(table["articleType"], table["split"])
-    assert counts.loc["Many", ["train", "validation", "test"]].tolist() == [800, 100, 100]
-    assert counts.loc["Some", ["train", "validation", "test"]].tolist() == [24, 3, 3]
-    assert counts.loc["Few", ["train", "validation", "test"]].tolist() == [1, 1, 1]
-    assert counts.loc["Pair", ["train", "validation", "test"]].tolist() == [2, 0, 0]
-    assert counts.loc["Twins", ["train", "validation", "test"]].tolist() == [32, 4, 4]
+    counts = pd.crosstab(table["articleType"], table["split"])[["train", "validation", "test"]]
+    assert counts.T.to_dict("list") == {
+        "Many": [800, 100, 100],
+        "Some": [24, 3, 3],
+        "Few": [1, 1, 1],
+        "Pair": [2, 0, 0],
+        "Twins": [32, 4, 4],
+        "Three twins": [2, 2, 2],
+    }
     assert (table.groupby("group")["split"].nunique() == 1).all()
 
 
-def test_a_type_of_three_pictures_is_in_all_splits_even_if_each_has_several_ids():
-    table = pd.DataFrame([{"id": i, "group": i - i % 2, "articleType": "Pairs"} for i in range(6)])
-    assert sorted(split_column(table)) == ["test"] * 2 + ["train"] * 2 + ["validation"] * 2
-
-
-def test_the_split_does_not_depend_on_row_order_or_index():
-    table = synthetic_table({"Many": 200, "Twins": 40})
-    expected = split_column(table).set_axis(table["id"])
+def test_splits_do_not_depend_on_row_order_or_index():
+    table = table_of_types({"Many": 200, "Twins": 40}, {"Twins": 2})
     shuffled = table.sample(frac=1, random_state=3)
-    assert split_column(shuffled).set_axis(shuffled["id"]).sort_index().equals(expected)
+    assert split_column(shuffled).sort_index().equals(split_column(table))
+
+
+def test_hashed_splits_have_the_shares_asked_for():
+    for held_out in (0.1, 0.15):
+        share = Counter(hashed_split(str(i), held_out) for i in range(5000))
+        assert share["test"] / 5000 == pytest.approx(held_out, abs=0.015)
+        assert share["validation"] / 5000 == pytest.approx(held_out, abs=0.015)
+
+
+def test_hashed_splits_never_change():
+    """Other splits would train on photographs that the embedded default is measured on."""
+    senders = {"8": "test", "124": "train", "148": "train", "94": "train", "43": "train", "262": "test"}
+    assert {sender: hashed_split(f"contributor {sender}") for sender in senders} == senders

@@ -21,7 +21,7 @@ VALUES = (b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x00\x00
 
 @st.composite
 def damaged(draw):
-    """A file with up to eight places overwritten, cut out or doubled, most of them in its first kilobyte."""
+    """A file with up to eight parts overwritten, cut out or doubled, most of them in its first kilobyte."""
     data = bytearray(draw(st.sampled_from(FILES)))
     for _ in range(draw(st.integers(1, 8))):
         last = max(len(data) - 1, 0)
@@ -41,7 +41,7 @@ def damaged(draw):
 
 @settings(max_examples=CASES, derandomize=CASES <= 300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(damaged())
-def test_damaged_files_are_read_or_image_errors(data):
+def test_damaged_file_is_read_or_an_image_error(data):
     try:
         image = open_image(data, DETAIL)
     except ImageError as error:

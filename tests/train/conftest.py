@@ -1,29 +1,28 @@
 """Fixtures that need `train` or `data_prep`, and what the tests of these share."""
 
-import json
 import shutil
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from huggingface_hub import set_client_factory
-from huggingface_hub.utils import _http as hub_requests
-from huggingface_hub.utils._http import default_client_factory
 from safetensors.torch import save_file
 
-from data_prep import clean_data, negatives, phone_photographs, photographs
+from data_prep.__main__ import main as data_prep_main
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
+from fashion_model.hub import DEFAULT_TIMEOUT, use_client
 from fashion_model.images import open_image
 from fashion_model.models.backbones import imagenet_state
 from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, TEST_SPLIT, random_model
 from train.__main__ import main as train_main
+from train.data.domains import PHONE as PHONE_DOMAIN
+from train.data.domains import THUMBNAILS
 from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
-from train.evaluate.predictions import checkpoint_digests
+from train.evaluate.metrics import attribute_metrics, share
+from train.evaluate.split_metrics import write_split_metrics
 from train.fit.config import FitConfig
 from train.fit.data import read_data
 from train.fit.distillation import ImageNetTeacher
@@ -35,9 +34,9 @@ SPLITS = (TEST, VALIDATION, TRAIN)
 
 @pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
-    """What `data_prep.clean_data` writes for the tests' real rows."""
+    """What `data_prep catalogue` writes for the tests' real rows."""
     folder = tmp_path_factory.mktemp("cleaned")
-    assert clean_data.main(["--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    assert data_prep_main(["catalogue", "--source", str(PRODUCTS), "--output", str(folder)]) == 0
     return folder
 
 
@@ -48,22 +47,17 @@ def prepared(cleaned, tmp_path_factory):
     shutil.copytree(cleaned, folder)
     table = pd.read_csv(folder / "cleaned_styles.csv")
     enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
-    assert phone_photographs.main(["--source", str(PHONE), "--output", str(folder)]) == 0
+    assert data_prep_main(["phone-photographs", "--source", str(PHONE), "--output", str(folder)]) == 0
     pictures = {
         "high-resolution": sources / "high_resolution",
         "on-model": on_model_source(table, folder, sources / "on_model"),
     }
     pictures |= {"everyday": EVERYDAY, "backgrounds": BACKGROUNDS}
     options = [word for name, source in pictures.items() for word in (f"--{name}", str(source))]
-    assert photographs.main(["--output", str(folder), *options]) == 0
+    assert data_prep_main(["photographs", "--output", str(folder), *options]) == 0
     deal_contributors(folder / "phone" / "phone.csv")
     deal_files(folder / "everyday")
     deal_files(folder / "backgrounds")
-    for split in SPLITS:
-        drawn = folder / negatives.FOLDER / split
-        drawn.mkdir(parents=True)
-        for kind, paint in negatives.PAINTERS.items():
-            paint(np.random.default_rng(0)).save(drawn / f"{kind}-0.jpg")
     return folder
 
 
@@ -103,14 +97,14 @@ def deal_files(folder):
         path.rename(moved)
 
 
-HOSTILE = "<script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # a label as anyone may write it into a table
+HOSTILE = r"$\frac$ <script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # as anyone may name a label
 
 
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory):
     """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
     folder = tmp_path_factory.mktemp("measured")
-    assert clean_data.main(["--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
+    assert data_prep_main(["catalogue", "--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
     table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
     table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
     table.loc[table.index[40:50], "baseColour"] = HOSTILE
@@ -201,16 +195,25 @@ def vision_transformer(image_size=(64, 64)):
     return random_model("test_vit", image_size=image_size).requires_grad_(False)
 
 
-def borrow_metrics(checkpoint):
-    """Give `checkpoint` the metrics of the embedded default, with its own digest."""
-    metrics = json.loads((DEFAULT_CHECKPOINT / "metrics.json").read_text(encoding="utf-8"))
-    (checkpoint / "metrics.json").write_text(json.dumps(metrics | {"digests": checkpoint_digests(checkpoint)}))
+def write_metrics(checkpoint):
+    """Give `checkpoint` metrics of the test split, of eight images in two domains."""
+    probabilities = np.tile([0.6, 0.3, 0.1], (8, 1))
+    labels = np.eye(3, dtype=bool)[[0, 0, 0, 0, 0, 1, 1, 2]]
+    of_domain = {
+        "images": 8,
+        "groups": 8,
+        "is_fashion": True,
+        "recognized": share(labels[:, 0], range(8)),
+        "attributes": {name: attribute_metrics(probabilities, labels, range(8)) for name in NAMES},
+    }
+    domains = {PHONE_DOMAIN: of_domain, THUMBNAILS: of_domain}
+    write_split_metrics(checkpoint, TEST, {"rows_left_out": 0, "trained_on_known": True, "domains": domains})
 
 
 @pytest.fixture
 def evaluated(tiny_checkpoint):
-    """A checkpoint directory with metrics and a report; the metrics are the embedded default's."""
-    borrow_metrics(tiny_checkpoint)
+    """A checkpoint directory with metrics and a report."""
+    write_metrics(tiny_checkpoint)
     for file in ("figures/reliability_color.png", "report/report.html", "report/slices.csv", "training/state.pt"):
         (tiny_checkpoint / file).parent.mkdir(parents=True, exist_ok=True)
         (tiny_checkpoint / file).write_bytes(file.encode())
@@ -219,11 +222,8 @@ def evaluated(tiny_checkpoint):
 
 @pytest.fixture
 def pushing(token, monkeypatch):
-    """The user's name. Pushing sets timeouts for its process; here the process is that of all tests.
-
-    Between two tries of a request the client waits a fiftieth of its usual time.
-    """
-    short = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(seconds / 50)})
-    monkeypatch.setattr(hub_requests, "time", short)
+    """The user's name. Between two tries of a request the client waits a fiftieth of its usual time."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 50))
     yield token
-    set_client_factory(default_client_factory)
+    use_client(DEFAULT_TIMEOUT)  # in place of that of the push

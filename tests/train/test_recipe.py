@@ -34,7 +34,7 @@ def test_a_step_that_fails_ends_the_recipe(tmp_path, capsys):
     command = ["recipe", "default", "--data", str(tmp_path), "--output", str(tmp_path / "made"), "--smoke"]
     assert main(command) == 2
     printed = capsys.readouterr().err
-    assert "data_prep.clean_data" in printed
+    assert "data_prep catalogue" in printed
     assert "recipe: fit failed; the same call of the recipe continues here" in printed
 
 

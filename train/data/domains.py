@@ -16,14 +16,15 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from data_prep import phone_photographs, street_photographs
+from data_prep.phone_photographs import PHONE
 from data_prep.photographs import EVERYDAY, HELD_OUT_TYPES, HIGH_RESOLUTION, ON_MODEL, source_group
+from data_prep.street_photographs import WORN
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.images import ImageError, open_image
 from train.data.table import CATEGORY, DataError
 
 Targets = dict[str, torch.Tensor]  # attribute name → (N, classes) float32; a row of zeros where the label is unknown
-THUMBNAILS, PHONE, WORN = "thumbnails", phone_photographs.FOLDER, street_photographs.FOLDER
+THUMBNAILS = "thumbnails"
 PEOPLE, STREETS = "people", "streets"  # whole street photographs, and their parts without products
 OTHER, OTHER_EMPTY = "other_sources", "other_sources_without_products"
 PERSON = ("null", "skin", "hair")  # tags of street photographs that are no product

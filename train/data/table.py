@@ -9,7 +9,7 @@ import pandas as pd
 
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import CheckpointError
+from fashion_model.checkpoint import TRAINED_ON, CheckpointError
 from fashion_model.files import write_text
 
 DEFAULT_ATTRIBUTES = ("color", "product_type", "season", "gender")
@@ -20,7 +20,6 @@ COLUMNS_AND_TITLES = {
     "gender": ("gender", "Target gender"),
 }
 NAME, CATEGORY = "productDisplayName", "masterCategory"  # optional columns of the table
-TRAINED_ON = "trained_on.txt"  # in a checkpoint directory: one product id a line
 
 
 class DataError(ValueError):
@@ -40,7 +39,7 @@ def read_table(data: Path) -> pd.DataFrame:
     """
     path = data / TABLE
     if not path.is_file():
-        raise DataError(f"{path} is missing; `python -m data_prep.clean_data --output {data}` writes it")
+        raise DataError(f"{path} is missing; `python -m data_prep catalogue --output {data}` writes it")
     table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"id": int, "group": int})
     return table.assign(**{column: "" for column in (NAME, CATEGORY) if column not in table})
 

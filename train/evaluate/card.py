@@ -16,7 +16,6 @@ from train.data.domains import PHONE, THUMBNAILS, WORN
 from train.evaluate.reliability import reliability_file
 from train.evaluate.tables import TITLES, markdown
 
-CARD = "README.md"
 TITLE = "Fashion Product Classifier"
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 TASK = "image-classification"

@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 
 from data_prep.splits import TEST
+from fashion_model.checkpoint import CARD
 from fashion_model.files import write_text
 from train.data.table import TRAINED_ON
-from train.evaluate.card import CARD, model_card
+from train.evaluate.card import model_card
 from train.evaluate.predictions import predict_split
 from train.evaluate.split_metrics import split_metrics, write_split_metrics
 from train.evaluate.tables import markdown

@@ -195,7 +195,7 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
     table = data / TABLE
     if not table.is_file():
-        raise DataError(f"{table} is missing; `python -m data_prep.clean_data --output {data}` writes it")
+        raise DataError(f"{table} is missing; `python -m data_prep catalogue --output {data}` writes it")
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
     found = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
     for path in (table, *sorted(data.glob("*/*.csv"))):

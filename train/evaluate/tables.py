@@ -38,12 +38,14 @@ NOTE = (
 
 def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
     """All tables of a split."""
-    parts = [accuracy_table(attributes, metrics), note(metrics), confidence_table(attributes, metrics)]
-    parts += [
+    tables = [accuracy_table(attributes, metrics), confidence_table(attributes, metrics)]
+    tables += [
         single_label_table(attributes, metrics["domains"][name], f"{TITLES[name]}, {split} split")
         for name in (HIGH_RESOLUTION, THUMBNAILS)
         if name in metrics["domains"]
     ]
+    parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
+    parts.insert(1, note(metrics))
     for name, of_domain in metrics["domains"].items():
         if "gates" in of_domain:
             parts.append(gates_table(attributes, of_domain["gates"], TITLES[name]))
@@ -59,7 +61,7 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
     return "\n\n".join(parts)
 
 
-def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> str:
+def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
     """The share of accepted predictions, one row a domain."""
     rows = []
     for name in ORDER:
@@ -71,7 +73,9 @@ def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) 
                 recognized = {"share": 1 - recognized["share"], "interval": [1 - high, 1 - low]}
             text = f"{interval(recognized, 'share')} {'yes' if of_domain['is_fashion'] else 'no'}"
             rows.append([TITLES[name], f"{of_domain['images']:,}", *cells, text])
-    return markdown_table(["prediction accepted, %", "images", *(a.title for a in attributes), "recognized"], rows)
+    return pd.DataFrame(
+        rows, columns=["prediction accepted, %", "images", *(a.title for a in attributes), "recognized"]
+    )
 
 
 def note(metrics: Mapping[str, Any]) -> str:
@@ -85,7 +89,7 @@ def note(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> str:
+def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
     """Mean confidence, accuracy and calibration error of each attribute in each domain with labels."""
     rows = []
     for name in ORDER:
@@ -98,17 +102,19 @@ def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]
         ]
         if any(cells):
             rows.append([TITLES[name], *cells])
-    return markdown_table(["mean confidence / accepted / calibration error, %", *(a.title for a in attributes)], rows)
+    return pd.DataFrame(
+        rows, columns=["mean confidence / accepted / calibration error, %", *(a.title for a in attributes)]
+    )
 
 
-def single_label_table(attributes: Sequence[Attribute], of_domain: Mapping[str, Any], title: str) -> str:
+def single_label_table(attributes: Sequence[Attribute], of_domain: Mapping[str, Any], title: str) -> pd.DataFrame:
     """Metrics of images with one label, one row an attribute."""
     rows = [
         [a.title, *(percent(found[key]) for key in SINGLE_LABEL), f"{found['nll']:.3f}"]
         for a in attributes
         if "nll" in (found := of_domain["attributes"].get(a.name, {}))
     ]
-    return markdown_table([title, *SINGLE_LABEL.values(), "negative log-likelihood"], rows)
+    return pd.DataFrame(rows, columns=[title, *SINGLE_LABEL.values(), "negative log-likelihood"])
 
 
 def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> str:

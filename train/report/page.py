@@ -1,29 +1,200 @@
-"""Render the report as one HTML page with embedded pictures and without scripts."""
+"""The report as one HTML page: its tables, photographs and figures. The template has the explanations."""
 
 from __future__ import annotations
 
 import base64
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib import rc_context
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from train.report.document import Block, Report
+from data_prep.duplicates import THUMBNAIL
+from data_prep.photographs import HIGH_RESOLUTION
+from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
+from train.evaluate.predictions import SplitPredictions
+from train.evaluate.reliability import reliability_diagram, samples_of
+from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
+from train.report.analysis import ALL, MIN_IMAGES, AttributeAnalysis, weakest_slice
 
-TEMPLATE = "page.html.jinja"
+CONFUSIONS, EXAMPLES = 20, 6  # confusions shown, photographs of each
+LABEL_ERRORS = 60  # shown
+MATRIX_CLASSES = 150  # in a matrix at most
+ANNOTATED = 12  # classes at most of a matrix with percentages
+PRIOR = 10  # images added to each class when the matrix is ordered, so that classes with few images weigh less
+LONGEST_LABEL = 32  # letters in a figure
+JPEG_QUALITY = 70  # of photographs; about 1.4 kB each
+RELIABILITY = (PHONE, WORN, HIGH_RESOLUTION, THUMBNAILS)  # domains of the reliability diagrams
 
 
-def to_html(report: Report) -> str:
-    # Labels and names come from the data; autoescape keeps them text.
+def render(
+    predictions: SplitPredictions,
+    metrics: Mapping[str, Any],
+    analyses: Sequence[AttributeAnalysis],
+    slices: pd.DataFrame,
+    images: Path,
+) -> str:
+    """HTML without scripts that needs no other file.
+
+    `metrics`: the split's section of metrics.json. `images`: the folder with the thumbnails.
+    """
+    attributes, titles = predictions.attributes, {a.name: a.title for a in predictions.attributes}
+    # Labels and names come from the data: autoescape and parse_math keep them text.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"data_uri": _data_uri, "kind": _kind}
-    return environment.get_template(TEMPLATE).render(report=report)
+    with rc_context({"text.parse_math": False}):
+        return environment.get_template("page.html.jinja").render(
+            checkpoint=predictions.checkpoint.resolve().name,
+            split=predictions.split,
+            metrics=metrics,
+            accuracy=accuracy_table(attributes, metrics),
+            confidence=confidence_table(attributes, metrics),
+            note=note(metrics),
+            catalogue=single_label_table(attributes, metrics["domains"][THUMBNAILS], TITLES[THUMBNAILS]),
+            overview=pd.DataFrame([_overview(analysis, slices) for analysis in analyses]),
+            slices=[
+                slice_table(part, slices, titles) for kind, part in slices.groupby("kind", sort=False) if kind != ALL
+            ],
+            attributes=[_attribute_section(analysis, predictions, images) for analysis in analyses],
+        )
 
 
-def _data_uri(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The slices of one kind, marked where the interval excludes the accuracy on all images.
+
+    `titles`: attribute name → title.
+    """
+    overall = part["attribute"].map(slices[slices["kind"] == ALL].set_index("attribute")["accuracy"])
+    marks = np.select([part["high"] < overall, part["low"] > overall], ["▼ ", "▲ "], "")
+    cells = [
+        f"{mark}{percent(row.accuracy)} ({percent(row.low)}–{percent(row.high)})"
+        for mark, row in zip(marks, part.itertuples(), strict=True)
+    ]
+    table = part.assign(cell=cells).pivot(index="slice", columns="attribute", values="cell").fillna("")
+    table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
+    table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
+    return table.rename_axis(index=part["kind"].iloc[0]).reset_index()
 
 
-def _kind(block: Block) -> str:
-    return type(block).__name__
+def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, str]:
+    confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in analysis.confusions.head(1).itertuples()]
+    weakest = weakest_slice(slices, analysis.attribute.name)
+    described = "" if weakest is None else f"{weakest['slice']} ({weakest['kind']}): {percent(weakest['accuracy'])}"
+    return {
+        "": analysis.attribute.title,
+        "most frequent confusion": "".join(confusion),
+        f"weakest slice of at least {MIN_IMAGES} images, accuracy %": described,
+        "likely label errors": f"{len(analysis.label_errors):,}",
+    }
+
+
+def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
+    name, title = analysis.attribute.name, analysis.attribute.title
+    domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
+    diagram = reliability_diagram(title, samples_of(domains, name), predictions.config.temperatures[name])
+    classes = analysis.classes.rename(columns={"label": "class", "f1": "F1", "support": "images"})
+    for share in ("precision", "recall", "F1"):
+        classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
+    return {
+        "name": name,
+        "title": title,
+        "images": len(analysis.images),
+        "matrix": _png(matrix_figure(analysis.images["label"], analysis.images["prediction"])),
+        "reliability": _png(diagram),
+        "confusions": [
+            {
+                "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),
+                "photographs": [
+                    (_jpeg(images / f"{row.id}.jpg"), (f"{row.id}: {percent(row.confidence)} %",))
+                    for row in examples(analysis.images, pair.label, pair.prediction).itertuples()
+                ],
+            }
+            for pair in analysis.confusions.head(CONFUSIONS).itertuples()
+        ],
+        "label_errors": [
+            (
+                _jpeg(images / f"{row.id}.jpg"),
+                (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"),
+            )
+            for row in analysis.label_errors.head(LABEL_ERRORS).itertuples()
+        ],
+        "label_error_count": len(analysis.label_errors),
+        "contradictory_pictures": analysis.same_picture["picture"].nunique(),
+        "classes": classes,
+    }
+
+
+def examples(images: pd.DataFrame, label: str, prediction: str) -> pd.DataFrame:
+    """Up to `EXAMPLES` images with this label and prediction, evenly from high to low confidence."""
+    images = images[(images["label"] == label) & (images["prediction"] == prediction)]
+    images = images.sort_values("confidence", ascending=False, kind="stable")
+    return images.iloc[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)]
+
+
+def matrix_figure(label: pd.Series, prediction: pd.Series) -> Figure:
+    """The confusion matrix of the classes with most confusions, those that are confused side by side."""
+    classes = np.array(sorted({*label, *prediction}), dtype=object)
+    counts = confusion_matrix(label, prediction, labels=classes)
+    support = counts.sum(axis=1, keepdims=True)
+    confused = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    kept = np.sort(np.argsort(-confused, kind="stable")[:MATRIX_CLASSES])
+    kept = kept[_order((counts / (support + PRIOR))[np.ix_(kept, kept)])]
+    rates = (counts / np.maximum(support, 1))[np.ix_(kept, kept)]
+    names = [text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…" for text in classes[kept]]
+    annotated = len(kept) <= ANNOTATED
+    side = (0.6 if annotated else 0.125) * len(kept) + 3
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    display = ConfusionMatrixDisplay(rates, display_labels=names)
+    # The scale is a square root, so that a confusion of 2 % is visible.
+    scale = {"norm": PowerNorm(0.5, 0, 1)}
+    display.plot(ax=axes, include_values=annotated, values_format=".0%", cmap="Blues", colorbar=False, im_kw=scale)
+    figure.colorbar(display.im_, ax=axes, shrink=0.5, aspect=40)
+    axes.tick_params(labelsize=9 if annotated else 7, top=True, labeltop=True, right=True, labelright=not annotated)
+    axes.tick_params("x", labelrotation=90)
+    return figure
+
+
+def _order(rates: np.ndarray) -> np.ndarray:
+    """Rates (n, n) → an order (n,) with confused classes side by side.
+
+    Average linkage on how often two classes are taken for each other, leaves in the best order of that tree
+    (Bar-Joseph et al., Bioinformatics 2001).
+    """
+    if len(rates) <= 2:
+        return np.arange(len(rates))
+    distances = 1 - (rates + rates.T) / 2
+    np.fill_diagonal(distances, 0)
+    return leaves_list(linkage(squareform(distances, checks=False), "average", optimal_ordering=True))
+
+
+def _png(figure: Figure) -> str:
+    """A data URI of a PNG with a palette of 256 colors, a third of the size."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=110)
+    # Median cut would turn pale blue gray.
+    return _data_uri(Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE), "PNG", optimize=True)
+
+
+def _jpeg(path: Path) -> str:
+    """A data URI of the image, at most as large as the catalogue's thumbnails."""
+    image = read_image(path)
+    image.thumbnail(THUMBNAIL)
+    return _data_uri(image, "JPEG", quality=JPEG_QUALITY)
+
+
+def _data_uri(image: Image.Image, format: str, **options: Any) -> str:
+    content = io.BytesIO()
+    image.save(content, format, **options)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,1 +1,1 @@
-"""Questions asked of checkpoints now and then: speed, saliency, comparison of seeds."""
+"""Questions asked of checkpoints now and then: speed and saliency."""

@@ -1,155 +1,185 @@
-"""Measure how faithful the class activation maps are.
+"""Measure class activation maps on worn products of the test split: candidates by rows, measures by columns.
 
-Compares every method of fashion_model.explain on the last stage, on an earlier one and on both with random maps and a
-Gaussian in the center. Prints means with 95 % intervals of:
+    python -m train saliency --checkpoint fashion_model/default_checkpoint --data data/
 
-- deletion (Petsiuk et al., BMVC 2018): the predicted class's probability while pixels turn white in the order of the
-  map, averaged over tenths; lower is better.
-- insertion: the same while pixels appear in a blurred photograph; higher is better.
-- ROAD (Rong et al., ICML 2022), by the package grad-cam: half of how much more removing the highest pixels hurts than
-  removing the lowest; higher is better.
-- on the product: the share of the map that lies on the product; higher is better.
+A candidate is a method of fashion_model.explain, the score of a class that is explained, and the stages whose maps are
+averaged; random maps and a Gaussian in the center are floors. Of crops whose product type is predicted right:
 
-The images are catalogue thumbnails of the test split with a white background, one of each picture, with one attribute
-each, in turn. A second table has the differences to Grad-CAM on the last stage, paired by image.
+- deletion, insertion (Petsiuk et al., BMVC 2018): the type's mean probability while pixels turn white in the order of
+  the map (lower is better), and while they appear in a blurred crop;
+- ROAD (Rong et al., ICML 2022): half of how much more it hurts to remove the highest pixels than the lowest;
+- energy, peak: the share of the map on the product's mask, and whether its maximum is there (Zhang et al., ECCV 2016);
+- attributes, runner-up: how the maps of two attributes, and of the two likeliest types, correlate (lower is better).
+
+In brackets is the 95 % interval. + and - mark what is better or worse than the default of fashion_model.explain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import cycle, islice
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice, product, repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from torch.multiprocessing import set_sharing_strategy
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional as transforms
+from pytorch_grad_cam.metrics.road import ROADCombined
+from torchvision.transforms.v2 import functional
 from tqdm import tqdm
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import load_checkpoint
+from fashion_model.explain.cam import LAYERS, METHOD, METHODS, Target, explain
 from fashion_model.models.multitask import MultiTaskClassifier
-from train.data.domains import no_targets, thumbnails
-from train.data.foreground import product_mask
-from train.data.table import DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
+from train.data.domains import Split, load_worn
+from train.data.table import DataError, read_table
 from train.evaluate.metrics import mean_interval
 from train.evaluate.tables import markdown_table
-from train.studies.candidate_maps import REFERENCE, CandidateMaps
-from train.studies.faithfulness import BETTER, METRICS, FromPixels, Question, measure
+
+TYPE = "product_type"
+SCORES = {  # of logits (B, classes)
+    "logit": lambda logits: logits,
+    "log-probability": lambda logits: logits.log_softmax(dim=1),
+    "difference": lambda logits: logits - highest_other(logits),
+}
+# Whether more (1) or less (-1) is better, and the measure of a crop and of maps (targets, H, W): of the predicted type,
+# of its runner-up, and of the other attributes.
+MEASURES = {
+    "deletion": (-1, lambda crop, maps: crop.probability_along(maps[0], crop.pixels, torch.ones_like(crop.pixels))),
+    "insertion": (1, lambda crop, maps: crop.probability_along(maps[0], crop.blurred, crop.pixels)),
+    "ROAD": (1, lambda crop, maps: crop.road(maps[0])),
+    "energy": (1, lambda crop, maps: maps[0][crop.mask].sum() / maps[0].sum().clip(1e-9)),
+    "peak": (1, lambda crop, maps: crop.mask.flat[maps[0].argmax()]),
+    "attributes": (-1, lambda crop, maps: correlation(np.delete(maps, 1, axis=0))),
+    "runner-up": (-1, lambda crop, maps: correlation(maps[:2])),
+}
+Candidate = tuple[str, str, tuple[int, ...]]  # method, score, stages
+DEFAULT: Candidate = (METHOD, "logit", LAYERS)
 
 
 @dataclass(frozen=True)
 class Config:
     checkpoint: Path  # the checkpoint directory
     data: Path  # the folder that data_prep wrote
-    images: int = 200
-    workers: int = 2  # processes that measure, one thread each
-
-    def __post_init__(self) -> None:
-        if self.images < 2:
-            raise ValueError("images must be at least 2")
+    crops: int = 50
+    stages: tuple[int, ...] = (-1, -2)  # each alone, and all together
+    scores: tuple[Literal[tuple(SCORES)], ...] = tuple(SCORES)
+    measures: tuple[Literal[tuple(MEASURES)], ...] = tuple(MEASURES)  # the first three take nearly all of the time
 
 
 def run(config: Config) -> None:
-    print(measure_all(config.checkpoint, config.data, config.images, config.workers).report())
+    layers = [*((stage,) for stage in config.stages), config.stages]
+    candidates = list(dict.fromkeys([DEFAULT, *product(METHODS, config.scores, layers)]))
+    crops = list(islice(crops_of(config.checkpoint, config.data), config.crops))
+    if not crops:
+        raise DataError(f"{config.data} has no worn products of the test split, or no type is predicted right")
+    measured = [measure(crop, candidates, config.measures) for crop in tqdm(crops, unit="crop", disable=None)]
+    values = {name: np.array([of_crop[name] for of_crop in measured]) for name in measured[0]}
+    groups, default = [crop.group for crop in crops], next(iter(values.values()))
+    rows = [
+        (name, *map(cell, of_name.T, default.T, config.measures, repeat(groups))) for name, of_name in values.items()
+    ]
+    print(f"{markdown_table(('', *config.measures), rows)}\n\n{len(crops)} crops of {len(set(groups))} photographs")
 
 
-class Questions:
-    """Images of the test split in random order, each picture once, those with a product mask.
-
-    CheckpointError if it is not known what the checkpoint was trained on.
-    """
-
-    def __init__(self, checkpoint: Path, data: Path, seed: int = 0):
-        trained_on = read_trained_on(checkpoint)
-        loaded, table = load_checkpoint(checkpoint), read_table(data)
-        rows = without_pictures_of(rows_of_split(table, TEST), table, trained_on)
-        self.model: MultiTaskClassifier = loaded.model.requires_grad_(False)
-        self.photographs = thumbnails(data, rows, no_targets(len(rows), loaded.encoders))
-        distinct = np.flatnonzero(~rows["group"].duplicated().to_numpy())
-        self.order = np.random.default_rng(seed).permutation(distinct)
-        self.without_mask = 0
-
-    def __iter__(self) -> Iterator[Question]:
-        letterbox, attributes = self.model.config.preprocessing.letterbox, cycle(self.model.config.num_classes)
-        for place in self.order:
-            photograph = letterbox(self.photographs[int(place)])
-            mask = product_mask(photograph)
-            if mask is None:
-                self.without_mask += 1
-                continue
-            asker = FromPixels(self.model, next(attributes))
-            tensor = transforms.to_dtype(transforms.to_image(photograph), torch.float32, scale=True)
-            with torch.no_grad():
-                answer = int(asker(tensor[None]).argmax())
-            yield Question(asker, tensor, mask, answer)
+def cell(values: np.ndarray, default: np.ndarray, measure: str, groups: list[str]) -> str:
+    """Mean and interval of values (crops,), and whether they are better (+) or worse (-) than `default` (crops,)."""
+    low, high = mean_interval(values, groups)
+    worst, best = mean_interval(MEASURES[measure][0] * (values - default), groups)
+    return f"{values.mean():.2f} ({low:.2f} to {high:.2f}){' +' if worst > 0 else ' -' if best < 0 else ''}"
 
 
 @dataclass(frozen=True)
-class Measured:
-    values: Mapping[str, np.ndarray]  # name of a map → (photographs, METRICS)
-    without_mask: int  # photographs passed over
+class Crop:
+    model: MultiTaskClassifier
+    pixels: torch.Tensor  # (3, H, W) in [0, 1], letterboxed
+    mask: np.ndarray  # (H, W) bool, True on the product
+    group: str
+    number: int  # in the table
+    answer: int = 0  # the predicted type
 
-    def report(self) -> str:
-        """Markdown."""
-        reference = self.values[REFERENCE]
-        others = {name: values - reference for name, values in self.values.items() if name != REFERENCE}
-        rows = [(name, *cells(values), *balance(values)) for name, values in others.items()]
-        return "\n\n".join(
-            (
-                markdown_table(("", *METRICS), [(name, *cells(values)) for name, values in self.values.items()]),
-                f"Difference to {REFERENCE} on the same images:",
-                markdown_table(("", *METRICS, "better", "worse"), rows),
-                f"test split, {len(reference)} images; {self.without_mask} skipped, because their product is not on "
-                "white; in brackets half of the 95 % interval",
-            )
-        )
+    @torch.no_grad()
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, types)."""
+        return self.model.calibrate(self.model(self.model.config.preprocessing.normalise(images)))[TYPE]
 
+    @property
+    def blurred(self) -> torch.Tensor:
+        """The standard deviation is a twelfth of the shorter side."""
+        sigma = min(self.mask.shape) / 12
+        return functional.gaussian_blur(self.pixels, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
 
-def cells(values: np.ndarray) -> list[str]:
-    """values (photographs, METRICS)."""
-    return [f"{mean:.3f} (±{reach:.3f})" for mean, reach in zip(*mean_interval(values), strict=True)]
+    def maps(self, method: str, score: str, layers: tuple[int, ...]) -> np.ndarray:
+        others = [Target(name) for name in self.model.config.num_classes if name != TYPE]
+        image = self.model.config.preprocessing.normalise(self.pixels[None])
+        scored = lambda _, inputs, logits: {name: SCORES[score](values) for name, values in logits.items()}  # noqa: E731
+        with self.model.heads.register_forward_hook(scored):
+            return explain(self.model, image, [Target(TYPE), Target(TYPE, rank=1), *others], method, layers).maps
 
+    def probability_along(self, heat: np.ndarray, start: torch.Tensor, end: torch.Tensor) -> float:
+        """Of the answer, averaged while tenths of the pixels of `start` become those of `end`, the highest first."""
+        images = torch.where(torch.from_numpy(ranks(heat)) >= torch.linspace(1, 0, 11)[:, None, None, None], end, start)
+        return float(self.probabilities(images)[:, self.answer].mean())
 
-def balance(differences: np.ndarray) -> tuple[str, str]:
-    """Differences (photographs, METRICS) → in how many figures the interval lies on the better side of 0, the worse."""
-    mean, reach = mean_interval(differences)
-    return str(int((BETTER * mean > reach).sum())), str(int((-BETTER * mean > reach).sum()))
-
-
-class Measurements(Dataset):
-    """What is measured for each question: name of a map → (METRICS,)."""
-
-    def __init__(self, maps: CandidateMaps, questions: list[Question]):
-        self.maps, self.questions = maps, questions
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        question = self.questions[number]
-        target = (question.model.attribute, question.answer)
-        images = question.model.normalise(question.photograph[None])
-        return measure(question, self.maps.of(images, target, question.mask.shape, seed=number))
+    def road(self, heat: np.ndarray) -> float:
+        torch.manual_seed(0)  # it adds noise
+        targets = [lambda probabilities: probabilities[self.answer]]
+        return float(ROADCombined([25, 50, 75])(self.pixels[None], ranks(heat)[None], targets, self.probabilities)[0])
 
 
-def unchanged(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Not as tensors."""
+def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
+    """Those whose type is predicted right, in random order."""
+    loaded = load_checkpoint(checkpoint)
+    model: MultiTaskClassifier = loaded.model.requires_grad_(False)
+    worn = load_worn(Split(data, TEST, read_table(data), model.config.attributes, loaded.encoders))
+    if worn is None or TYPE not in model.config.num_classes:
+        return
+    letterbox = model.config.preprocessing.letterbox
+    tags = json.loads((data / "worn" / "tags.json").read_text(encoding="utf-8"))
+    masks = replace(worn, paths=[path.parents[1] / "masks" / f"{path.stem}.png" for path in worn.paths])
+    for row in np.random.default_rng(0).permutation(len(worn)):
+        number = tags.index(worn.tags[row])
+        mask = letterbox(masks[row].point(lambda value, number=number: 255 * (value != number)))
+        pixels = functional.to_dtype(functional.pil_to_tensor(letterbox(worn[row])), torch.float32, scale=True)
+        crop = Crop(model, pixels, np.asarray(mask)[..., 0] < 128, worn.groups[row], int(row))
+        answer = int(crop.probabilities(pixels[None]).argmax())
+        if worn.targets[TYPE][row, answer] > 0 and crop.mask.any():
+            yield replace(crop, answer=answer)
+
+
+def measure(crop: Crop, candidates: list[Candidate], measures: tuple[str, ...]) -> dict[str, list[float]]:
+    """Candidate or floor → its measures."""
+    maps = {
+        f"{method}, {score}, stages {layers}": crop.maps(method, score, layers) for method, score, layers in candidates
+    }
+    shape, targets, random = crop.mask.shape, len(crop.model.config.num_classes) + 1, np.random.default_rng(crop.number)
+    for side in (7, 14):
+        maps[f"random, {side}×{side}"] = random.random((targets, side, side), np.float32)
+    y, x = np.meshgrid(*(np.linspace(-2, 2, side, dtype=np.float32) for side in shape), indexing="ij")
+    maps["Gaussian"] = np.tile(np.exp(-(y**2 + x**2) / 2), (targets, 1, 1))
+    measured = {}
+    for name, of_name in maps.items():
+        resized = torch.nn.functional.interpolate(torch.from_numpy(of_name)[None], shape, mode="bicubic")
+        measured[name] = [MEASURES[key][1](crop, resized[0].clamp(0, 1).numpy()) for key in measures]
     return measured
 
 
-def measure_all(checkpoint: Path, data: Path, count: int, workers: int = 2) -> Measured:
-    """DataError or CheckpointError if there are not two photographs to measure on."""
-    questions = Questions(checkpoint, data)
-    maps = CandidateMaps(questions.model)
-    asked = list(islice(questions, count))
-    if len(asked) < 2:
-        raise DataError("fewer than two images show a product on a white background")
-    # By default each tensor is handed over as an open file, and forkserver hands over at most 256.
-    set_sharing_strategy("file_system")
-    loader = DataLoader(Measurements(maps, asked), batch_size=None, num_workers=workers, collate_fn=unchanged)
-    measured = list(tqdm(loader, unit="photograph", disable=None))
-    values = {name: np.stack([m[name] for m in measured]) for name in measured[0]}
-    return Measured(values, questions.without_mask)
+def highest_other(logits: torch.Tensor) -> torch.Tensor:
+    """For each class the highest logit of the other classes; (B, classes) both."""
+    first, second = logits.topk(2, dim=1).values.split(1, dim=1)
+    return torch.where(logits == first, second, first)
+
+
+def ranks(heat: np.ndarray) -> np.ndarray:
+    """The rank of each pixel (H, W), in [0, 1); ties, such as areas of 0, in random order."""
+    ties = np.random.default_rng(0).random(heat.size)
+    return np.lexsort((ties, heat.ravel())).argsort().reshape(heat.shape) / heat.size
+
+
+def correlation(maps: np.ndarray) -> float:
+    """Mean over the pairs of maps (N, H, W); that with a map of one value is 0."""
+    centered = (maps - maps.mean(axis=(1, 2), keepdims=True)).reshape(len(maps), -1)
+    centered /= np.linalg.norm(centered, axis=1, keepdims=True).clip(1e-9)
+    return float((centered @ centered.T)[np.triu_indices(len(maps), 1)].mean())

@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from train.evaluate.partial_labels import group_interval
+from train.evaluate.perturbations import COPIES, NEED_MASK, PERTURBATIONS
 
 from data_prep.phone_photographs import COARSE
 from data_prep.photographs import source_group
@@ -19,8 +21,6 @@ from train.data.foreground import product_mask
 from train.data.table import read_table, rows_of_split
 from train.evaluate.domains import PASTED_SIDE, evaluation_domains
 from train.evaluate.metrics import LabeledPredictions, classification_metrics
-from train.evaluate.partial_labels import group_interval
-from train.evaluate.perturbations import COPIES, NEED_MASK, PERTURBATIONS
 from train.evaluate.predictions import predictions_digest, saved_predictions
 from train.evaluate.split_metrics import read_metrics, split_metrics
 

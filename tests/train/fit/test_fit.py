@@ -257,7 +257,7 @@ def test_missing_data_is_a_sentence_and_an_exit_status(command, trained, tmp_pat
     output, checkpoint = ["--output", str(tmp_path / "run")], ["--checkpoint", str(trained)]
     options = {"fit": [*output, "--weights", "none"], "soft-targets": output + checkpoint}.get(command, checkpoint)
     assert main([command, "--data", str(tmp_path), *options]) == 2
-    assert "data_prep.clean_data" in capsys.readouterr().err
+    assert "data_prep catalogue" in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_downloaded_are_a_sentence_and_an_exit_status(cleaned, tmp_path, capsys, monkeypatch):

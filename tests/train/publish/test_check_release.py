@@ -1,34 +1,21 @@
-import json
-import shutil
-
-import pytest
-
-from fashion_model.checkpoint import DEFAULT_CHECKPOINT
+from tests.train.publish.test_push_to_hub import change_config
 from train.__main__ import main
 
 
-@pytest.fixture
-def copy(tmp_path):
-    return shutil.copytree(DEFAULT_CHECKPOINT, tmp_path / "copy", ignore=shutil.ignore_patterns("predictions"))
-
-
-def check(checkpoint):
-    return main(["check-release", "--checkpoint", str(checkpoint)])
-
-
-def test_the_embedded_default_is_ready(capsys):
+def test_embedded_default_is_ready(capsys):
     assert main(["check-release"]) == 0
     assert "ready" in capsys.readouterr().out
 
 
-def test_what_does_not_belong_together_is_named(copy, capsys):
-    (copy / "README.md").write_text("another card")
-    (copy / "report" / "report.html").unlink()
-    assert check(copy) == 2
+def test_parts_that_do_not_fit_are_named(evaluated, capsys):
+    check = ["check-release", "--checkpoint", str(evaluated)]
+    (evaluated / "trained_on.txt").write_text("1163\n")
+    (evaluated / "README.md").write_text("another card")
+    (evaluated / "report" / "report.html").unlink()
+    assert main(check) == 2
     printed = capsys.readouterr().err
-    assert "the model card is not that of metrics.json" in printed
-    assert "there is no report" in printed
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"fashion_threshold": 0.0}))
-    assert check(copy) == 2
+    for problem in ("it is not calibrated", "the model card is not", "README.md does not show", "there is no report"):
+        assert problem in printed
+    change_config(evaluated)
+    assert main(check) == 2
     assert "belongs to other weights or another calibration" in capsys.readouterr().err

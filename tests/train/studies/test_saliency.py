@@ -1,145 +1,137 @@
-"""Faithfulness of the class activation maps."""
+"""Measures of class activation maps, on real photographs of people in the street."""
 
 import re
 import shutil
-from itertools import islice
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from fashion_model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
-from fashion_model.explain.cam import LAYERS, METHOD, resolve_layers
-from fashion_model.images import open_image
-from tests.conftest import NAMES, TEST_SPLIT
-from tests.train.conftest import vision_transformer
+from data_prep import street_photographs
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT
+from fashion_model.explain.cam import METHODS, Target, explain
+from tests.conftest import DATA
 from train.__main__ import main
-from train.studies.candidate_maps import REFERENCE, CandidateMaps
-from train.studies.faithfulness import FromPixels, changed, measure, ranks
-from train.studies.saliency import Measured, Questions
+from train.data.domains import Split, load_worn
+from train.data.table import read_table
+from train.studies.saliency import DEFAULT, MEASURES, SCORES, cell, correlation, crops_of, highest_other, ranks
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_checkpoint(DEFAULT_CHECKPOINT).model.requires_grad_(False)
+def worn(cleaned, tmp_path_factory):
+    """Cleaned data with three street photographs, all of the test split."""
+    folder = shutil.copytree(cleaned, tmp_path_factory.mktemp("worn") / "data")
+    street_photographs.run(street_photographs.Config(DATA / "street", folder))
+    path = folder / "worn" / "worn.csv"
+    pd.read_csv(path, dtype=str, keep_default_na=False).assign(split="test").to_csv(path, index=False)
+    return folder
 
 
-def test_the_hottest_pixels_change_first_and_all_in_the_end():
-    photograph, other = torch.zeros(3, 4, 5), torch.ones(3, 4, 5)
-    heat = np.random.default_rng(0).random((4, 5))
-    found = changed(photograph, other, ranks(heat))
-    assert found.shape == (11, 3, 4, 5)
-    assert torch.equal(found[0], photograph)
-    assert torch.equal(found[-1], other)
-    for step, image in enumerate(found):
-        turned = image[0].numpy() == 1
-        assert turned.sum() == 2 * step
-        assert not turned.any() or turned.all() or heat[turned].min() > heat[~turned].max()
+@pytest.fixture(scope="module")
+def crops(worn):
+    return list(crops_of(DEFAULT_CHECKPOINT, worn))
 
 
-def test_pixels_of_the_same_heat_vanish_all_over_the_picture():
+def test_crops_are_those_with_the_right_type(crops, worn, classifier):
+    table = read_table(worn)
+    domain = load_worn(Split(worn, "test", table, classifier.attributes, classifier.encoders))
+    labels, accepted = classifier.encoders.labels["product_type"], domain.targets["product_type"] > 0
+    predicted = [
+        labels.index(p.product_type.label) for p in classifier.predict(domain[row] for row in range(len(domain)))
+    ]
+    right = {row: label for row, label in enumerate(predicted) if accepted[row, label]}
+    assert {crop.number: crop.answer for crop in crops} == right
+    assert 0 < len(right) < len(domain)
+
+
+def test_masks_cover_the_product_in_its_crop(crops):
+    for crop in crops:
+        assert crop.pixels.shape[1:] == crop.mask.shape
+        rows, columns = np.nonzero(crop.mask)
+        assert 0.02 < crop.mask.mean() < 0.8
+        assert abs(rows.mean() / crop.mask.shape[0] - 0.5) < 0.2  # the margins are equal
+        assert abs(columns.mean() / crop.mask.shape[1] - 0.5) < 0.2
+
+
+def test_probabilities_are_those_of_prediction(crops, worn, classifier):
+    domain = load_worn(Split(worn, "test", read_table(worn), classifier.attributes, classifier.encoders))
+    expected = classifier.predict([domain[crops[0].number]])[0].product_type.probabilities
+    assert np.allclose(crops[0].probabilities(crops[0].pixels[None])[0], expected, atol=1e-3)
+
+
+def test_right_map_measures_better_than_wrong(crops):
+    crop = max(crops, key=lambda crop: crop.mask.mean())
+    right, wrong = (np.stack([heat, heat]).astype(np.float32) for heat in (crop.mask, ~crop.mask))
+    for name in ("deletion", "insertion", "ROAD", "energy", "peak"):
+        direction, measure = MEASURES[name]
+        assert direction * measure(crop, right) > direction * measure(crop, wrong), name
+    assert MEASURES["energy"][1](crop, right) == pytest.approx(1)
+    assert MEASURES["peak"][1](crop, wrong) == 0
+
+
+def test_maps_of_logits_are_those_of_explain(crops):
+    method, score, layers = DEFAULT
+    names = ["product_type", *(name for name in crops[0].model.config.num_classes if name != "product_type")]
+    targets = [Target(name) for name in names]
+    image = crops[0].model.config.preprocessing.normalise(crops[0].pixels[None])
+    expected = explain(crops[0].model, image, targets, method, layers).maps
+    assert np.allclose(np.delete(crops[0].maps(method, score, layers), 1, axis=0), expected, atol=1e-5)
+    crops[0].maps(method, "difference", layers)
+    assert np.allclose(explain(crops[0].model, image, targets, method, layers).maps, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_scores_keep_the_order_of_classes(score):
+    logits = torch.tensor([[1.0, 4.0, 2.0], [3.0, -1.0, 0.5]])
+    assert torch.equal(SCORES[score](logits).argsort(dim=1), logits.argsort(dim=1))
+
+
+def test_highest_other_logit_of_the_best_is_the_second():
+    assert highest_other(torch.tensor([[1.0, 4.0, 2.0]])).tolist() == [[4, 2, 4]]
+
+
+def test_ranks_follow_the_map_and_scatter_ties():
     heat = np.zeros((20, 30))
     heat[:10, :15] = 1
-    places = ranks(heat)
-    assert sorted(places.ravel()) == list(range(600))
-    assert places[:10, :15].min() == 450
-    half = np.argwhere((places < 225) & (heat == 0))
-    assert half[:, 0].min() < 3
-    assert half[:, 0].max() > 16
+    order = ranks(heat)
+    assert sorted((order * heat.size).round().ravel()) == list(range(600))
+    assert order[:10, :15].min() == pytest.approx(450 / 600)
+    low = np.argwhere((order < 225 / 600) & (heat == 0))
+    assert low[:, 0].min() < 3
+    assert low[:, 0].max() > 16
 
 
-def test_a_map_that_is_right_measures_better_than_one_that_is_wrong(measured):
-    """On real products before white: heat on it against heat everywhere else."""
-    questions = Questions(DEFAULT_CHECKPOINT, measured)
-    questions = list(islice(questions, 2))
-    assert [question.model.attribute for question in questions] == ["color", "product_type"]
-    for question in questions:
-        right = question.mask.astype(np.float32)  # most of it exactly 0
-        found = measure(question, {"right": right, "wrong": 1 - right})
-        for figure, better in enumerate((np.less, np.greater, np.greater, np.greater)):
-            assert better(found["right"][figure], found["wrong"][figure]), figure
-        assert found["right"][3] > 0.95
-        assert found["wrong"][3] < 0.05
+def test_correlation_of_maps():
+    heat = np.random.default_rng(0).random((8, 8))
+    assert correlation(np.stack([heat, 0.5 * heat])) == pytest.approx(1)
+    assert correlation(np.stack([heat, 1 - heat, heat])) == pytest.approx(-1 / 3)
+    assert correlation(np.stack([heat, np.zeros((8, 8))])) == 0
 
 
-def test_pixels_get_the_probabilities_of_prediction(classifier, model):
-    path = sorted((TEST_SPLIT / "images").iterdir())[0]
-    photograph = model.config.preprocessing.letterbox(open_image(path))
-    pixels = torch.from_numpy(np.array(photograph)).permute(2, 0, 1) / 255
-    with torch.no_grad():
-        found = FromPixels(model, "season")(pixels[None])[0]
-    assert np.allclose(found, classifier.predict([path])[0].season.probabilities, atol=1e-4)
+@pytest.mark.parametrize(("measure", "shift", "mark"), [("peak", 0.2, " +"), ("deletion", 0.2, " -"), ("peak", 0, "")])
+def test_marks_say_what_is_better_or_worse(measure, shift, mark):
+    noise = np.random.default_rng(0).normal(0, 0.05, 50)
+    default = np.full(50, 0.5)
+    assert cell(default + shift + noise - noise.mean(), default, measure, list(map(str, range(50)))).endswith(
+        f"){mark}"
+    )
 
 
-def test_earlier_stages_have_finer_maps(model):
-    maps = CandidateMaps(model)
-    layers = {title.partition(", ")[2]: chosen for title, (_, chosen) in maps.candidates.items()}
-    assert layers == {"last stage": [4], "stage 3": [3], "both": [3, 4]}
-    assert maps.random_grids == [tuple(side // stride for side in model.config.image_size) for stride in (32, 16)]
-    assert maps.candidates[REFERENCE] == ("gradcam", [4])
-    assert (METHOD, resolve_layers(model, LAYERS)) in maps.candidates.values()
-    transformer = CandidateMaps(vision_transformer())
-    assert transformer.candidates["gradcam, stage 3"] == ("gradcam", [3])
+@pytest.mark.slow
+def test_command_prints_candidates_and_floors(worn, capsys):
+    command = ["saliency", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(worn), "--crops", "2"]
+    options = ["--stages", "-1", "--scores", "logit", "difference", "--measures", "energy", "peak", "runner-up"]
+    assert main([*command, *options]) == 0
+    rows = re.findall(r"^\| (\S[^|]+?) +\|(.*)\|$", capsys.readouterr().out, re.MULTILINE)
+    assert len(rows) == len(METHODS) * 2 + 3
+    assert rows[0][0] == "gradcam++, logit, stages (-1,)"
+    assert all(len(re.findall(r"-?\d\.\d\d \(-?\d\.\d\d to -?\d\.\d\d\)", cells)) == 3 for _, cells in rows)
+    assert not re.search(r"\) [+-]", rows[0][1])
 
 
-def test_all_maps_have_the_size_asked_for_and_random_ones_differ_between_images():
-    model = vision_transformer((64, 48))
-    maps, images = CandidateMaps(model), torch.randn(1, 3, 64, 48)
-    first, second = (maps.of(images, ("color", 1), (80, 60), seed) for seed in (0, 1))
-    assert len(first) == 4 * 3 - 1 + 2  # HiResCAM is Grad-CAM on the last stage; a random map and the Gaussian
-    for name, heat in first.items():
-        assert heat.shape == (80, 60)
-        assert heat.min() >= 0
-        assert heat.max() <= 1
-        assert np.array_equal(heat, second[name]) == (not name.startswith("random map")), name
-    assert first["center Gaussian"].argmax() == 40 * 60 + 30
-
-
-def test_pictures_are_asked_for_once_each_and_only_where_the_product_can_be_told(measured):
-    asked = Questions(DEFAULT_CHECKPOINT, measured)
-    found = list(asked)
-    pictures = len(asked.order)
-    assert pictures == len(asked.photographs) - 1  # two ids share one
-    assert len(found) + asked.without_mask == pictures
-    assert asked.without_mask > 0
-    assert [question.model.attribute for question in found[:5]] == [*NAMES, NAMES[0]]
-    for question in found[:5]:
-        assert 0.02 < question.mask.mean() < 0.98
-        assert question.photograph.shape == (3, *asked.model.config.image_size)
-        assert question.mask.shape == asked.model.config.image_size
-        assert question.photograph[:, ~question.mask].mean() > 0.9  # white beside the product
-
-
-def test_a_map_is_better_or_worse_where_its_interval_leaves_out_zero():
-    noise = np.random.default_rng(0).normal(0, 0.1, (50, 4))
-    reference = np.full((50, 4), 0.5)
-    worse_in_deletion_better_in_road = reference + noise - noise.mean(axis=0) + [0.2, 0.01, 0.2, 0]
-    report = Measured({REFERENCE: reference, "new": worse_in_deletion_better_in_road}, 3).report()
-    difference = report.splitlines()[-3]
-    assert re.fullmatch(r"\| new \| 0\.200 .* 0\.010 .* 0\.200 .* -?0\.000 .* \| 1 \| 1 \|", difference)
-    assert "50 images; 3 skipped" in report
-
-
-def test_the_command_prints_every_map_and_the_floors(trained, cleaned, capsys):
-    command = ["saliency", "--checkpoint", str(trained), "--data", str(cleaned)]
-    assert main([*command, "--images", "2"]) == 0
-    printed = capsys.readouterr().out
-    rows = re.findall(r"^\| ([^|]+?) \| (.*) \|$", printed, re.MULTILINE)
-    names = [name for name, _ in rows if name and name != "---"]
-    assert len(names) == 14 + 13  # and the differences to the reference
-    assert set(names[:14]) - set(names[14:]) == {REFERENCE}
-    assert names[11:14] == ["random map, 2×2", "random map, 4×4", "center Gaussian"]
-    assert all(len(re.findall(r"-?\d+\.\d{3} \(±\d+\.\d{3}\)", cells)) == 4 for name, cells in rows if name in names)
-    assert "test split, 2 images" in printed
-
-
-def test_what_was_trained_on_has_to_be_known(trained, cleaned, tmp_path, capsys):
-    silent = shutil.copytree(trained, tmp_path / "silent")
-    (silent / "trained_on.txt").unlink()
-    assert main(["saliency", "--checkpoint", str(silent), "--data", str(cleaned)]) == 2
-    assert "has no trained_on.txt" in capsys.readouterr().err
-
-
-def test_missing_data_is_a_sentence_and_an_exit_status(trained, tmp_path, capsys):
-    assert main(["saliency", "--checkpoint", str(trained), "--data", str(tmp_path)]) == 2
-    assert "data_prep.clean_data" in capsys.readouterr().err
+@pytest.mark.parametrize("data", ["cleaned", "tmp_path"])
+def test_missing_photographs_are_a_sentence(data, request, capsys):
+    folder = request.getfixturevalue(data)
+    assert main(["saliency", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(folder)]) == 2
+    assert re.search("no worn products|is missing", capsys.readouterr().err)

@@ -1,0 +1,71 @@
+import pytest
+
+from data_prep.tables import SourceError, accepted_labels, read_cleaned, read_table
+
+OWN = "id,group,split,fabric\n0108775015,style-0,train,cotton|linen\n1001,7,validation,?\n"
+ROWS = [
+    {"id": "0108775015", "group": "style-0", "split": "train", "fabric": "cotton|linen"},
+    {"id": "1001", "group": "7", "split": "validation", "fabric": ""},
+]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        OWN.encode(),
+        OWN.replace(",", ";").encode("cp1252"),
+        OWN.replace(",", "\t").encode("utf-16"),
+        OWN.replace("\n", "\r").encode("utf-8-sig"),
+        OWN.replace("\n", "\r\n\r\n").encode(),
+        OWN.replace("id,group,split,", ' ID , "Group",SPLIT,').encode(),
+        OWN.replace("1001,7,", "1001.0,7.0,").encode(),
+        OWN.replace("\n", ",,\n").replace("fabric,,", "fabric").encode(),
+    ],
+    ids=["plain", "semicolons", "utf-16 tabs", "old line ends", "empty lines", "other header", "floats", "padded rows"],
+)
+def test_own_tables_are_read_as_people_save_them(data, tmp_path):
+    (tmp_path / "own.csv").write_bytes(data)
+    assert read_cleaned(tmp_path / "own.csv").to_dict("records") == ROWS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda text: text.replace("group", "groups"),
+            "own.csv lacks the columns ['group']; its columns are ['id', 'gro",
+        ),
+        (lambda text: text.replace("fabric", "split"), "own.csv has two columns of one name"),
+        (lambda text: text.splitlines()[0], "own.csv has no rows"),
+        (lambda text: "", "own.csv lacks the columns"),
+        (lambda text: text.replace("1001,", ""), "own.csv, row 3: 3 fields, but 4 columns"),
+        (lambda text: text.replace("?", "?,silk"), "own.csv, row 3: 5 fields, but 4 columns"),
+        (lambda text: text.replace("1001", "0108775015"), "own.csv, row 3: the id '0108775015' is repeated"),
+        (lambda text: text.replace("1001", "../1001"), "own.csv, row 3: the id '../1001' cannot be the name"),
+        (lambda text: text.replace("1001", ""), "own.csv, row 3: the id '' cannot be the name"),
+        (lambda text: text.replace("style-0", ""), "own.csv, row 2: the group is empty"),
+        (lambda text: text.replace("validation", "dev"), "own.csv, row 3: the split 'dev' is none of train"),
+        (lambda text: text.replace("cotton", "x" * 200_000), "own.csv, row 2: field larger than field limit"),
+    ],
+)
+def test_unusable_tables_name_file_and_row(change, message, tmp_path):
+    (tmp_path / "own.csv").write_text(change(OWN), encoding="utf-8")
+    with pytest.raises(SourceError) as refusal:
+        read_cleaned(tmp_path / "own.csv")
+    assert message in str(refusal.value)
+    assert len(str(refusal.value)) < 400 + len(str(tmp_path))
+
+
+def test_a_missing_table_names_the_command(tmp_path):
+    with pytest.raises(SourceError, match=r"own\.csv is missing; `python -m data_prep catalogue"):
+        read_cleaned(tmp_path / "own.csv")
+
+
+def test_quoted_fields_may_hold_lines():
+    table = read_table(b'id,name\n1,"a, b\nc"\n2,d\n', "t.csv", ("id",))
+    assert table["name"].to_dict() == {3: "a, b\nc", 4: "d"}
+
+
+def test_accepted_labels_are_split_best_first():
+    assert accepted_labels(" Navy Blue| Black |") == ["Navy Blue", "Black"]
+    assert accepted_labels("?") == accepted_labels("") == []

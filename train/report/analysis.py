@@ -1,0 +1,219 @@
+"""What a checkpoint gets wrong on the catalogue's thumbnails, as tables that the page and the CSV files show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_fscore_support
+
+from data_prep.splits import TRAIN
+from fashion_model.attributes import Attribute
+from train.data.domains import PHONE, THUMBNAILS
+from train.data.table import NAME
+from train.evaluate.metrics import share_interval
+from train.evaluate.predictions import SplitPredictions
+
+PAIRS = 3  # confusions of a class in classes.json, in each direction
+ALL = "all"  # kind of the slice with every image
+GROUPED_BY = (("gender", "season"), ("year",))  # columns of the cleaned table whose values are slices
+FREQUENCIES = {"below 20": 20, "20–99": 100, "100–499": 500, "500 and more": np.inf}  # training rows: below the value
+MANY_CLASSES = 20  # attributes with at least so many classes have slices by the frequency of the label
+MIN_IMAGES = 30  # of a slice that may be called the weakest
+
+
+@dataclass(frozen=True)
+class AttributeAnalysis:
+    """Tables of one attribute; each field is described by the function that makes it."""
+
+    attribute: Attribute
+    labels: tuple[str, ...]  # of the network
+    images: pd.DataFrame
+    classes: pd.DataFrame
+    confusions: pd.DataFrame
+    label_errors: pd.DataFrame
+    same_picture: pd.DataFrame
+
+    @property
+    def csv_files(self) -> dict[str, pd.DataFrame]:
+        tables = ("classes", "confusions", "label_errors", "same_picture")
+        return {f"{table}_{self.attribute.name}.csv": getattr(self, table) for table in tables}
+
+
+def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> AttributeAnalysis:
+    """`table`: the cleaned table with the rows of all splits."""
+    images = labeled_images(attribute, predictions, table)
+    training_labels = table.loc[table["split"] == TRAIN, attribute.column]
+    same_picture = contradictory_labels(table, attribute.column)
+    return AttributeAnalysis(
+        attribute,
+        predictions.encoders.labels[attribute.name],
+        images,
+        class_metrics(images["label"], images["prediction"], training_labels),
+        confused_pairs(images["label"], images["prediction"]),
+        likely_label_errors(images, same_picture),
+        same_picture,
+    )
+
+
+def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> pd.DataFrame:
+    """One row per thumbnail that has a label, with the index of `table`.
+
+    Columns: id, group, name, label, prediction, confidence, label_probability. The network may not know a label; its
+    probability is then 0.
+    """
+    domain = predictions.domains[THUMBNAILS]
+    labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
+    probabilities = domain.probabilities(predictions.config.temperatures)[attribute.name]  # (N, classes)
+    rows = table.reset_index().set_index("id", drop=False).loc[domain.products].set_index("index")
+    images = pd.DataFrame(
+        {
+            "id": rows["id"],
+            "group": rows["group"],
+            "name": rows[NAME],
+            "label": rows[attribute.column],
+            "prediction": labels[probabilities.argmax(axis=1)],
+            "confidence": probabilities.max(axis=1),
+            "label_probability": (probabilities * domain.accepted[attribute.name]).sum(axis=1),
+        }
+    )
+    return images[images["label"] != ""]
+
+
+def class_metrics(label: pd.Series, prediction: pd.Series, training_labels: pd.Series) -> pd.DataFrame:
+    """One row per class that is a label or a prediction, the most frequent label first.
+
+    Columns: label, precision, recall, f1, support (images with this label), predicted (images with this prediction),
+    training_rows. Precision is NaN for a class that is never predicted, recall for one that is no image's label.
+    """
+    classes = sorted({*label, *prediction})
+    metrics = precision_recall_fscore_support(label, prediction, labels=classes, zero_division=np.nan)
+    table = pd.DataFrame({"label": classes} | dict(zip(("precision", "recall", "f1", "support"), metrics, strict=True)))
+    for column, labels in (("predicted", prediction), ("training_rows", training_labels)):
+        table[column] = table["label"].map(labels.value_counts()).fillna(0).astype(int)
+    return table.sort_values("support", ascending=False, kind="stable", ignore_index=True)
+
+
+def confused_pairs(label: pd.Series, prediction: pd.Series) -> pd.DataFrame:
+    """Columns label, prediction, count, share (of the images with the label); the most frequent pair first."""
+    pairs = pd.DataFrame({"label": label, "prediction": prediction})[label != prediction]
+    counts = pairs.groupby(["label", "prediction"]).size().rename("count").reset_index()
+    counts["share"] = counts["count"] / label.value_counts()[counts["label"]].to_numpy()
+    return counts.sort_values("count", ascending=False, kind="stable", ignore_index=True)
+
+
+def likely_label_errors(images: pd.DataFrame, same_picture: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `images` whose label is likely wrong, most likely first.
+
+    Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): the prediction differs from the label, and its
+    probability reaches the mean probability of that class on images labeled with it. Sorted by the margin between the
+    probabilities of prediction and label. The last column, same_picture, has all labels of the picture if they differ.
+    """
+    mean_probability = images.groupby("label")["label_probability"].mean()
+    confident = images["confidence"] >= images["prediction"].map(mean_probability)  # False if no image has this label
+    errors = images[(images["label"] != images["prediction"]) & confident]
+    labels_of_picture = {
+        group: ", ".join(sorted(set(rows))) for group, rows in same_picture.groupby("picture")["label"]
+    }
+    errors = errors.assign(same_picture=[labels_of_picture.get(group, "") for group in errors["group"]])
+    margin = errors["confidence"] - errors["label_probability"]
+    return errors.loc[margin.sort_values(ascending=False, kind="stable").index]
+
+
+def contradictory_labels(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows of pictures that have several ids with different labels. Columns picture, id, label, split, name."""
+    rows = table[table.groupby("group")[column].transform("nunique") > 1].sort_values(["group", "id"])
+    columns = {"group": "picture", "id": "id", column: "label", "split": "split", NAME: "name"}
+    return rows[list(columns)].rename(columns=columns)
+
+
+def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame) -> pd.DataFrame:
+    """Columns kind, slice, attribute, images, accuracy, and low and high of its 95 % interval.
+
+    Images are those whose label the network knows.
+    """
+    correct, rows = {}, []
+    for analysis in analyses:
+        images = analysis.images[analysis.images["label"].isin(analysis.labels)]
+        correct[analysis.attribute.name] = images["label"] == images["prediction"]
+    for kind, slice_of_row in _slices(table, [analysis.attribute for analysis in analyses]).items():
+        for name, members in slice_of_row.groupby(slice_of_row, observed=True):
+            for attribute, of_image in correct.items():
+                part = of_image[of_image.index.isin(members.index)]
+                if len(part):
+                    interval = share_interval(int(part.sum()), len(part))
+                    rows.append((kind, name, attribute, len(part), part.mean(), *interval))
+    return pd.DataFrame(rows, columns=["kind", "slice", "attribute", "images", "accuracy", "low", "high"])
+
+
+def _slices(table: pd.DataFrame, attributes: Sequence[Attribute]) -> dict[str, pd.Series]:
+    """Kind → the slice of each row of `table`."""
+    slices = {ALL: pd.Series("catalogue thumbnails", index=table.index)}
+    for columns in GROUPED_BY:
+        if set(columns) <= set(table):
+            slices[" and ".join(columns)] = table[list(columns)].replace("", "unknown").agg(", ".join, axis=1)
+    for attribute in attributes:
+        counts = table.loc[table["split"] == TRAIN, attribute.column].value_counts()
+        if len(counts) >= MANY_CLASSES:
+            training_rows = table[attribute.column].map(counts).fillna(0)
+            kind = f"training images with the same {attribute.title.lower()}"
+            slices[kind] = pd.cut(training_rows, [0, *FREQUENCIES.values()], right=False, labels=list(FREQUENCIES))
+    return slices
+
+
+def weakest_slice(slices: pd.DataFrame, attribute: str) -> pd.Series | None:
+    """The slice of at least `MIN_IMAGES` images whose interval ends lowest; None if there is none."""
+    slices = slices[(slices["attribute"] == attribute) & (slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
+    return None if slices.empty else slices.loc[slices["high"].idxmin()]
+
+
+def classes_document(predictions: SplitPredictions, analyses: Sequence[AttributeAnalysis]) -> dict[str, Any]:
+    """report/classes.json, which the app reads: metrics and most frequent confusions of each class.
+
+    `phone` has the number of phone photographs with this prediction, and of those for which it is accepted.
+    """
+    attributes = {}
+    for analysis in analyses:
+        phone = _phone_counts(predictions, analysis.attribute.name)
+        classes = {
+            row.label: {
+                "images": int(row.support),
+                "precision": _rounded(row.precision),
+                "recall": _rounded(row.recall),
+                "predicted_as": _pairs(analysis.confusions, "label", row.label, "prediction"),
+                "confused_from": _pairs(analysis.confusions, "prediction", row.label, "label"),
+                "phone": phone.get(row.label),
+            }
+            for row in analysis.classes.itertuples()
+        }
+        attributes[analysis.attribute.name] = {
+            "title": analysis.attribute.title,
+            "images": len(analysis.images),
+            "accuracy": _rounded((analysis.images["label"] == analysis.images["prediction"]).mean()),
+            "classes": classes,
+        }
+    return {"split": predictions.split, "attributes": attributes}
+
+
+def _phone_counts(predictions: SplitPredictions, attribute: str) -> Mapping[str, dict[str, int]]:
+    """Label → images with this prediction and a known label, and those of them for which it is accepted."""
+    if PHONE not in predictions.domains:
+        return {}
+    domain = predictions.domains[PHONE]
+    accepted, predicted = domain.accepted[attribute], domain.predicted[attribute]
+    labels = np.array(predictions.encoders.labels[attribute], dtype=object)[predicted]
+    images = pd.DataFrame({"label": labels, "accepted": accepted[np.arange(len(predicted)), predicted]})
+    known = images[accepted.any(axis=1)]
+    return known.groupby("label")["accepted"].agg(images="size", accepted="sum").to_dict("index")
+
+
+def _pairs(confusions: pd.DataFrame, column: str, label: str, other: str) -> list[tuple[str, int]]:
+    rows = confusions[confusions[column] == label].head(PAIRS)
+    return list(zip(rows[other].tolist(), rows["count"].tolist(), strict=True))
+
+
+def _rounded(share: float) -> float | None:
+    return None if np.isnan(share) else round(float(share), 4)

@@ -1,0 +1,250 @@
+"""Measure speed and memory on this machine, each way of doing something beside its alternatives in the same run.
+
+    python -m train benchmark --photographs data/phone/images --data data/
+
+- photograph: from the bytes of a file to labels and overlays, beside the eager network and other ways to maps;
+- agreement: labels, probabilities and maps beside those of the eager network on the fully decoded files;
+- catalogue: a folder of photographs, beside the bare network; and whether memory grows with their number;
+- load: clients at once, through the library and through `POST /predict`; and whether the served process grows;
+- training: steps on random tensors and on views that a worker prepares meanwhile, with freed memory returned and kept.
+
+The ways strictly alternate; shown is the median of the rounds, in brackets the 10th and the 90th percentile.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, count, cycle, islice, repeat
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import httpx2
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_grad_cam import GradCAM
+from torch import nn
+
+from fashion_model import FashionClassifier
+from fashion_model.batch import write_overlays
+from fashion_model.checkpoint import load_checkpoint
+from fashion_model.classifier import BATCH_SIZE, DETAIL
+from fashion_model.images import find_images, open_image
+from fashion_model.models.engine import THREADS
+from train.evaluate.tables import markdown_table
+from train.fit.config import FitConfig
+from train.fit.data import read_data
+from train.fit.model import build_model
+from train.fit.trainer import Trainer
+from train.workers import keep_freed_memory
+
+Part = Literal["photograph", "agreement", "catalogue", "load", "training"]
+OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training
+PREDICT = """import sys; from fashion_model.__main__ import main; main(["predict", *sys.argv[1:]])
+print(*(line for line in open("/proc/self/status") if "VmHWM" in line))"""  # the peak of the process's memory
+
+
+@dataclass(frozen=True)
+class Config:
+    photographs: Path  # a folder of images
+    checkpoint: str | None = None  # a directory or user/repo; the embedded default
+    against: tuple[str, ...] = ()  # other checkpoints, whose speed in the catalogue is measured as well
+    data: Path | None = None  # the folder that data_prep wrote; without it no training is measured
+    parts: tuple[Part, ...] = get_args(Part)
+    count: int = 256  # photographs of the catalogue and of the agreement
+    rounds: int = 10
+    clients: tuple[int, ...] = (1, 4, 16, 64)  # at once
+    requests: int = 2000  # to the served process, after which its memory is compared
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.rounds, self.requests, *self.clients) < 1:
+            raise ValueError("count, rounds, clients and requests must be at least 1")
+
+
+def run(config: Config) -> None:
+    benchmark = Benchmark(config)
+    for part in sorted(config.parts, key=get_args(Part).index):  # what training tells the C library stays
+        print("\n\n".join([f"## {part}", *getattr(benchmark, part)()]), end="\n\n", flush=True)
+
+
+class Benchmark:
+    """Each part is a method that yields paragraphs of Markdown."""
+
+    def __init__(self, config: Config):
+        self.config, self.files = config, list(islice(find_images([config.photographs]), config.count))
+        if not self.files:
+            raise ValueError(f"no image in {config.photographs}")
+        self.checkpoint = load_checkpoint(config.checkpoint)
+        self.classifier = FashionClassifier(self.checkpoint, "cpu")
+        self.classifier.predict(self.files)  # fails if one cannot be read
+        self.batch = torch.rand(BATCH_SIZE, 3, *self.checkpoint.config.image_size)
+
+    def photograph(self) -> Iterator[str]:
+        small, large = (noisy_jpeg(open_image(self.files[0]), size) for size in ((480, 640), (3000, 4000)))
+        decoded, image, model = open_image(small), self.batch[:1], self.checkpoint.model
+        classifier, cores, attributes = self.classifier, self.classifier.take_all_cores, self.classifier.attributes
+        network = nn.Sequential(model.backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(100))
+        ways = {
+            "(a) eager forward": lambda: forward(model, image),
+            "(b) decoded photograph → labels": lambda: (cores(), classifier.predict([decoded])),
+            "(c) … → labels, overlays": lambda: (cores(), classifier.predict_and_explain(decoded)),
+            "(d) grad-cam, whole network": lambda: [GradCAM(network, network[:1])(image, None) for _ in attributes],
+            "(e) bare network as served": lambda: forward(classifier.backbone, image),
+            f"(f) decoding 480×640, {len(small) / 1e6:.1f} MB": lambda: open_image(small),
+            f"(f) decoding 12 megapixels, {len(large) / 1e6:.1f} MB": lambda: open_image(large),
+            "(f) the same, scaled": lambda: open_image(large, DETAIL),
+            "(g) 12 megapixels → labels": lambda: (cores(), classifier.predict([large])),
+        }
+        yield table(alternate(ways, self.config.rounds))
+
+    def agreement(self) -> Iterator[str]:
+        eager, rows = FashionClassifier(self.checkpoint, "cpu"), []
+        eager.backbone.engine = None
+        for file in self.files:
+            served, maps = self.classifier.predict_and_map(file, 1)
+            expected, eager_maps = eager.predict_and_map(open_image(file), 1)
+            for name, values in maps.items():
+                p, q = served[name].probabilities, expected[name].probabilities
+                rows.append((p.argmax() == q.argmax(), np.abs(p - q).max(), np.abs(values - eager_maps[name]).max()))
+        share, (_, probability, of_map) = np.mean(rows, axis=0)[0], np.max(rows, axis=0)
+        yield f"{len(self.files):,} photographs: {100 * share:.2f} % of labels as those of the eager network"
+        yield f"Largest difference of a probability: {probability:.4f}, of a map: {of_map:.4f}"
+
+    def catalogue(self) -> Iterator[str]:
+        network, cores, part = self.classifier.backbone, self.classifier.take_all_cores, self.files[:OVERLAYS]
+        ways = {"bare network": lambda: [forward(network, self.batch) for _ in self.files[::BATCH_SIZE]]}
+        others = {f"… of {name}": FashionClassifier.from_pretrained(name) for name in self.config.against}
+        for name, each in {"photographs → labels": self.classifier, **others}.items():
+            ways[name] = lambda each=each: (cores(), list(each.stream(self.files)))
+        yield table(alternate(ways, self.config.rounds), len(self.files))
+        with tempfile.TemporaryDirectory() as folder:
+            ways = {"→ overlays": lambda: (cores(), list(write_overlays(self.classifier, part, Path(folder))))}
+            yield table(alternate(ways, self.config.rounds), len(part))
+        yield "\n".join(peak_memory(self.config, number) for number in (self.config.count, 8 * self.config.count))
+
+    def load(self) -> Iterator[str]:
+        photographs, rows = [file.read_bytes() for file in self.files], []
+        self.classifier.take_all_cores()
+        with app(self.config.checkpoint) as (http, process):
+
+            def post(photograph: bytes) -> None:
+                http.post("/predict", files={"file": photograph}).raise_for_status()
+
+            for clients in self.config.clients:
+                bare, _ = requests(lambda _: forward(self.classifier.backbone, self.batch), [b""], 1, 24)
+                for name, way in (("library", lambda p: self.classifier.predict([p])), ("page", post)):
+                    speed, seconds = requests(way, photographs, clients, REQUESTS)
+                    waits = (f"{ms:.0f}" for ms in np.percentile(1000 * seconds, (50, 95)))
+                    rows.append((name, str(clients), f"{speed:.1f}", *waits, f"{speed / bare / BATCH_SIZE:.2f}"))
+            columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms", "times the bare network")
+            yield markdown_table(columns, rows)
+            before, more = memory_of(process), self.config.requests
+            requests(post, photographs, max(self.config.clients), more)
+            yield f"The app holds {before:,} MiB, after {more:,} more requests {memory_of(process):,} MiB."
+
+    def training(self) -> Iterator[str]:
+        if self.config.data is None:
+            return
+        settings = {"weights": "none", "device": "cpu", "epochs": 10**6}
+        config = FitConfig(self.config.data, Path("unused"), backbone=self.checkpoint.config.backbone, **settings)
+        data = read_data(config)
+        trainer = Trainer(config, build_model(config, data.attributes, data.encoders).model, data.training_set)
+        views = chain.from_iterable(map(trainer.batches, count()))
+        pixels = torch.randint(256, (config.batch_size, 3, *config.image_size), dtype=torch.uint8)
+        random = repeat((pixels, torch.arange(len(pixels))))
+        ways = {
+            "steps on a random tensor": lambda: [trainer.train_one_batch(*b) for b in islice(random, STEPS)],
+            "batches prepared meanwhile": lambda: list(islice(views, 2)),
+            "steps on views": lambda: [trainer.train_one_batch(*b) for b in islice(views, STEPS)],
+        }
+        for title, tell in {"returned": lambda: None, "kept": keep_freed_memory}.items():
+            tell()
+            yield f"Freed memory is {title}:\n\n{table(alternate(ways, self.config.rounds), STEPS * len(pixels))}"
+
+
+def seconds_of(way: Callable[..., object], *arguments: object) -> float:
+    start = time.perf_counter()
+    way(*arguments)
+    return time.perf_counter() - start
+
+
+def alternate(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """The seconds of each way in `rounds` rounds, the ways strictly one after the other, after one round to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            torch.set_num_threads(THREADS)
+            seconds[name].append(seconds_of(way))
+    return {name: np.array(values[1:]) for name, values in seconds.items()}
+
+
+def spread(values: np.ndarray, digits: int) -> str:
+    """The median, with the 10th and 90th percentile in brackets."""
+    low, median, high = np.percentile(values, (10, 50, 90))
+    return f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def table(times: Mapping[str, np.ndarray], images: int = 1) -> str:
+    """Markdown: the seconds of each round → milliseconds an image, images a second, times the first way's seconds."""
+    first, *_ = times.values()
+    rows = [(name, *map(spread, (1000 * t / images, images / t, t / first), (1, 1, 2))) for name, t in times.items()]
+    return markdown_table(("median (10–90 %)", "ms", "images/s", "times the first"), rows)
+
+
+@torch.inference_mode()
+def forward(network: Callable[[torch.Tensor], Any], images: torch.Tensor) -> None:
+    network(images)
+
+
+def noisy_jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
+    """The image in `size`, with a camera's noise: without it an enlarged image is decoded too fast."""
+    file, noise = io.BytesIO(), Image.effect_noise(size, 64).convert("RGB")
+    Image.blend(image.resize(size), noise, 1 / 16).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def memory_of(process: int) -> int:
+    """MiB that it holds, on Linux."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+def peak_memory(config: Config, number: int) -> str:
+    """Of a process that labels so many photographs by the command line."""
+    files = islice(find_images([config.photographs]), number)
+    options = [*(["--checkpoint", config.checkpoint] if config.checkpoint else []), "--", *files]
+    printed = subprocess.run([sys.executable, "-c", PREDICT, *options], stdout=subprocess.PIPE, text=True).stdout
+    return f"{printed.count(chr(10)) - 3:,} photographs: at most {int(printed.split()[-2]) // 1024:,} MiB of memory"
+
+
+@contextmanager
+def app(checkpoint: str | None) -> Iterator[tuple[httpx2.Client, int]]:
+    """A client of `app.py`, and its process id."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"FASHION_MODEL": checkpoint or "", "GRADIO_SERVER_PORT": port}
+    root, address = Path(__file__).parents[2], f"http://127.0.0.1:{port}"
+    with subprocess.Popen([sys.executable, "app.py"], cwd=root, env=environment, stdout=-3) as process:
+        try:
+            with httpx2.Client(base_url=address, timeout=120, transport=httpx2.HTTPTransport(retries=9)) as http:
+                http.get("/").raise_for_status()  # tried for two minutes
+                yield http, process.pid
+        finally:
+            process.terminate()
+
+
+def requests(work: Callable, photographs: list[bytes], clients: int, number: int) -> tuple[float, np.ndarray]:
+    """Photographs a second, and the seconds of each request, of `clients` that ask one thing after the other."""
+    with ThreadPoolExecutor(clients) as pool:
+        start = time.perf_counter()
+        seconds = list(pool.map(seconds_of, repeat(work, number), islice(cycle(photographs), number)))
+        return number / (time.perf_counter() - start), np.array(seconds)

@@ -1,1 +1,0 @@
-"""Benchmark: speed and memory, each way of doing something beside its alternatives in the same run."""
