@@ -87,7 +87,8 @@ def run(config: Config) -> int:
 
 
 def label(config: Config) -> int:
-    files = find_images(config.paths, leave_out=config.heatmaps)
+    passed_over: list[None] = []
+    files = find_images(config.paths, config.heatmaps, lambda path: passed_over.append(None))
     if config.output:
         check_output(config.output, config.resume)
     first = next(files, None)
@@ -98,9 +99,10 @@ def label(config: Config) -> int:
     classifier = FashionClassifier.from_pretrained(config.checkpoint)
     classifier.take_all_cores()
     written, failed = write_rows(classifier, chain([first], files), config.output, config.resume, config.heatmaps)
-    if config.output or failed:
-        where = f": {config.output}" if config.output else ""
-        print(f"predict: {written:,} photographs, of which {failed:,} could not be read{where}", file=sys.stderr)
+    if config.output or failed or passed_over:
+        where = f" → {config.output}" if config.output else ""
+        others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
+        print(f"predict: {written:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
     return 1 if written and written == failed else 0
 
 

@@ -98,10 +98,7 @@ def test_attributes_come_from_the_checkpoint(tmp_path, attributes):
     ("file", "changes", "message"),
     [
         (CONFIG, {"backbone": "efficient_lite2"}, "unknown backbone 'efficient_lite2'; similar are efficientnet_lite2"),
-        *[
-            (CONFIG, {"backbone": name}, f"backbone '{name}' cannot be used")
-            for name in ("coat_tiny", "pit_ti_224")
-        ],
+        *[(CONFIG, {"backbone": name}, f"backbone '{name}' cannot be used") for name in ("coat_tiny", "pit_ti_224")],
         *[(CONFIG, {"format_version": v}, f"has format version {v}; this code reads 1") for v in (0, 2)],
         (ENCODERS, {"gender": None}, "has no classes for 'gender'"),
         (ENCODERS, {"usage": {"0": "Casual"}}, "has columns of no attribute: usage"),

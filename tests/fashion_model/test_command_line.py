@@ -68,7 +68,10 @@ def assert_same_rows(rows, expected):
 def test_a_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_path, capsys):
     output = tmp_path / "new" / "results.csv"
     assert predict(folder, "--output", output) == 0
-    assert capsys.readouterr().err == f"predict: 43 photographs, of which 3 could not be read: {output}\n"
+    assert (
+        capsys.readouterr().err
+        == f"predict: 43 photographs, 3 of them not readable; other files passed over: 1 → {output}\n"
+    )
     text = output.read_text(encoding="utf-8")
     assert text.splitlines()[0] == (
         "file,color,color_confidence,product_type,product_type_confidence,"
@@ -100,7 +103,7 @@ def test_standard_output_keeps_the_order_given(predict, capsys):
     rows = rows_of(printed.out)
     assert [row["file"] for row in rows] == given
     assert [bool(row["error"]) for row in rows] == [False, False, True, False]
-    assert printed.err == "predict: 4 photographs, of which 1 could not be read\n"
+    assert printed.err == "predict: 4 photographs, 1 of them not readable\n"
 
 
 @pytest.mark.parametrize("output", [(), ("--output", "x.csv")])

@@ -173,13 +173,18 @@ def test_missing_files_and_folders_are_errors(tmp_path):
 
 
 def test_folders_are_read_in_order_to_any_depth(tmp_path):
-    for name in ("b.JPG", "a/c.png", "a/notes.txt", "a/b/d.webp"):
+    """What is a photograph is told by its name, or by its content where that does not tell."""
+    photographs = ("a/b/d.webp", "a/c.png", "b.JPG", "download", "e.jpg?v=1699999999", "f.jpg.1")
+    others = ("a/notes.txt", "b.raw", "letter", "x.jpg.0123456789ab.color.png")
+    hidden = (".thumbnails/a.jpg", "__MACOSX/b.jpg", "@eaDir/c.jpg", "._b.JPG", "Thumbs.db")
+    for name in (*photographs, *others, *hidden):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    given = tmp_path / "a" / "notes.txt"
-    found = [p.relative_to(tmp_path).as_posix() for p in find_images([given, tmp_path])]
-    assert found == ["a/notes.txt", "a/b/d.webp", "a/c.png", "b.JPG"]
+        path.write_bytes(b"Dear Sir" if name == "letter" else PHOTOGRAPH.read_bytes())
+    given, passed_over = tmp_path / "a" / "notes.txt", []
+    found = find_images([given, tmp_path], pass_over=passed_over.append)
+    assert [p.relative_to(tmp_path).as_posix() for p in found] == ["a/notes.txt", *photographs]
+    assert [p.relative_to(tmp_path).as_posix() for p in passed_over] == list(others)
 
 
 def test_a_folder_is_listed_when_its_turn_comes(tmp_path):
