@@ -12,7 +12,8 @@ COPY app.py ./
 COPY fashion_model ./fashion_model
 
 USER user
-ENV GRADIO_SERVER_NAME=0.0.0.0 PYTHONUNBUFFERED=1
+# MALLOC_ARENA_MAX: glibc otherwise keeps freed memory for each of the server's many threads.
+ENV GRADIO_SERVER_NAME=0.0.0.0 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 EXPOSE 7860
 HEALTHCHECK --start-period=60s --timeout=10s \
     CMD python -c "import httpx2; httpx2.get('http://127.0.0.1:7860/gradio_api/info', trust_env=False).raise_for_status()"

@@ -15,12 +15,10 @@ with ended_by_ctrl_c():
     from fashion_model.app.disk import FOLDER, keep_clean, own_folder
     from fashion_model.app.loading import load_models
     from fashion_model.app.page import launch
-    from fashion_model.memory import give_back_freed_memory
 
 
 def main() -> None:
     show_all_characters()
-    give_back_freed_memory()
     try:
         uploads = own_folder()
         models, warning = load_models()

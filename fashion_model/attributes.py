@@ -8,10 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from fashion_model.files import write_text
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-ROW_FIELDS = ("file", "error", "is_fashion")  # of a row of predictions, beside those of the attributes
+IS_FASHION = "is_fashion"  # can be explained like an attribute
+NO, YES = "no", "yes"  # its labels
+# What documents, rows, the app's outputs and boxes are made of beside the attributes, and members of `Prediction`.
+RESERVED = frozenset(
+    {"file", "error", "model", "sentence", "notice", "overlay", IS_FASHION, "fashion_score", "fashion_threshold"}
+    | {"products", "box", "left", "top", "right", "bottom", "group", "score", "attributes", "to_document"}
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,10 @@ class Attribute:
                 raise ValueError(f"an attribute needs a name, a column and a title; it has {self!r}")
         if not NAME.fullmatch(self.name):
             raise ValueError(f"an attribute's name is lower-case letters, digits and underscores, not {self.name!r}")
-        if self.name in ROW_FIELDS or self.name.endswith("_confidence"):
+        if self.name in RESERVED or self.name.endswith("_confidence"):
             raise ValueError(f"{self.name!r} is a field of every prediction and cannot be an attribute's name")
+        if hasattr(nn.ModuleDict(), self.name):
+            raise ValueError(f"{self.name!r} is reserved by PyTorch and cannot be an attribute's name")
 
 
 @dataclass(frozen=True)
@@ -46,14 +56,18 @@ class LabelEncoders:
         return {name: len(labels) for name, labels in self.labels.items()}
 
     def target(self, attribute: str, label: str | None = None) -> tuple[str, int | None]:
-        """The attribute and the index of the label's logit. ValueError for an unknown attribute or label."""
-        if attribute not in self.labels:
+        """The attribute, or `is_fashion`, and the index of the label's logit; None for the predicted label.
+
+        ValueError for an unknown attribute or label.
+        """
+        labels = {**self.labels, IS_FASHION: (NO, YES)}
+        if attribute not in labels:
             raise ValueError(f"unknown attribute {attribute!r}; the attributes are {', '.join(self.labels)}")
         if label is None:
             return attribute, None
-        if label not in self.labels[attribute]:
+        if label not in labels[attribute]:
             raise ValueError(f"unknown label {label!r} for {attribute}")
-        return attribute, self.labels[attribute].index(label)
+        return attribute, labels[attribute].index(label)
 
     def save(self, path: Path, attributes: Sequence[Attribute]) -> None:
         """Write `{column: {"0": label, …}}`."""

@@ -1,38 +1,151 @@
-"""Label photographs in batches: a row each, and their overlays."""
+"""Label photographs: one row each, and overlays if they are wanted.
+
+    python -m fashion_model predict photographs/ --output results.csv
+
+The exit status is 1 if not one photograph could be read.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from threading import Lock
+from typing import Annotated, Literal
 
+import tyro
 from tqdm import tqdm
 
-from fashion_model.checkpoint import CheckpointError
+from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
-from fashion_model.console import sentence_of
 from fashion_model.files import write_bytes
 from fashion_model.images import ImageError, find_images
-from fashion_model.outputs import PARQUET, OutputError, check_output, not_done, open_output
-from fashion_model.rows import name_in_row, row_of
+from fashion_model.rows import (
+    CHECKPOINT,
+    Output,
+    OutputError,
+    check_output,
+    csv_line,
+    csv_row,
+    fields_of,
+    name_in_row,
+    not_done,
+    open_output,
+    row_of,
+)
 
-GO_ON = "go on with --resume"
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
+
+
+@dataclass(frozen=True)
+class Config:
+    paths: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE_OR_FOLDER…"), tyro.conf.Positional]
+    """Folders are read recursively."""
+    checkpoint: Annotated[str | None, tyro.conf.arg(metavar="REPO_OR_DIR")] = None
+    """user/repo[@revision] or a directory; the embedded default."""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write the rows: .csv, .jsonl (JSON Lines) or .parquet; without it CSV on standard output."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep the rows that the output holds already, and add those missing."""
+    heatmaps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; it is not read itself."""
+    engine: Literal["local", "ray"] = "local"
+    """ray: with Ray Data, on this machine or the cluster of RAY_ADDRESS, to a folder of Parquet files; the photographs
+    may then also be an address such as s3://bucket/folder, or Parquet files with images."""
+    workers: int = 1
+    """Of Ray; each has a network of its own."""
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ValueError("name files or folders of photographs")
+        if self.resume and not self.output:
+            raise ValueError("--resume needs an --output to go on with")
+        if self.engine == "ray" and (not self.output or self.resume or self.heatmaps or self.workers < 1):
+            raise ValueError("--engine ray needs an --output, at least one worker, and neither --resume nor --heatmaps")
+
+
+def run(config: Config) -> int:
+    """The exit status."""
+    if config.engine == "ray":
+        try:
+            from fashion_model import ray_job
+        except ImportError as error:
+            raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error
+        assert config.output
+        ray_job.write_rows(config.paths, config.checkpoint, config.output, config.workers)
+        return 0
+    try:
+        return label(config)
+    except KeyboardInterrupt:
+        print(f"predict: interrupted{'; --resume goes on from here' if config.output else ''}", file=sys.stderr)
+        return 130
+
+
+def label(config: Config) -> int:
+    passed_over: list[None] = []
+    files = find_images(config.paths, config.heatmaps, lambda path: passed_over.append(None))
+    if config.output:
+        check_output(config.output, config.resume)
+    first = next(files, None)
+    if first is None:
+        raise OutputError("no image among the files and folders given")
+    for folder in filter(None, [config.heatmaps, config.output and config.output.parent]):
+        folder.mkdir(parents=True, exist_ok=True)
+    classifier = FashionClassifier.from_pretrained(config.checkpoint)
+    classifier.take_all_cores()
+    written, failed = write_rows(classifier, chain([first], files), config.output, config.resume, config.heatmaps)
+    if config.output or failed or passed_over:
+        where = f" → {config.output}" if config.output else ""
+        others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
+        print(f"predict: {written:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
+    return 1 if written and written == failed else 0
+
+
+def write_rows(
+    classifier: FashionClassifier,
+    files: Iterable[Path],
+    path: Path | None,
+    resume: bool = False,
+    heatmaps: Path | None = None,
+) -> tuple[int, int]:
+    """Write a row for each file, to standard output if `path` is None; that of an unreadable one has its error.
+
+    Returns the number of rows, without those that were there before, and how many of them have an error.
+    """
+    names = [attribute.name for attribute in classifier.attributes]
+    assert classifier.directory
+    checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
+    opened = open_output(path, names, checkpoint, resume) if path else nullcontext(_standard_output(names, checkpoint))
+    with opened as output:
+        left = not_done(files, output.done)
+        results = write_overlays(classifier, left, heatmaps) if heatmaps else classifier.stream(left)
+        for file, result in tqdm(results, unit="image", disable=None):
+            output.write(row_of(file, result, names))
+            written, failed = written + 1, failed + isinstance(result, ImageError)
+    return written, failed
+
+
+def _standard_output(names: list[str], checkpoint: str) -> Output:
+    def put(line: str) -> None:
+        sys.stdout.buffer.write(line.encode())
+        sys.stdout.buffer.flush()
+
+    put(csv_line((*fields_of(names), CHECKPOINT)))
+    return Output(iter(()), lambda row: put(csv_row(row | {CHECKPOINT: checkpoint})))
 
 
 def write_overlays(
     classifier: FashionClassifier, files: Iterable[Path], folder: Path
 ) -> Iterator[tuple[Path, Prediction | ImageError]]:
     """As `FashionClassifier.stream`; also writes the overlay of each photograph and attribute."""
-
     writing = Lock()  # a file may be given twice
 
-    def label(path: Path) -> tuple[Path, Prediction | ImageError]:
+    def explain(path: Path) -> tuple[Path, Prediction | ImageError]:
         try:
             prediction, overlays = classifier.predict_and_explain(path)
         except ImageError as error:
@@ -44,54 +157,10 @@ def write_overlays(
                 write_bytes(folder / overlay_name(path, attribute), file.getvalue())
         return path, prediction
 
-    return in_parallel(label, files, WORKERS)
+    return in_parallel(explain, files, WORKERS)
 
 
 def overlay_name(path: Path, attribute: str) -> str:
     """NAME.DIGEST.ATTRIBUTE.png; the digest of the path keeps files of the same name apart."""
     digest = blake2b(name_in_row(path).encode(), digest_size=6).hexdigest()
     return f"{path.name[-MAX_NAME:]}.{digest}.{attribute}.png"
-
-
-def write_rows(classifier: FashionClassifier, files: Iterable[Path], options: argparse.Namespace) -> None:
-    """A row for each file; that of an unreadable one has its error."""
-    names = [attribute.name for attribute in classifier.attributes]
-    with open_output(options.output, names, options.resume) as output:
-        left = not_done(files, output.done)
-        results = write_overlays(classifier, left, options.heatmaps) if options.heatmaps else classifier.stream(left)
-        for path, result in tqdm(results, unit="image", disable=None):
-            output.write(row_of(path, result, names))
-
-
-def predict_with_ray(options: argparse.Namespace) -> int:
-    try:
-        from fashion_model import ray_job
-    except ImportError as error:
-        raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error
-    ray_job.write_rows(list(map(str, options.paths)), options.checkpoint, options.output, options.workers)
-    return 0
-
-
-def predict(options: argparse.Namespace) -> int:
-    files = find_images(options.paths, leave_out=options.heatmaps)
-    try:
-        if options.engine == "ray":
-            return predict_with_ray(options)
-        if options.output:
-            check_output(options.output, options.resume)
-        first = next(files, None)
-        if first is None:
-            raise OutputError("no image among the files and folders given")
-        for folder in filter(None, [options.heatmaps, options.output and options.output.parent]):
-            folder.mkdir(parents=True, exist_ok=True)
-        classifier = FashionClassifier.from_pretrained(options.checkpoint)
-        classifier.take_all_cores()
-        write_rows(classifier, chain([first], files), options)
-    except (CheckpointError, OutputError, OSError) as error:
-        print(f"predict: {sentence_of(error, GO_ON)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        resumable = options.output and options.output.suffix.lower() != PARQUET
-        print(f"predict: interrupted{'; --resume goes on from here' if resumable else ''}", file=sys.stderr)
-        return 130
-    return 0

@@ -24,6 +24,7 @@ from fashion_model.attributes import LabelEncoders
 from fashion_model.files import write_text
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
 from fashion_model.models.config import ModelConfig
+from fashion_model.models.engine import building
 from fashion_model.models.multitask import MultiTaskClassifier
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
@@ -159,6 +160,7 @@ def load_checkpoint(
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
 
 
+@building()
 def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     """Read a checkpoint directory; every source ends here."""
     config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))
@@ -195,6 +197,12 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
 def digest(path: Path) -> str:
     """SHA-256 of the file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fingerprint(directory: Path) -> str:
+    """12 hexadecimal digits of what decides the predictions: configuration, labels and weights."""
+    files = (directory / CONFIG, directory / ENCODERS, *weight_files(directory))
+    return hashlib.sha256("".join(map(digest, files)).encode()).hexdigest()[:12]
 
 
 def _check_digests(directory: Path, name: str) -> None:

@@ -16,15 +16,13 @@ from PIL import Image
 
 from fashion_model.attributes import Attribute
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
-from fashion_model.explain.cam import LAYERS, METHOD, Target, explain
-from fashion_model.explain.overlay import OPACITY, backdrop, map_image, overlay
+from fashion_model.explain.cam import LAYERS, METHOD, Explained, Target, explain
+from fashion_model.explain.overlay import OPACITY, backdrop, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.engine import onnx_engine
-from fashion_model.models.folding import fold_batch_norms
+from fashion_model.models.engine import building, fold_batch_norms, isolated, onnx_engine
 from fashion_model.predictions import AttributePrediction, Prediction
-from fashion_model.transforms import eval_transform
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,14 +53,15 @@ class FashionClassifier:
         self.config = checkpoint.config
         self.encoders = checkpoint.encoders
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)  # the caller may train its model further
-        example = torch.rand(2, 3, *self.config.image_size, generator=torch.Generator().manual_seed(0))
-        model.backbone = fold_batch_norms(model.backbone, example)
-        if self._device.type == "cpu":
-            model.backbone.engine = onnx_engine(model.backbone, example)
-        self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
-        self._model = model.to(self._device).to(memory_format=torch.channels_last)
-        self._transform = eval_transform(self.config)
+        with building():
+            model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)  # the caller may train its model on
+            example = torch.rand(2, 3, *self.config.image_size)
+            model.backbone = fold_batch_norms(model.backbone, example)
+            if self._device.type == "cpu":
+                model.backbone.engine = onnx_engine(model.backbone, example)
+            self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
+            self.model = model.to(self._device).to(memory_format=torch.channels_last)
+        self._transform = self.config.preprocessing
         self._process = os.getpid()
 
     @classmethod
@@ -108,7 +107,7 @@ class FashionClassifier:
     @property
     def backbone(self) -> Backbone:
         """The network before the heads, as it is served: images (B, 3, H, W) → feature map."""
-        return self._model.backbone
+        return self.model.backbone
 
     def predict(self, images: Iterable[Source], batch_size: int = BATCH_SIZE) -> list[Prediction]:
         """One prediction an image, in order; each image is a path, the bytes of a file, or a PIL image.
@@ -160,6 +159,9 @@ class FashionClassifier:
     ) -> Image.Image:
         """The overlay for `label` of `attribute`, by default the predicted label, in the photograph's size.
 
+        The attribute may also be `is_fashion`, whose labels are yes and no: where the photograph looks like a fashion
+        product, or why it does not.
+
         Arguments and errors as for `predict_and_explain`.
         """
         labels = {attribute: label} if label is not None else {}
@@ -191,12 +193,11 @@ class FashionClassifier:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [Target(*self.encoders.target(name, (labels or {}).get(name))) for name in names]
         seen = open_for_network(image)
-        batch = self._batch([self._transform(seen)])
-        explained = explain(self._model, batch, targets, method, layers)
+        explained = self._explain(seen, targets, method, layers)
         photograph = seen if seen.size == seen.info["size"] else open_image(image)
-        ground, frame = backdrop(photograph), self.config.image_size
+        ground = backdrop(photograph)
         return self._predictions(explained.pooled)[0], {
-            name: overlay(ground, map_image(values, ground.size, frame), opacity)
+            name: overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
             for name, values in zip(names, explained.maps, strict=True)
         }
 
@@ -208,7 +209,7 @@ class FashionClassifier:
         """
         counts = {name: min(classes, count) for name, count in self.config.num_classes.items()}
         targets = [Target(name, rank=rank) for name, count in counts.items() for rank in range(count)]
-        explained = explain(self._model, self._batch([self._transform(open_for_network(image))]), targets)
+        explained = self._explain(open_for_network(image), targets)
         maps = iter(explained.maps)
         return self._predictions(explained.pooled)[0], {
             name: np.stack(list(islice(maps, count))) for name, count in counts.items()
@@ -227,22 +228,27 @@ class FashionClassifier:
             self.backbone.engine, self._process = None, os.getpid()
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
-    @torch.no_grad()
+    def _explain(self, photograph: Image.Image, targets: Sequence[Target], *how: Any) -> Explained:
+        with isolated(self._device.type):
+            return explain(self.model, self._batch([self._transform(photograph)]), targets, *how)
+
     def _predict(self, batch: torch.Tensor) -> list[Prediction]:
         """Of images (B, 3, H, W)."""
-        return self._predictions(self._model.features(batch))
+        with isolated(self._device.type):
+            pooled = self.model.features(batch)
+        return self._predictions(pooled)
 
-    @torch.no_grad()
     def _predictions(self, pooled: torch.Tensor) -> list[Prediction]:
         """Of pooled features (B, C)."""
-        probabilities = self._model.calibrate(self._model.heads(pooled))
-        arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
-        scores = self._model.fashion_scores(pooled).tolist()
+        with isolated(self._device.type):
+            probabilities = self.model.calibrate(self.model.heads(pooled))
+            arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
+            scores = self.model.fashion_scores(pooled).tolist()
         return [
             Prediction(
                 {name: AttributePrediction(self.encoders.labels[name], p[i]) for name, p in arrays.items()},
                 fashion_score=score,
-                is_fashion=score >= self.config.fashion_threshold,
+                fashion_threshold=self.config.fashion_threshold,
             )
             for i, score in enumerate(scores)
         ]

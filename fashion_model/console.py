@@ -50,7 +50,8 @@ def sentence_of(error: Exception, remedy: str = "run the command again") -> str:
 def run_command(package: str, commands: Mapping[str, str], arguments: list[str]) -> int:
     """Run `python -m PACKAGE NAME …`: the `Config` of a module, a dataclass, is its command line, `run` what it does.
 
-    `commands`: name → module. The exit status is 0, or 2 with one sentence on standard error.
+    `commands`: name → module. The exit status is what `run` returns, 0 for None, or 2 with one sentence on standard
+    error.
     """
     show_all_characters()
     if not arguments or arguments[0] not in commands:
@@ -64,13 +65,11 @@ def run_command(package: str, commands: Mapping[str, str], arguments: list[str])
 
         module = importlib.import_module(commands[name])
     try:
-        module.run(
-            tyro.cli(module.Config, prog=f"python -m {package} {name}", description=module.__doc__, args=options)
-        )
+        config = tyro.cli(module.Config, prog=f"python -m {package} {name}", description=module.__doc__, args=options)
+        return module.run(config) or 0
     except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, SourceError are ValueErrors
         print(f"{name}: {sentence_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
-    return 0

@@ -37,6 +37,8 @@ OTHER_SUFFIX = re.compile(
 # Besides names with a leading dot: metadata of macOS, thumbnails of network storage and Windows, deleted files.
 HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 
+OVERLAY = re.compile(r".+\.[0-9a-f]{12}\.[a-z][a-z0-9_]*\.png")  # as `predict --heatmaps` calls them
+
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -89,34 +91,44 @@ def open_image(source: Source, at_least: int | None = None) -> Image.Image:
 
 
 def find_images(
-    paths: Iterable[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    leave_out: str | os.PathLike[str] | None = None,
+    pass_over: Callable[[Path], object] = lambda path: None,
 ) -> Iterator[Path]:
-    """Every file of `paths` as it is, and every image below its folders, sorted by path.
+    """Every file of `paths` as it is, and every photograph below its folders, sorted by path.
 
-    A folder is listed when its turn comes, and only the names in it and in those above it are held. Links to folders
-    are not followed, the folder `leave_out` is not read. A folder that cannot be listed is yielded in its place.
+    A folder is listed when its turn comes, and only the names in it and in those above it are held. What other programs
+    hide and the folder `leave_out` are not read. `pass_over` is called for what is left out beside that: files that
+    are no photographs, overlays of our own, and links to folders. A folder that cannot be listed is yielded in its
+    place.
     """
     unread = Path(leave_out).resolve() if leave_out is not None else None
     for path in map(Path, paths):
         if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir fails for a name too long; reading says what is wrong)
-            yield from _images_below(path, unread)
+            yield from _images_below(path, unread, pass_over)
         else:
             yield path
 
 
-def _images_below(folder: Path, unread: Path | None) -> Iterator[Path]:
+def _images_below(folder: Path, unread: Path | None, pass_over: Callable[[Path], object]) -> Iterator[Path]:
     if folder.resolve() == unread:
         return
     try:
         with os.scandir(folder) as entries:
             # Names, not entries: these are all that a large folder takes in memory.
-            found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if _may_hold_images(e))
+            found = sorted(
+                (entry.name, entry.is_dir(follow_symlinks=False), _may_hold_images(entry))
+                for entry in entries
+                if not is_hidden(entry.name)
+            )
     except OSError:
         yield folder  # reading it as a file fails, so that it is told of
         return
-    for name, is_folder in found:
-        if is_folder:
-            yield from _images_below(folder / name, unread)
+    for name, is_folder, is_taken in found:
+        if not is_taken:
+            pass_over(folder / name)
+        elif is_folder:
+            yield from _images_below(folder / name, unread, pass_over)
         else:
             yield folder / name
 
@@ -124,14 +136,12 @@ def _images_below(folder: Path, unread: Path | None) -> Iterator[Path]:
 def _may_hold_images(entry: os.DirEntry[str]) -> bool:
     if entry.is_dir(follow_symlinks=False):
         return True
-    if not has_image_suffix(entry.name):
-        return False
-    if entry.is_file(follow_symlinks=False):
-        return True
     try:
-        return stat.S_ISREG(entry.stat().st_mode)
+        if not entry.is_file(follow_symlinks=False) and not stat.S_ISREG(entry.stat().st_mode):
+            return False
     except OSError:
-        return True  # a link that leads nowhere, or where nobody may look: reading it says so
+        return has_image_suffix(entry.name)  # a link that leads nowhere, or where nobody may look: reading it says so
+    return not OVERLAY.fullmatch(entry.name) and is_photograph(entry.name, lambda: Path(entry.path).open("rb"))
 
 
 def has_image_suffix(name: str) -> bool:

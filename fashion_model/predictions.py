@@ -1,11 +1,18 @@
-"""What the network predicts for a photograph."""
+"""What the network predicts for a photograph, and the one document that rows, files, API and page are derived from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from fashion_model.attributes import IS_FASHION
+
+DIGITS = 4  # of a confidence and of the fashion score in documents and rows
+TOP = 5  # labels of each attribute in a document
+FASHION_FIELDS = (IS_FASHION, "fashion_score", "fashion_threshold")  # of a document, after the attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +35,15 @@ class AttributePrediction:
         best = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(self.labels[i], float(self.probabilities[i])) for i in best]
 
+    def to_document(self, top: int = TOP) -> dict[str, Any]:
+        """The label, its confidence, and the `top` most probable labels with their confidences, best first; 0: all."""
+        best = self.top(top or len(self.labels))
+        return {
+            "label": self.label,
+            "confidence": round(self.confidence, DIGITS),
+            "top": [[label, round(probability, DIGITS)] for label, probability in best],
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -36,9 +52,22 @@ class Prediction:
     If `is_fashion` is False, the photograph does not look like a fashion product and the predictions mean little.
     """
 
-    attributes: Mapping[str, AttributePrediction]  # by name
+    attributes: Mapping[str, AttributePrediction]  # by name, in the order of the checkpoint
     fashion_score: float  # log odds that the photograph shows a fashion product
-    is_fashion: bool  # whether the score reaches the checkpoint's threshold
+    fashion_threshold: float  # the checkpoint's; a lower score is no fashion product
+
+    @property
+    def is_fashion(self) -> bool:
+        return self.fashion_score >= self.fashion_threshold
+
+    def to_document(self, top: int = TOP) -> dict[str, Any]:
+        """A JSON object: that of each attribute in order, then is_fashion, fashion_score and fashion_threshold.
+
+        `top` as in `AttributePrediction.to_document`.
+        """
+        scores = round(self.fashion_score, DIGITS), round(self.fashion_threshold, DIGITS)
+        fashion = dict(zip(FASHION_FIELDS, (self.is_fashion, *scores), strict=True))
+        return {name: prediction.to_document(top) for name, prediction in self.attributes.items()} | fashion
 
     def __getitem__(self, name: str) -> AttributePrediction:
         """KeyError for an attribute that the checkpoint does not have."""

@@ -1,8 +1,9 @@
 """The rows of many photographs as a Ray Data job, on one machine or a cluster: one classifier in each worker.
 
 Needs `ray[data]`. Photographs are files and folders, an address such as s3://bucket/folder, or Parquet files with the
-images in a column `bytes` (and their names in `path`), or in a column `image` as Hugging Face's datasets have them. The
-rows go to a folder of Parquet files. Ray starts a worker anew that was killed, and does again what it had in hand.
+images in a column `bytes` (and their names in `path`), or in a column `image`, as bytes or as Hugging Face's datasets
+have them. The row's file is the path, else what the column file, file_name or id says, else the digest of the bytes.
+The rows go to a folder of Parquet files. Ray starts a worker anew that was killed, and does again what it had in hand.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import FashionClassifier, open_for_network
 from fashion_model.images import SUFFIXES, find_images
-from fashion_model.outputs import PARQUET, OutputError, parquet_schema
-from fashion_model.rows import row_of
+from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, row_of
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
 BATCH = 64  # photographs that a worker is given at a time
 BLOCK = 64  # names of files in a block of the data set
+NAMES = ("path", "file", "file_name", "id")  # columns of Parquet files that tell images apart, the best first
 
 
 class Labeller:
@@ -33,6 +36,8 @@ class Labeller:
     def __init__(self, checkpoint: str | None):
         self.classifier = FashionClassifier.from_pretrained(checkpoint)
         self.classifier.take_all_cores()
+        assert self.classifier.directory
+        self.checkpoint = fingerprint(self.classifier.directory)
         self.names = [attribute.name for attribute in self.classifier.attributes]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -40,8 +45,8 @@ class Labeller:
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
         contents = batch["bytes"].to_pylist() if "bytes" in batch.column_names else paths
         results = self.classifier.stream(range(len(paths)), read=lambda place: open_for_network(contents[place] or b""))
-        rows = [row_of(paths[place], result, self.names) for place, result in results]
-        return pa.Table.from_pylist(rows, parquet_schema(self.names))
+        rows = [row_of(paths[place], result, self.names) | {CHECKPOINT: self.checkpoint} for place, result in results]
+        return pa.Table.from_pylist(rows, parquet_schema((*fields_of(self.names), CHECKPOINT)))
 
 
 def write_rows(sources: Sequence[str], checkpoint: str | None, output: Path, workers: int) -> None:
@@ -79,11 +84,14 @@ def dataset_of(sources: Sequence[str]) -> Dataset:
     import ray
 
     if any(source.lower().endswith(PARQUET) for source in sources):
-        return ray.data.read_parquet(list(sources)).map_batches(_named, batch_format="pyarrow")
+        table = ray.data.read_parquet(list(sources))
+        schema = table.schema(fetch_if_missing=True)
+        check_columns(dict(zip(schema.names, schema.types, strict=True)))
+        return table.map_batches(with_names, batch_format="pyarrow")
     if any("://" in source for source in sources):
         extensions = [suffix.lstrip(".") for suffix in SUFFIXES]
         files = ray.data.read_binary_files(list(sources), include_paths=True, file_extensions=extensions)
-        return files.map_batches(_named, batch_format="pyarrow")
+        return files.map_batches(with_names, batch_format="pyarrow")
     paths = [os.fsencode(path) for path in find_images(sources)]
     if not paths:
         raise OutputError("no image among the files and folders given")
@@ -91,14 +99,29 @@ def dataset_of(sources: Sequence[str]) -> Dataset:
     return ray.data.from_arrow([pa.table({"path": pa.array(block, pa.binary())}) for block in blocks])
 
 
-def _named(batch: pa.Table) -> pa.Table:
+def check_columns(types: dict[str, Any]) -> None:
+    """OutputError unless a table with columns of these types has images. `types`: column → `pyarrow.DataType`."""
+    image = types.get("image")
+    if image is not None and pa.types.is_struct(image):
+        image = {field.name: field.type for field in image}.get("bytes")
+    for column in (image, types.get("bytes")):
+        if column is not None and (pa.types.is_binary(column) or pa.types.is_large_binary(column)):
+            return
+    described = ", ".join(f"{name} ({kind})" for name, kind in types.items())
+    raise OutputError(f"the Parquet files have no images in a column bytes or image; they have {described}")
+
+
+def with_names(batch: pa.Table) -> pa.Table:
     """Columns `path` and `bytes` of a table with images."""
-    columns: dict[str, Any] = {name: batch[name] for name in batch.column_names}
-    if "image" in columns:  # {"bytes", "path"}
-        image = batch["image"].combine_chunks()
-        columns |= {"bytes": image.field("bytes"), "path": image.field("path")}
-    if "bytes" not in columns:
-        raise ValueError(f"the Parquet files have no column bytes or image; they have {', '.join(columns)}")
-    names = columns["path"].to_pylist() if "path" in columns else [None] * len(batch)
-    encoded = [(name or "").encode("utf-8", "surrogateescape") for name in names]
-    return pa.table({"path": pa.array(encoded, pa.binary()), "bytes": columns["bytes"]})
+    columns: dict[str, Any] = {name: batch[name].combine_chunks() for name in batch.column_names}
+    image = columns.get("image")
+    if image is not None and pa.types.is_struct(image.type):
+        columns |= {field.name: image.field(field.name) for field in image.type}
+    elif image is not None:
+        columns["bytes"] = image
+    contents = columns["bytes"].to_pylist()
+    digests = [blake2b(content or b"", digest_size=6).hexdigest() for content in contents]
+    known = [columns[column].to_pylist() for column in NAMES if column in columns]
+    names = [next(name for name in row if name not in (None, "")) for row in zip(*known, digests, strict=True)]
+    encoded = [str(name).encode("utf-8", "surrogateescape") for name in names]
+    return pa.table({"path": pa.array(encoded, pa.binary()), "bytes": pa.array(contents, pa.binary())})

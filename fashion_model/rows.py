@@ -1,4 +1,8 @@
-"""One row a photograph: its fields, and how it is written as CSV and as JSON Lines."""
+"""One row a photograph: its fields, and files of rows.
+
+Rows are written as JSON Lines as soon as they are known, so that a killed run loses at most the row it was writing, and
+a later run can go on. CSV and Parquet files are written from them at the end.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,38 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
 
-from fashion_model.attributes import ROW_FIELDS
+from fashion_model.files import naming, replacing
 from fashion_model.images import ImageError
-from fashion_model.predictions import Prediction
+from fashion_model.predictions import DIGITS, FASHION_FIELDS, Prediction
 
-DIGITS = 4  # of a confidence
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 BEFORE_ERROR = 4  # attributes; those of a checkpoint with more follow at the end, so that no field moves
+CHECKPOINT = "checkpoint"  # last field of a row in a file: the digest of what predicted it
+CSV, JSON_LINES, PARQUET = ".csv", ".jsonl", ".parquet"
+ROW_GROUP = 10_000  # rows of a Parquet file held in memory
+START = '{"file": "'  # of every line of JSON
 
 Row = dict[str, str | float | bool | None]
 
 
+class OutputError(ValueError):
+    """The rows cannot be written there; the message is fit for the user."""
+
+
 def fields_of(attributes: Sequence[str]) -> tuple[str, ...]:
-    """The fields of a row: file, label and confidence of each attribute, error, is_fashion."""
-    pairs = [(name, f"{name}_confidence") for name in attributes]
-    first = [field for pair in pairs[:BEFORE_ERROR] for field in pair]
-    file, *others = ROW_FIELDS
-    return (file, *first, *others, *(field for pair in pairs[BEFORE_ERROR:] for field in pair))
+    """The fields of a row: file, label and confidence of each attribute, error, is_fashion, score and threshold."""
+    pairs = [field for name in attributes for field in (name, f"{name}_confidence")]
+    before = 2 * BEFORE_ERROR
+    is_fashion, *scores = FASHION_FIELDS
+    return ("file", *pairs[:before], "error", is_fashion, *pairs[before:], *scores)
 
 
 def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attributes: Sequence[str]) -> Row:
@@ -33,9 +49,10 @@ def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attrib
     row: Row = dict.fromkeys(fields_of(attributes)) | {"file": name_in_row(file)}
     if isinstance(result, ImageError):
         return row | {"error": str(result)}
+    document = result.to_document()
     for name in attributes:
-        row |= {name: result[name].label, f"{name}_confidence": round(result[name].confidence, DIGITS)}
-    return row | {"is_fashion": result.is_fashion}
+        row |= {name: document[name]["label"], f"{name}_confidence": document[name]["confidence"]}
+    return row | {field: document[field] for field in FASHION_FIELDS}
 
 
 def name_in_row(file: str | os.PathLike[str]) -> str:
@@ -43,74 +60,160 @@ def name_in_row(file: str | os.PathLike[str]) -> str:
     return os.fspath(file).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-@dataclass(frozen=True)
-class TextFormat:
-    """How rows become lines of text, and which files the rows of a text belong to."""
-
-    header: str
-    line: Callable[[Row], str]  # a file name may contain line ends, so it can be several lines
-    files: Callable[[Iterator[str]], Iterator[str]]  # of lines without the header; ValueError for an incomplete row
-    start: str  # of every row, if each row is one line
-
-
-def csv_format(attributes: Sequence[str]) -> TextFormat:
-    fields = fields_of(attributes)
-
-    def files(lines: Iterator[str]) -> Iterator[str]:
-        try:
-            for cells in csv.reader(lines):
-                if len(cells) != len(fields):
-                    raise ValueError(f"{len(cells)} values instead of {len(fields)}")
-                yield _without_quote(cells[0])
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
-
-    return TextFormat(_csv_line(fields), lambda row: _csv_line(map(_text, row.values())), files, start="")
-
-
-def json_lines_format(attributes: Sequence[str]) -> TextFormat:
-    fields = fields_of(attributes)
-
-    def files(lines: Iterator[str]) -> Iterator[str]:
-        for line in lines:
-            row = json.loads(line)
-            if not isinstance(row, dict) or tuple(row) != fields:
-                raise ValueError("other values than those of a row")
-            yield row["file"]
-
-    return TextFormat("", lambda row: json.dumps(row, ensure_ascii=False) + "\n", files, start='{"file": ')
-
-
 def csv_of(rows: Iterable[Row], attributes: Sequence[str]) -> str:
     """A CSV file with header."""
-    format = csv_format(attributes)
-    return format.header + "".join(map(format.line, rows))
+    return "".join([csv_line(fields_of(attributes)), *map(csv_row, rows)])
 
 
 def json_lines_of(rows: Iterable[Row], attributes: Sequence[str]) -> str:
     """A JSON Lines file."""
-    return "".join(map(json_lines_format(attributes).line, rows))
+    return "".join(map(json_line, rows))
 
 
-def _csv_line(cells: Iterable[str]) -> str:
+def json_line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def csv_row(row: Row) -> str:
+    return csv_line(map(_cell, row.values()))
+
+
+def csv_line(cells: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text).writerow(cells)
     return text.getvalue()
 
 
-def _text(value: str | float | bool | None) -> str:
-    """The value in a CSV file."""
+def _cell(value: str | float | bool | None) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _as_text(value) if isinstance(value, str) else f"{value:.{DIGITS}f}"
-
-
-def _as_text(value: str) -> str:
-    """With an apostrophe before what a spreadsheet would calculate (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    if not isinstance(value, str):
+        return f"{value:.{DIGITS}f}"
+    # An apostrophe before what a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection
     return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
 
 
-def _without_quote(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
+def parquet_schema(fields: Sequence[str]) -> Any:
+    """Of rows: a `pyarrow.Schema`."""
+    import pyarrow as pa
+
+    is_fashion, *scores = FASHION_FIELDS
+    numbers = (field for field in fields if field in scores or field.endswith("_confidence"))
+    types = {is_fashion: pa.bool_()} | dict.fromkeys(numbers, pa.float64())
+    return pa.schema(pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The files that have a row already, in order, and `write` for more rows. Read `done` before writing."""
+
+    done: Iterator[str]
+    write: Callable[[Row], None]
+
+
+def check_output(path: Path, resume: bool = False) -> None:
+    """OutputError for an unknown ending, Parquet without pyarrow, or a finished file that cannot be continued."""
+    suffix = path.suffix.lower()
+    if suffix not in (CSV, JSON_LINES, PARQUET):
+        raise OutputError(f"the output has to end in .csv, .jsonl or .parquet; it is {path.name}")
+    if suffix == PARQUET:
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise OutputError("Parquet needs one more package: pip install pyarrow") from error
+    if path.is_dir():
+        raise OutputError(f"{path}: Is a directory")
+    if resume and path.exists() and not _rows_until_the_end(path).exists():
+        raise OutputError(f"{path} is finished, and only .jsonl files can be continued then")
+
+
+@contextmanager
+def open_output(path: Path, attributes: Sequence[str], checkpoint: str, resume: bool = False) -> Iterator[Output]:
+    """Write rows of a checkpoint (its digest) to `path` in the format of its ending.
+
+    An unfinished file, or one of JSON Lines, is continued if `resume`; any other is replaced at the end. OutputError if
+    it cannot be continued, as it has other columns, another checkpoint's rows, or is something else.
+    """
+    fields, rows = (*fields_of(attributes), CHECKPOINT), _rows_until_the_end(path)
+    end = _end_of_rows(rows, fields, checkpoint) if resume and rows.exists() else 0
+    with naming(rows), rows.open("ab") as file:
+        file.truncate(end)
+
+        def write(row: Row) -> None:
+            file.write(json_line(row | {CHECKPOINT: checkpoint}).encode())
+            file.flush()
+
+        yield Output((row["file"] for row in _rows_of(rows)), write)
+    if rows != path:
+        with replacing(path) as unfinished:
+            (_write_csv if path.suffix.lower() == CSV else _write_parquet)(unfinished, _rows_of(rows), fields)
+        rows.unlink()
+
+
+def not_done(paths: Iterable[Path], done: Iterator[str]) -> Iterator[Path]:
+    """Those of `paths` that have no row in `done` yet.
+
+    While both agree in order, nothing is held in memory. From the first difference on, the names of the remaining rows
+    are.
+    """
+    paths = iter(paths)
+    for path in paths:
+        name = next(done, None)
+        if name == name_in_row(path):
+            continue
+        rest = Counter(done if name is None else chain([name], done))
+        for other in chain([path], paths):
+            if rest[name_in_row(other)] > 0:
+                rest[name_in_row(other)] -= 1
+            else:
+                yield other
+
+
+def _rows_until_the_end(path: Path) -> Path:
+    """Where the rows for `path` are written while the run goes on."""
+    return path if path.suffix.lower() == JSON_LINES else path.with_name(f"{path.name}.unfinished.jsonl")
+
+
+def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        yield from map(json.loads, file)
+
+
+def _write_csv(path: Path, rows: Iterator[Row], fields: Sequence[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(fields))
+        file.writelines(map(csv_row, rows))
+
+
+def _write_parquet(path: Path, rows: Iterator[Row], fields: Sequence[str]) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    schema = parquet_schema(fields)
+    with ParquetWriter(path, schema) as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+def _end_of_rows(path: Path, fields: Sequence[str], checkpoint: str) -> int:
+    """The offset after the last complete row; what follows was being written when the run ended."""
+    end, line = 0, b""
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise OutputError(f"{path} cannot be continued: byte {end} begins no row ({error})") from error
+            if not isinstance(row, dict) or tuple(row) != tuple(fields):
+                raise OutputError(f"{path} was not written by this command for this checkpoint: its columns differ")
+            if row[CHECKPOINT] != checkpoint:
+                raise OutputError(f"{path} has rows of another checkpoint ({row[CHECKPOINT]}); this is {checkpoint}")
+            end += len(line)
+    cut = line if not line.endswith(b"\n") else b""
+    if not cut.startswith(START.encode()[: len(cut)]):
+        raise OutputError(f"{path} cannot be continued: byte {end} begins no row")
+    return end

@@ -43,7 +43,6 @@ from fashion_model.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from fashion_model.images import open_image  # noqa: E402
 from fashion_model.models.config import ModelConfig  # noqa: E402
 from fashion_model.models.multitask import MultiTaskClassifier  # noqa: E402
-from fashion_model.transforms import eval_transform  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
@@ -87,7 +86,7 @@ def random_model(backbone=TINY, attributes=ATTRIBUTES, image_size=(64, 64), **se
 def discriminating_model(attributes):
     """A tiny model with random weights whose predictions differ between photographs."""
     model = random_model(attributes=attributes)
-    transform = eval_transform(model.config)
+    transform = model.config.preprocessing
     photographs = torch.stack([transform(open_image(path)) for path in sorted((PRODUCTS / "images").iterdir())])
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:

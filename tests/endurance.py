@@ -46,7 +46,7 @@ def kills(folder):
         (photographs / f"{number:05}.jpg").symlink_to(path)
     prepared = killed(folder / "prepared", "-m", "data_prep", "catalogue", "--source", conftest.PRODUCTS, "--output")
     command = ("-m", "fashion_model", "predict", photographs, "--checkpoint", checkpoint, "--output")
-    killed(folder / "rows.csv", *command, resume=["--resume"], check=no_row_twice)
+    killed(folder / "rows.jsonl", *command, resume=["--resume"], check=no_row_twice)
     command = ("-m", "train", "fit", "--data", prepared, *FIT, "--epochs", "6", "--epoch-views", "64", "--output")
     weights = ("model.safetensors", "config.json", "label_encoders.json", "trained_on.txt")
     latest = killed(folder / "trained", *command, resume=["--resume"], check=loads, files=weights)
@@ -106,7 +106,7 @@ def written(path, files):
 
 
 def no_row_twice(path):
-    rows = path.read_text().splitlines()[1:-1] if path.is_file() else []
+    rows = path.read_text().splitlines()[:-1] if path.is_file() else []
     assert len({row.split(",")[0] for row in rows}) == len(rows)
 
 

@@ -1,7 +1,8 @@
-"""Shared memory, through which workers hand over what they read."""
+"""Memory of a training: what workers hand over through, and what the C library keeps."""
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import sys
 from functools import cache
@@ -9,6 +10,9 @@ from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; a container has 64 MB of it by default
 BYTES_A_WORKER = 320 * 2**20  # two batches of 256 images of 224x224 pixels
+# From malloc.h of glibc: https://man7.org/linux/man-pages/man3/mallopt.3.html
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+LARGEST_INT = 2**31 - 1
 
 
 @cache
@@ -26,3 +30,14 @@ def workers_with_room(wanted: int) -> int:
         file=sys.stderr,
     )
     return workers
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc not to hand freed memory back to the system, which would have to clear it for the next step.
+
+    Training on a CPU allocates the same large tensors in every step: 68 instead of 53 views a second at 160 pixels.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST_INT), (M_TOP_PAD, 256 * 2**20)):
+            mallopt(option, value)

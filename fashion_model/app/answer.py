@@ -17,7 +17,8 @@ from PIL import Image
 
 from fashion_model.app.code import curl_code, python_code
 from fashion_model.app.result import HINTS, Result, in_words, is_doubtful, main_attribute, percent, shown
-from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_layer, map_image
+from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_layer
+from fashion_model.preprocessing import Preprocessing
 
 MAX_SIDE = 1000  # pixels of the gray photograph below the overlays
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
@@ -31,7 +32,7 @@ class Answer:
     result: Result
     photograph: Image.Image
     maps: Mapping[str, np.ndarray]
-    frame: tuple[int, int]  # height, width of the network's input
+    preprocessing: Preprocessing
 
     def to_html(self) -> str:
         attributes = self.result.attributes
@@ -67,7 +68,7 @@ class Answer:
         size = tuple(max(1, round(side * scale)) for side in self.photograph.size)
         gray = backdrop(self.photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
         layers = "".join(
-            f'<img class="map" alt="" src="{_map_url(self.maps[a.name][rank], size, self.frame)}"'
+            f'<img class="map" alt="" src="{_map_url(self.maps[a.name][rank], size, self.preprocessing)}"'
             f' data-layer="{a.name}-{rank}"{"" if a.name == first and rank == 0 else " hidden"}>'
             for a in self.result.attributes
             for rank, _ in enumerate(shown(self.result.prediction[a.name]))
@@ -92,10 +93,10 @@ def error_html(message: str) -> str:
     return f'<div class="answer error"><p class="sentence" role="alert">{html.escape(message)}</p></div>'
 
 
-def _map_url(values: np.ndarray, size: tuple[int, ...], frame: tuple[int, int]) -> str:
+def _map_url(values: np.ndarray, size: tuple[int, ...], preprocessing: Preprocessing) -> str:
     scale = min(1, MAP_SIDE / max(size))
     small = tuple(max(1, round(side * scale)) for side in size)
-    return _data_url(color_layer(map_image(values, small, frame)), "PNG", optimize=False)
+    return _data_url(color_layer(preprocessing.map_on_photograph(values, small)), "PNG", optimize=False)
 
 
 def _jpeg_url(image: Image.Image) -> str:

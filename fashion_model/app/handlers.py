@@ -73,7 +73,7 @@ def answer_for(classifier: FashionClassifier, name: str, photograph: Image.Image
     """What the page shows of the upright RGB `photograph`."""
     prediction, maps = classifier.predict_and_map(photograph, SHOWN_CLASSES)
     result = Result(name, classifier.name, prediction, classifier.attributes)
-    return Answer(result, photograph, maps, classifier.config.image_size)
+    return Answer(result, photograph, maps, classifier.config.preprocessing)
 
 
 def classified(classifier: FashionClassifier, photo: File | None) -> Result:

@@ -135,6 +135,7 @@ def headers(names: list[str], titles: dict[str, str]) -> list[str]:
 def readable_name(field: str, titles: dict[str, str]) -> str:
     name = field.removesuffix("_confidence")
     special = {"file": "File", "error": "Not read because", "is_fashion": "Fashion?"}
+    special |= {"fashion_score": "Fashion score", "fashion_threshold": "Least score"}
     return special.get(field) or titles[name] + (", %" if field != name else "")
 
 
@@ -146,7 +147,7 @@ def cell(field: str, value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return percentage(value)
+        return percentage(value) if field.endswith("_confidence") else round(value, 1)
     return "" if value is None else value
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fashion_model.attributes import IS_FASHION
 from fashion_model.models.multitask import MultiTaskClassifier
 
 # Selvaraju et al., ICCV 2017; Chattopadhay et al., WACV 2018; Jiang et al., TIP 2021; Draelos and Carin, 2020
@@ -24,7 +25,7 @@ METHOD, LAYERS = "gradcam++", (-1,)  # the defaults, chosen with `train saliency
 
 
 class Target(NamedTuple):
-    attribute: str
+    attribute: str  # or is_fashion, with the classes no and yes
     class_index: int | None = None  # None for the one with the `rank`-th highest logit
     rank: int = 0  # 0 is the predicted class
 
@@ -54,60 +55,51 @@ def explain(
     """Where in the image (1, 3, H, W) the evidence for each target lies.
 
     `layers` are indices of `model.backbone.stages`, as Python counts. The maps of several layers are averaged, each
-    scaled to [0, 1]; the result has the size of the first. The backbone runs once for all targets up to the first
-    layer, and gradients are computed from there on. No parameter of `model` may require gradients: threads share them.
+    scaled to [0, 1]; the result has the size of the first. The backbone runs once for all targets up to the layers,
+    and from each of them on for every target. No parameter of `model` may require gradients: threads share them.
     ValueError for an unknown method or layer.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
-    tapped = _TappedClassifier(model, resolve_layers(model, layers), len(targets))
+    layers = resolve_layers(model, layers)
     if not targets:
         return Explained(model.features(image), np.empty((0, 0, 0), np.float32))
     import pytorch_grad_cam  # takes longer to import than the first overlays to draw
+    from pytorch_grad_cam.utils.image import scale_cam_image
 
-    cam = getattr(pytorch_grad_cam, METHODS[method])(
-        tapped, list(tapped.probes), reshape_transform=model.backbone.as_map
-    )
-    cam.get_target_width_height = lambda _: tapped.map_size  # the package takes it from the input
-    try:
+    maps = []
+    for layer, output in zip(layers, model.backbone.outputs(image, layers), strict=True):
+        rest = _Rest(model, layer, output.repeat_interleave(len(targets), dim=0))
+        cam = getattr(pytorch_grad_cam, METHODS[method])(rest, [rest.stage])
         with torch.enable_grad():
-            maps = cam(image, [tapped.select(*target) for target in targets])
-    finally:
+            maps.append(cam(rest.feature_map, [rest.logit_of(target) for target in targets]))
         cam.activations_and_grads.release()
-    return Explained(tapped.pooled, maps)
+    first = maps[0].shape[2:0:-1]
+    scaled = [scale_cam_image(of_layer, first) for of_layer in maps]
+    return Explained(rest.pooled, scale_cam_image(np.mean(scaled, axis=0)) if len(maps) > 1 else maps[0])
 
 
-class _TappedClassifier(nn.Module):
-    """Image (1, 3, H, W) → logits of all attributes side by side, (rows, sum of classes), equal rows.
+class _Rest(nn.Module):
+    """The network after one stage: its map (B, C, h, w) → logits of all attributes and of is_fashion, side by side."""
 
-    The package registers hooks on `probes`, one a layer, which are new in every call: threads share the backbone but no
-    hook. At the first layer the activations are repeated, one row a target, so that each has its own gradients.
-    """
-
-    model: MultiTaskClassifier
-
-    def __init__(self, model: MultiTaskClassifier, layers: Sequence[int], rows: int):
+    def __init__(self, model: MultiTaskClassifier, layer: int, output: torch.Tensor):
         super().__init__()
-        self.__dict__["model"] = model  # no submodule: the package walks over all of them in each call
-        self.heads, self.rows = model.heads, rows
-        self.probes = nn.ModuleList(nn.Identity() for _ in layers)
-        self.taps = dict(zip(layers, self.probes, strict=True)) | {layers[0]: self._first}
-        self.map_size = (0, 0)  # width, height
+        self.stage, self.model = nn.Identity(), model
+        self.rest, self.output = model.backbone.between(layer), output.detach()
+        self.feature_map = model.backbone.as_map(self.output).requires_grad_()
 
-    def _first(self, activations: torch.Tensor) -> torch.Tensor:
-        height, width = self.model.backbone.as_map(activations).shape[-2:]
-        self.map_size = (width, height)
-        return self.probes[0](activations.detach().repeat_interleave(self.rows, dim=0).requires_grad_())
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        with self.model.backbone.tapped(self.taps):
-            pooled = self.model.features(image)
+    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+        backbone = self.model.backbone
+        output = backbone.with_map(self.output, self.stage(feature_map))
+        pooled = self.model.pool(backbone.as_map(self.rest(output)))
         self.pooled = pooled[:1].detach()
-        return torch.cat(list(self.heads(pooled).values()), dim=1)
+        against = self.model.config.fashion_threshold - self.model.fashion_scores(pooled)[:, None]
+        return torch.cat([*self.model.heads(pooled).values(), against, -against], dim=1)
 
-    def select(self, attribute: str, index: int | None, rank: int = 0) -> Callable[[torch.Tensor], torch.Tensor]:
+    def logit_of(self, target: Target) -> Callable[[torch.Tensor], torch.Tensor]:
         """From a row of the output, the logit of a target's class."""
-        classes = self.model.config.num_classes
+        attribute, index, rank = Target(*target)
+        classes = {**self.model.config.num_classes, IS_FASHION: 2}
         names = list(classes)
         start = sum(classes[name] for name in names[: names.index(attribute)])
         logits = slice(start, start + classes[attribute])

@@ -6,24 +6,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from fashion_model.transforms import letterbox_box
-
 OPACITY = 0.7  # of the color at the maximum of the map; at its minimum the photograph stays gray
 GRAY_RANGE = (90, 225)  # what black and white of the photograph become, so that all color comes from the map
 # Perceptually uniform, and readable by the color-blind. RGB.
 PALETTE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_PLASMA)[:, 0, ::-1]
-
-
-def map_image(values: np.ndarray, size: tuple[int, int], frame: tuple[int, int]) -> Image.Image:
-    """Map (h, w) in [0, 1] of the letterboxed input → gray image of the photograph's size (width, height).
-
-    `frame` is the input's (height, width). What lies on the border added by letterboxing is cropped.
-    """
-    height, width = values.shape
-    left, top, right, bottom = letterbox_box(size, frame)
-    box = (left * width / frame[1], top * height / frame[0], right * width / frame[1], bottom * height / frame[0])
-    gray = Image.fromarray(np.rint(values * 255).astype(np.uint8))
-    return gray.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
 def backdrop(photograph: Image.Image) -> Image.Image:

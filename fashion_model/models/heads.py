@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -49,13 +49,6 @@ class MoEHeads(nn.Module):
     def gates_of(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
         """(B, C) → attribute name → weight of each expert (B, experts); a row sums to 1."""
         return {name: gate(pooled).softmax(dim=1) for name, gate in self.gates.items()}
-
-
-def check_names(names: Iterable[str]) -> None:
-    """ValueError for an attribute's name that a module of PyTorch cannot have, such as `type`."""
-    reserved = [name for name in names if hasattr(nn.ModuleDict(), name)]
-    if reserved:
-        raise ValueError(f"{reserved[0]!r} is reserved by PyTorch and cannot be an attribute's name")
 
 
 def check_heads(kind: str, experts: int) -> None:

@@ -4,10 +4,14 @@ from PIL import Image, ImageOps
 
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from fashion_model.images import open_image
-from fashion_model.transforms import jpeg
 from tests.conftest import PRODUCTS
+from tests.corpus import saved
 
 PHOTOGRAPHS = [open_image(path) for path in sorted((PRODUCTS / "images").iterdir())]
+
+
+def jpeg(image, quality):
+    return open_image(saved(image, "JPEG", quality=quality))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from fashion_model.attributes import Attribute, LabelEncoders
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of
 
 
-def test_the_default_checkpoint_has_the_attributes_that_others_rely_on(classifier):
+def test_the_default_has_the_promised_attributes(classifier):
     assert classifier.attributes == ATTRIBUTES
     assert NAMES == ("color", "product_type", "season", "gender")
     assert [a.column for a in classifier.attributes] == ["baseColour", "articleType", "season", "gender"]
@@ -24,14 +24,14 @@ def test_an_attribute_needs_a_column_and_a_title():
             Attribute("color", column, title)
 
 
-def test_encoders_count_their_labels_in_alphabetical_order():
+def test_labels_are_in_alphabetical_order():
     columns = {"color": ["Red", "Blue", "Red"], "usage": ["Sports"]}
     encoders = LabelEncoders.fit(columns)
     assert encoders.labels["color"] == ("Blue", "Red")
     assert encoders.num_classes == {"color": 2, "usage": 1}
 
 
-def test_a_label_is_found_by_its_attribute_and_text():
+def test_labels_are_found_by_attribute_and_text():
     encoders = encoders_of(ATTRIBUTES)
     assert encoders.target("season", "season 2") == ("season", 2)
     assert encoders.target("season") == ("season", None)

@@ -4,9 +4,10 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from fashion_model import FashionClassifier, ImageError
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.classifier import BATCH_SIZE, DETAIL, WORKERS, open_for_network
 from fashion_model.images import open_image
-from fashion_model.transforms import eval_transform
 from tests.conftest import NAMES, PRODUCTS, ROOT, encoders_of
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
@@ -27,37 +27,52 @@ def stacked(predictions, name):
     return np.stack([prediction[name].probabilities for prediction in predictions])
 
 
-def test_each_attribute_is_a_probability_distribution_over_all_its_classes(classifier):
+def test_attributes_have_probabilities_and_a_top(classifier):
     for prediction in classifier.predict(PATHS):
+        assert list(prediction.attributes) == [attribute.name for attribute in classifier.attributes] == list(NAMES)
         for name in NAMES:
-            answer = prediction[name]
+            answer, top = prediction[name], prediction[name].top(5)
             assert len(answer.probabilities) == len(answer.labels) == classifier.config.num_classes[name]
             assert answer.probabilities.sum() == pytest.approx(1, abs=1e-5)
             assert (answer.probabilities >= 0).all()
-
-
-def test_label_confidence_and_top_agree(classifier):
-    prediction = classifier.predict(PATHS[:1])[0]
-    top = prediction.color.top(5)
-    assert len(top) == 5
-    assert top[0] == (prediction.color.label, prediction.color.confidence)
-    assert [confidence for _, confidence in top] == sorted((c for _, c in top), reverse=True)
+            assert top[0] == (answer.label, answer.confidence)
+            assert [confidence for _, confidence in top] == sorted((c for _, c in top), reverse=True)
+    assert len(prediction.color.top(5)) == 5
     assert len(prediction.season.top(99)) == 4
-    assert prediction["gender"] is prediction.gender
-
-
-def test_a_prediction_has_the_attributes_of_the_checkpoint_and_no_others(tiny_classifier):
-    (prediction,) = tiny_classifier.predict(PATHS[:1])
-    assert list(prediction.attributes) == [attribute.name for attribute in tiny_classifier.attributes] == list(NAMES)
+    again = pickle.loads(pickle.dumps(prediction))
+    assert again.gender.label == prediction["gender"].label
     with pytest.raises(AttributeError, match="no attribute 'usage'; there are color, product_type, season, gender"):
         _ = prediction.usage
     with pytest.raises(KeyError):
         prediction["usage"]
-    again = pickle.loads(pickle.dumps(prediction))
-    assert again.gender.label == prediction.gender.label
 
 
-def test_a_fifth_attribute_is_predicted_and_explained(usage_checkpoint):
+def test_the_document_has_attributes_and_score(classifier):
+    (prediction,) = classifier.predict(PATHS[:1])
+    document = prediction.to_document(top=3)
+    assert list(document) == [*NAMES, "is_fashion", "fashion_score", "fashion_threshold"]
+    assert json.loads(json.dumps(document)) == document
+    for name in NAMES:
+        top = [[label, round(confidence, 4)] for label, confidence in prediction[name].top(3)]
+        assert document[name] == {"label": top[0][0], "confidence": top[0][1], "top": top}
+    assert document["is_fashion"] is (document["fashion_score"] >= document["fashion_threshold"]) is True
+    assert document["fashion_score"] == round(prediction.fashion_score, 4)
+    assert len(prediction.to_document()["color"]["top"]) == 5
+    assert len(prediction.to_document(top=0)["color"]["top"]) == 46
+
+
+def test_the_fashion_score_is_explained(classifier):
+    """A black picture shows no fashion product."""
+    for image, label, other in ((PATHS[0], "yes", "no"), (Image.new("RGB", (80, 60)), "no", "yes")):
+        explained, overlays = classifier.predict_and_explain(image, ["is_fashion", "color"])
+        assert explained.is_fashion is (label == "yes")
+        assert list(overlays) == ["is_fashion", "color"]
+        chosen = classifier.explain(image, "is_fashion", label)
+        assert ImageChops.difference(overlays["is_fashion"], chosen).getextrema()[0][1] <= 2
+        assert ImageChops.difference(chosen, classifier.explain(image, "is_fashion", other)).getbbox()
+
+
+def test_a_fifth_attribute_is_explained(usage_checkpoint):
     classifier = FashionClassifier.from_pretrained(usage_checkpoint)
     assert [attribute.name for attribute in classifier.attributes] == [*NAMES, "usage"]
     for path, prediction in zip(PATHS, classifier.predict(PATHS), strict=True):
@@ -73,7 +88,7 @@ def test_a_fifth_attribute_is_predicted_and_explained(usage_checkpoint):
     assert ImageChops.difference(predicted, classifier.explain(PATHS[-1], "usage", other)).getbbox() is not None
 
 
-def test_paths_bytes_and_images_in_any_batches_give_the_same_answers(classifier):
+def test_paths_bytes_and_images_answer_the_same(classifier):
     expected = classifier.predict(PATHS)
     for images, size in [
         ([str(path) for path in PATHS], 1),
@@ -86,7 +101,7 @@ def test_paths_bytes_and_images_in_any_batches_give_the_same_answers(classifier)
     assert classifier.predict([]) == []
 
 
-def test_a_batch_size_below_one_and_an_unreadable_file_are_errors(classifier, tmp_path):
+def test_what_cannot_be_predicted_is_an_error(classifier, tmp_path):
     with pytest.raises(ValueError, match="batch size"):
         classifier.predict(PATHS, batch_size=0)
     (tmp_path / "bad.jpg").write_bytes(b"no photograph")
@@ -96,7 +111,7 @@ def test_a_batch_size_below_one_and_an_unreadable_file_are_errors(classifier, tm
         classifier.predict(str(PATHS[0]))
 
 
-def test_a_stream_reads_few_batches_ahead_and_goes_on_after_a_bad_one(classifier, tmp_path):
+def test_a_stream_reads_few_batches_ahead(classifier, tmp_path):
     asked = []
 
     def images():
@@ -119,7 +134,7 @@ def test_a_stream_reads_few_batches_ahead_and_goes_on_after_a_bad_one(classifier
 def test_the_backbone_runs_once_a_batch(tiny_classifier, tmp_path):
     tiny = tiny_classifier
     sizes = []
-    tiny._model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    tiny.model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     assert len(tiny.predict(PATHS * 10)) == 70
     full, rest = divmod(70, BATCH_SIZE)
     assert sorted(sizes) == sorted([BATCH_SIZE] * full + [rest])  # two threads
@@ -128,7 +143,7 @@ def test_the_backbone_runs_once_a_batch(tiny_classifier, tmp_path):
     assert sorted(sizes) == [3, 4]
 
 
-def test_each_thread_holds_one_decoded_photograph_at_a_time(classifier):
+def test_a_thread_holds_one_decoded_photograph(classifier):
     seen, held = [], []
 
     def read(path):
@@ -141,7 +156,7 @@ def test_each_thread_holds_one_decoded_photograph_at_a_time(classifier):
     assert max(held) < WORKERS
 
 
-def test_whoever_stops_listening_stops_the_work(classifier):
+def test_a_closed_stream_stops_the_work(classifier):
     read = []
 
     def slowly(path):
@@ -158,7 +173,7 @@ def test_whoever_stops_listening_stops_the_work(classifier):
 
 
 @pytest.mark.parametrize("size", [(60, 80), (333, 200), (1, 50)])
-def test_the_overlay_has_the_size_of_the_photograph_and_the_photograph_stays(classifier, size):
+def test_an_overlay_has_the_photographs_size(classifier, size):
     photograph = open_image(PATHS[0]).resize(size)
     before = photograph.tobytes()
     result = classifier.explain(photograph, "product_type")
@@ -167,7 +182,7 @@ def test_the_overlay_has_the_size_of_the_photograph_and_the_photograph_stays(cla
     assert photograph.tobytes() == before
 
 
-def test_a_large_jpeg_is_decoded_small_and_explained_in_its_own_size(classifier, tmp_path):
+def test_a_large_jpeg_is_explained_in_its_size(classifier, tmp_path):
     large = tmp_path / "large.jpg"
     open_image(PATHS[0]).resize((2 * DETAIL, 3 * DETAIL)).save(large)
     assert open_for_network(large).size == (DETAIL, 3 * DETAIL // 2)
@@ -179,17 +194,9 @@ def test_a_large_jpeg_is_decoded_small_and_explained_in_its_own_size(classifier,
         assert np.array_equal(prediction[name].probabilities, classifier.predict([large])[0][name].probabilities)
 
 
-def test_explain_takes_the_predicted_class_or_any_other(classifier):
-    label = classifier.predict(PATHS[:1])[0].product_type.label
-    other = next(x for x in classifier.encoders.labels["product_type"] if x != label)
-    predicted = classifier.explain(PATHS[0], "product_type")
-    assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", label)).getbbox() is None
-    assert ImageChops.difference(predicted, classifier.explain(PATHS[0], "product_type", other)).getbbox() is not None
-
-
 @pytest.mark.parametrize("layers", [(-1,), (2,), (-1, 2)])
-def test_the_stages_up_to_the_first_layer_run_once_for_all_attributes(classifier, layers, monkeypatch):
-    backbone = classifier._model.backbone
+def test_stages_before_the_layers_run_once(classifier, layers, monkeypatch):
+    backbone = classifier.model.backbone
     monkeypatch.setattr(backbone, "engine", None)
     stages = [backbone.net.get_submodule(name) for name in backbone.stages[:-1]]
     runs = [0] * len(stages)
@@ -206,22 +213,39 @@ def test_the_stages_up_to_the_first_layer_run_once_for_all_attributes(classifier
         handle.remove()
     first = min(layer % len(backbone.stages) for layer in layers)
     assert runs[: first + 1] == [1] * min(first + 1, len(runs))
-    assert runs[first + 1 :] == [len(NAMES)] * (len(runs) - first - 1)  # from there on one row an attribute
+    # From there on one row an attribute, and once more where the feature map is a layer as well.
+    assert runs[first + 1 :] == [len(NAMES) + (-1 in layers)] * (len(runs) - first - 1)
 
 
-def test_explain_takes_a_method_layers_and_an_opacity(classifier):
-    plain = classifier.explain(PATHS[0], "color")
-    for settings in ({"method": "layercam", "layers": (3,)}, {"layers": (-1, 3)}, {"opacity": 0.3}):
-        assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color", **settings)).getbbox() is not None
-    with pytest.raises(ValueError, match="unknown method"):
-        classifier.explain(PATHS[0], "color", method="lime")
-    with pytest.raises(ValueError, match="layers must be"):
-        classifier.predict_and_explain(PATHS[0], [], layers=(40,))
-    with pytest.raises(ValueError, match="unknown method"):
-        classifier.predict_and_explain(PATHS[0], [], method="lime")
+@pytest.mark.parametrize(
+    "settings",
+    [{"method": "layercam", "layers": (3,)}, {"layers": (-1, 3)}, {"opacity": 0.3}, {"label": "Red"}],
+)
+def test_explain_takes_settings_and_labels(classifier, settings):
+    label = classifier.predict(PATHS[:1])[0].color.label
+    plain = classifier.explain(PATHS[0], "color", label)
+    assert label != "Red"
+    assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color")).getbbox() is None
+    assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color", **settings)).getbbox() is not None
 
 
-def test_predict_and_explain_says_what_predict_and_explain_say(classifier):
+@pytest.mark.parametrize(
+    ("attribute", "settings", "message"),
+    [
+        ("color", {"method": "lime"}, "unknown method"),
+        ("color", {"layers": (40,)}, "layers must be"),
+        ("color", {"opacity": 2}, "the opacity must be"),
+        ("price", {}, "unknown attribute 'price'"),
+        ("product_type", {"label": "Spoon"}, "unknown label 'Spoon' for product_type"),
+        ("is_fashion", {"label": "maybe"}, "unknown label 'maybe' for is_fashion"),
+    ],
+)
+def test_unknown_settings_and_labels_are_named(classifier, attribute, settings, message):
+    with pytest.raises(ValueError, match=message):
+        classifier.explain(PATHS[0], attribute, **settings)
+
+
+def test_predict_and_explain_agrees_with_both(classifier):
     prediction, overlays = classifier.predict_and_explain(PATHS[0])
     assert list(overlays) == list(NAMES)
     assert classifier.predict_and_explain(PATHS[0], [])[1] == {}
@@ -231,28 +255,28 @@ def test_predict_and_explain_says_what_predict_and_explain_say(classifier):
         assert ImageChops.difference(overlays[name], classifier.explain(PATHS[0], name)).getextrema()[0][1] <= 2
 
 
-def test_unknown_attributes_and_labels_are_named(classifier):
-    with pytest.raises(ValueError, match="unknown attribute 'price'"):
-        classifier.explain(PATHS[0], "price")
-    with pytest.raises(ValueError, match="unknown label 'Spoon' for product_type"):
-        classifier.explain(PATHS[0], "product_type", "Spoon")
+def test_labels_of_other_attributes_are_refused(classifier):
     with pytest.raises(ValueError, match="given for color"):
         classifier.predict_and_explain(PATHS[0], ["season"], {"color": "Red"})
+    for settings in ({"layers": (40,)}, {"method": "lime"}):  # also where there is nothing to explain
+        with pytest.raises(ValueError, match=r"layers must be|unknown method"):
+            classifier.predict_and_explain(PATHS[0], [], **settings)
 
 
-def test_one_classifier_serves_threads(classifier):
-    expected = [classifier.explain(path, "color").tobytes() for path in PATHS[:4]]
-    results = [None] * 4
-
-    def work(i):
-        results[i] = classifier.explain(PATHS[i], "color").tobytes()
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == expected
+def test_threads_and_batches_change_no_answer(classifier):
+    paths = PATHS[:4]
+    expected = [classifier.explain(path, "color").tobytes() for path in paths]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda path: classifier.explain(path, "color").tobytes(), paths)) == expected
+    probabilities = stacked(classifier.predict(PATHS), "product_type")
+    before = torch.get_num_threads()
+    try:
+        for threads, batch_size in ((1, 1), (2, 3), (3, 7)):
+            torch.set_num_threads(threads)
+            found = stacked(classifier.predict(PATHS, batch_size), "product_type")
+            assert np.abs(found - probabilities).max() < 1e-4
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_temperature_of_the_config_is_applied(tiny_checkpoint):
@@ -269,10 +293,10 @@ def test_the_temperature_of_the_config_is_applied(tiny_checkpoint):
 
 
 @torch.no_grad()
-def test_the_threshold_of_the_config_decides_what_is_a_fashion_product(tiny_model, tiny_encoders):
+def test_the_threshold_decides_what_is_fashion(tiny_model, tiny_encoders):
     torch.manual_seed(0)
     tiny_model.requires_grad_(False)
-    images = torch.stack([eval_transform(tiny_model.config)(open_image(path)) for path in PATHS])
+    images = torch.stack([tiny_model.config.preprocessing(open_image(path)) for path in PATHS])
     pooled = tiny_model.features(images)
     tiny_model.fashion.weight.normal_().div_(pooled.std(dim=0).norm())
     tiny_model.fashion.bias.fill_(3)
@@ -286,12 +310,12 @@ def test_the_threshold_of_the_config_decides_what_is_a_fashion_product(tiny_mode
         assert np.allclose([prediction.fashion_score for prediction in found], expected, atol=5e-4)
 
 
-def test_the_served_network_is_a_folded_copy_and_the_given_one_can_be_trained_further(tiny_model, tiny_encoders):
+def test_the_served_network_is_a_folded_copy(tiny_model, tiny_encoders):
     before = {key: tensor.clone() for key, tensor in tiny_model.state_dict().items()}
     tiny_model.train()
     classifier = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny"))
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in classifier._model.modules())
-    assert classifier._model.backbone.stages == tiny_model.backbone.stages
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in classifier.model.modules())
+    assert classifier.model.backbone.stages == tiny_model.backbone.stages
     assert all(torch.equal(tensor, before[key]) for key, tensor in tiny_model.state_dict().items())
     assert tiny_model.training
     assert all(parameter.requires_grad for parameter in tiny_model.parameters())
@@ -327,14 +351,34 @@ def test_a_forked_process_answers_the_same(engine):
     assert float(found.stdout) < 1e-4
 
 
-def test_batches_threads_and_repetition_change_no_probability(classifier):
-    expected = [p.probabilities for p in classifier.predict(PATHS[:1])[0].attributes.values()]
-    before = torch.get_num_threads()
-    try:
-        for threads, batch_size in ((1, 1), (2, 3), (3, 7)):
-            torch.set_num_threads(threads)
-            for _ in range(2):
-                found = classifier.predict(PATHS, batch_size)[0].attributes.values()
-                assert all(np.abs(p.probabilities - e).max() < 1e-4 for p, e in zip(found, expected, strict=True))
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.device("meta"),
+        lambda: default_dtype(torch.float64),
+    ],
+    ids=["inference", "no gradients", "autocast", "default device", "default dtype"],
+)
+def test_the_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
+    def results():
+        random = torch.get_rng_state()
+        classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
+        prediction, overlays = classifier.predict_and_explain(PATHS[0], layers=(-1, 2))
+        (alone,) = classifier.predict(PATHS[:1])
+        assert torch.equal(torch.get_rng_state(), random)
+        return [prediction.to_document(), alone.to_document(), {n: image.tobytes() for n, image in overlays.items()}]
+
+    expected = results()
+    with mode():
+        assert results() == expected
+
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    yield
+    assert torch.get_default_dtype() == dtype
+    torch.set_default_dtype(torch.float32)

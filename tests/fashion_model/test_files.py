@@ -5,7 +5,7 @@ import pytest
 from fashion_model.files import replacing, write_text
 
 
-def test_a_file_is_the_old_one_until_the_new_one_is_complete(tmp_path):
+def test_a_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "config.json"
     write_text(path, "old ✓")
     with replacing(path) as unfinished:
@@ -15,7 +15,7 @@ def test_a_file_is_the_old_one_until_the_new_one_is_complete(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+def test_an_error_leaves_the_old_file(tmp_path):
     path = tmp_path / "config.json"
     write_text(path, "old")
     with pytest.raises(ValueError, match="broken"), replacing(path) as unfinished:
@@ -26,7 +26,7 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+def test_a_full_disk_is_told_with_the_files_name(tmp_path):
     named = r"No space left on device: .*config\.json'"
     with (
         pytest.raises(OSError, match=named),

@@ -14,10 +14,11 @@ import pyarrow.parquet
 import pytest
 
 from fashion_model.__main__ import main
+from fashion_model.rows import OutputError
 from tests.conftest import PRODUCTS, ROOT
 
 pytest.importorskip("ray")
-from fashion_model.ray_job import _named
+from fashion_model.ray_job import check_columns, with_names
 
 PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
@@ -74,13 +75,13 @@ def rows_in(path):
 
 
 def assert_same(found, expected):
-    confidences = [column for column in expected if column.endswith("_confidence")]
+    confidences = [column for column in expected if column.endswith(("_confidence", "_score"))]
     pd.testing.assert_frame_equal(found.drop(columns=confidences), expected.drop(columns=confidences))
     pd.testing.assert_frame_equal(found[confidences], expected[confidences], atol=1.1e-4)  # the last digit
 
 
 @pytest.mark.slow
-def test_ray_writes_the_rows_of_the_local_engine_and_a_killed_worker_loses_none(photographs, tiny_checkpoint, tmp_path):
+def test_a_killed_worker_of_ray_loses_no_row(photographs, tiny_checkpoint, tmp_path):
     assert (
         main(["predict", "--checkpoint", str(tiny_checkpoint), str(photographs), "--output", f"{tmp_path}/l.parquet"])
         == 0
@@ -99,26 +100,51 @@ def test_ray_writes_the_rows_of_the_local_engine_and_a_killed_worker_loses_none(
 
 
 @pytest.mark.slow
-def test_a_data_set_of_hugging_face_is_read(tiny_checkpoint, tmp_path):
+def test_tables_of_images_are_read_by_ray(tiny_checkpoint, tmp_path):
+    """Of Hugging Face's data sets, and of plain bytes with numbers; the columns are checked before the job starts."""
     contents = [*(path.read_bytes() for path in PATHS[:5]), b"no image"]
     names = [f"{number}.jpg" for number in range(6)]
-    images = [{"bytes": content, "path": name} for content, name in zip(contents, names, strict=True)]
-    pyarrow.parquet.write_table(pa.table({"image": images, "price": range(6)}), tmp_path / "images.parquet")
-    output = tmp_path / "rows.parquet"
-    finished(with_ray(tiny_checkpoint, output, tmp_path / "images.parquet"))
-    rows = rows_in(output)
-    assert list(rows["file"]) == names
-    assert list(rows["error"].notna()) == [False] * 5 + [True]
+    structs = [{"bytes": content, "path": name} for content, name in zip(contents, names, strict=True)]
+    for kind, columns in (("structs", {"image": structs}), ("plain", {"image": contents, "id": range(6)})):
+        pyarrow.parquet.write_table(pa.table(columns), tmp_path / f"{kind}.parquet")
+        finished(with_ray(tiny_checkpoint, tmp_path / f"rows of {kind}.parquet", tmp_path / f"{kind}.parquet"))
+    for kind, expected in (("structs", names), ("plain", list("012345"))):
+        rows = rows_in(tmp_path / f"rows of {kind}.parquet")
+        assert list(rows["file"]) == expected
+        assert list(rows["error"].notna()) == [False] * 5 + [True]
+    pyarrow.parquet.write_table(pa.table({"price": [1]}), tmp_path / "prices.parquet")
+    refused = with_ray(tiny_checkpoint, tmp_path / "no.parquet", tmp_path / "prices.parquet")
+    _, errors = refused.communicate(timeout=300)
+    assert refused.returncode == 2
+    assert "no images in a column bytes or image; they have price (int64)" in errors
+    assert "Traceback" not in errors
 
 
-def test_tables_of_bytes_are_read_and_others_refused():
-    found = _named(pa.table({"bytes": [b"1", b"2"], "path": ["ä.jpg", None]}))
-    assert found.to_pylist() == [{"path": "ä.jpg".encode(), "bytes": b"1"}, {"path": b"", "bytes": b"2"}]
-    with pytest.raises(ValueError, match="no column bytes or image; they have price"):
-        _named(pa.table({"price": [1]}))
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({"bytes": [b"1", b"2"], "path": ["ä.jpg", None]}, ["ä.jpg", "04e42a6ee7a9"]),
+        ({"image": [b"1", b"2"], "id": [7, 108775015]}, ["7", "108775015"]),
+        ({"image": [{"bytes": b"1", "path": None}, {"bytes": b"2", "path": "b"}], "id": ["007", "8"]}, ["007", "b"]),
+        ({"image": [b"1", b"2"]}, ["ebbc39aaf008", "04e42a6ee7a9"]),
+    ],
+)
+def test_images_in_tables_have_names(columns, names):
+    table = pa.table(columns)
+    check_columns(dict(zip(table.schema.names, table.schema.types, strict=True)))
+    found = with_names(table)
+    assert [path.decode() for path in found["path"].to_pylist()] == names
+    assert found["bytes"].to_pylist() == [b"1", b"2"]
 
 
-def test_what_ray_cannot_do_is_said_before_it_starts(tiny_checkpoint, tmp_path, capsys):
+@pytest.mark.parametrize("columns", [{"price": [1]}, {"image": [1]}, {"bytes": ["text"]}, {"image": [{"path": "x"}]}])
+def test_tables_without_images_are_refused(columns):
+    schema = pa.table(columns).schema
+    with pytest.raises(OutputError, match="no images in a column bytes or image; they have"):
+        check_columns(dict(zip(schema.names, schema.types, strict=True)))
+
+
+def test_what_ray_cannot_do_is_said_at_once(tiny_checkpoint, tmp_path, capsys):
     def refused(*arguments):
         assert (
             main(["predict", str(PATHS[0]), "--checkpoint", str(tiny_checkpoint), "--engine", "ray", *arguments]) == 2
@@ -128,6 +154,3 @@ def test_what_ray_cannot_do_is_said_before_it_starts(tiny_checkpoint, tmp_path, 
     assert "has to end in .parquet" in refused("--output", str(tmp_path / "rows.csv"))
     (tmp_path / "old.parquet").touch()
     assert "exists already" in refused("--output", str(tmp_path / "old.parquet"))
-    with pytest.raises(SystemExit, match="2"):
-        main(["predict", str(PATHS[0]), "--engine", "ray"])
-    assert "--engine ray needs an --output" in capsys.readouterr().err

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+
+import pytest
+
 from train import workers
 from train.workers import workers_with_room
 
@@ -16,3 +21,26 @@ def test_without_room_for_workers_there_are_none_and_a_sentence(monkeypatch, tmp
     assert workers_with_room(2) == 2
     assert not capsys.readouterr().err
     workers_with_room.cache_clear()
+
+
+FREED = r"""
+import re
+from pathlib import Path
+from train.workers import keep_freed_memory
+
+def held():
+    return int(re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+
+keep_freed_memory()
+before = held()
+blocks = [bytearray(b"x") * (8 * 2**20) for _ in range(20)]
+kept = bytearray(100)
+del blocks
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+def test_freed_memory_is_kept():
+    found = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert 100 <= int(found.stdout) <= 200

@@ -86,7 +86,7 @@ def _half_size(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def pad_to_square(view: np.ndarray, size: int) -> np.ndarray:
-    """Centered on a white square, as by `fashion_model.transforms.Letterbox`."""
+    """Centered on a white square, as by `fashion_model.preprocessing.Preprocessing.letterbox`."""
     height, width = view.shape[:2]
     canvas = np.full((size, size, 3), 255, dtype=np.uint8)
     top, left = (size - height) // 2, (size - width) // 2

@@ -11,11 +11,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
-from fashion_model.memory import keep_freed_memory
 from fashion_model.models.multitask import MultiTaskClassifier
-from fashion_model.transforms import Transform, eval_transform
+from fashion_model.preprocessing import Preprocessing
 from train.data.table import DataError
-from train.workers import workers_with_room
+from train.workers import keep_freed_memory, workers_with_room
 
 BATCH_SIZE = 128
 
@@ -47,7 +46,7 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
     if device.type == "cpu":
         keep_freed_memory()
     model.eval()
-    dataset = _Inputs(images, eval_transform(model.config))
+    dataset = _Inputs(images, model.config.preprocessing)
     workers = workers_with_room(workers) if len(images) > BATCH_SIZE else 0  # a single batch is read as soon here
     loader = DataLoader(dataset, BATCH_SIZE, num_workers=workers, collate_fn=_collate)
     progress = tqdm(loader, desc=getattr(images, "name", "images"), unit="batch", leave=False, disable=None)
@@ -61,7 +60,7 @@ class _Inputs(Dataset):
     """Transformed images (3, H, W). An unreadable image is returned as its error: raised in a worker process, its
     message would be a traceback."""
 
-    def __init__(self, images: Sequence[Image.Image], transform: Transform):
+    def __init__(self, images: Sequence[Image.Image], transform: Preprocessing):
         self.images, self.transform = images, transform
 
     def __len__(self) -> int:

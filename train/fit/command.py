@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from fashion_model.checkpoint import MAX_SHARD_SIZE, TRAINING, load_checkpoint, read_json, save_checkpoint, write_json
-from fashion_model.memory import keep_freed_memory
 from train.data.table import DataError, write_trained_on
 from train.fit import distributed
 from train.fit.config import LENGTH, FitConfig
@@ -27,6 +26,7 @@ from train.fit.data import FitData, read_data
 from train.fit.distillation import ImageNetTeacher
 from train.fit.model import build_model
 from train.fit.trainer import Trainer
+from train.workers import keep_freed_memory
 
 Config = FitConfig
 STATE = "training/state.pt"  # in the checkpoint directory

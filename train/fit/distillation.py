@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fashion_model.models.backbones import Backbone, WeightsError, imagenet_state, load_state
-from fashion_model.models.folding import fold_batch_norms
+from fashion_model.models.engine import fold_batch_norms
 
 TEMPERATURE = 2.0  # of the softened ImageNet predictions (Hinton et al. 2015, arXiv:1503.02531)
 IMAGENET_CLASSES = 1000

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from fashion_model.files import replacing
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
-from fashion_model.transforms import normalise
 from train.data.domains import Domain
 from train.data.sampling import draw_epoch
 from train.data.table import DataError
@@ -53,7 +52,7 @@ class Trainer:
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.teacher = teacher and teacher.to(self.device, memory_format=torch.channels_last)
         self.frozen = self.model.backbone.first_stages(config.frozen_stages)
-        self.normalise = normalise(model.config)
+        self.normalise = model.config.preprocessing.normalise
         self.features = distributed.features_of(self.model)
         self.ema = AveragedModel(self.model, multi_avg_fn=self._average, use_buffers=True)
         backbone = [p for p in model.backbone.parameters() if p.requires_grad]

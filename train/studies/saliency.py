@@ -33,7 +33,6 @@ from data_prep.splits import TEST
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.explain.cam import LAYERS, METHOD, METHODS, Target, explain
 from fashion_model.models.multitask import MultiTaskClassifier
-from fashion_model.transforms import Letterbox, normalise
 from train.data.domains import Split, load_worn
 from train.data.table import DataError, read_table
 from train.evaluate.metrics import mean_interval
@@ -104,7 +103,7 @@ class Crop:
     @torch.no_grad()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) in [0, 1] → (B, types)."""
-        return self.model.calibrate(self.model(normalise(self.model.config)(images)))[TYPE]
+        return self.model.calibrate(self.model(self.model.config.preprocessing.normalise(images)))[TYPE]
 
     @property
     def blurred(self) -> torch.Tensor:
@@ -114,7 +113,7 @@ class Crop:
 
     def maps(self, method: str, score: str, layers: tuple[int, ...]) -> np.ndarray:
         others = [Target(name) for name in self.model.config.num_classes if name != TYPE]
-        image = normalise(self.model.config)(self.pixels[None])
+        image = self.model.config.preprocessing.normalise(self.pixels[None])
         scored = lambda _, inputs, logits: {name: SCORES[score](values) for name, values in logits.items()}  # noqa: E731
         with self.model.heads.register_forward_hook(scored):
             return explain(self.model, image, [Target(TYPE), Target(TYPE, rank=1), *others], method, layers).maps
@@ -137,7 +136,7 @@ def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
     worn = load_worn(Split(data, TEST, read_table(data), model.config.attributes, loaded.encoders))
     if worn is None or TYPE not in model.config.num_classes:
         return
-    letterbox = Letterbox(model.config.image_size)
+    letterbox = model.config.preprocessing.letterbox
     tags = json.loads((data / "worn" / "tags.json").read_text(encoding="utf-8"))
     masks = replace(worn, paths=[path.parents[1] / "masks" / f"{path.stem}.png" for path in worn.paths])
     for row in np.random.default_rng(0).permutation(len(worn)):

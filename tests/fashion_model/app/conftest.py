@@ -23,7 +23,7 @@ def prediction_of(probabilities, is_fashion=True):
     return Prediction(
         {name: AttributePrediction(labels[name], np.array(p, np.float32)) for name, p in probabilities.items()},
         fashion_score=1.0 if is_fashion else -1.0,
-        is_fashion=is_fashion,
+        fashion_threshold=0.0,
     )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from fashion_model.app.answer import MAP_SIDE, MAX_SIDE, Answer, error_html
 from fashion_model.app.handlers import answer_for
 from fashion_model.app.result import NOT_FASHION, shown
-from fashion_model.explain.overlay import backdrop, map_image, overlay
+from fashion_model.explain.overlay import backdrop, overlay
 from tests.fashion_model.app.conftest import FakeClassifier
 
 
@@ -61,7 +61,7 @@ def test_the_overlay_is_small_and_looks_like_that_of_the_library(answer):
     drawn = gray.copy()
     layer = layer.convert("RGBA").resize(gray.size, Image.Resampling.BILINEAR)
     drawn.paste(layer.convert("RGB"), mask=layer.getchannel("A").point([round(0.7 * v) for v in range(256)]))
-    heat = map_image(answer.maps["color"][0], gray.size, answer.frame)
+    heat = answer.preprocessing.map_on_photograph(answer.maps["color"][0], gray.size)
     expected = overlay(backdrop(Image.new("RGB", gray.size, "gray")), heat, 0.7)
     assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected).astype(int)).mean() < 6
 

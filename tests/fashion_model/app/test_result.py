@@ -34,7 +34,7 @@ def result(*, type_confidence=0.95, gender=("Men", 0.9), is_fashion=True, attrib
         "gender": answer(*gender),
     }
     names = [a.name for a in attributes]
-    prediction = Prediction({n: answers[n] for n in names}, 0.0, is_fashion)
+    prediction = Prediction({n: answers[n] for n in names}, 0.0, 0.0 if is_fashion else 1.0)
     return Result("shoe.jpg", "tiny", prediction, attributes)
 
 

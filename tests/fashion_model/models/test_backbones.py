@@ -10,7 +10,7 @@ from torchvision.transforms import functional as transforms
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.models.backbones import Backbone, imagenet_state, load_state
-from fashion_model.models.folding import fold_batch_norms
+from fashion_model.models.engine import fold_batch_norms
 from tests.conftest import NAMES, random_model, saved_model
 
 BACKBONES = (
@@ -37,7 +37,7 @@ def backbone_of(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_folding_changes_the_outputs_by_rounding_only(name):
+def test_folding_changes_outputs_by_rounding(name):
     backbone = backbone_of(name).double()  # float32 would hide small mistakes
     example, images = torch.randn(1, 3, 64, 64).double(), torch.randn(2, 3, 64, 64).double()
     folded = fold_batch_norms(backbone, example)
@@ -47,7 +47,7 @@ def test_folding_changes_the_outputs_by_rounding_only(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_checkpoint_of_each_backbone_is_saved_loaded_and_served(name, tmp_path):
+def test_a_checkpoint_of_each_backbone_is_served(name, tmp_path):
     model = random_model(name)
     loaded = load_checkpoint(saved_model(model, tmp_path / "checkpoint"))
     images = torch.randn(1, 3, 64, 64)
@@ -64,14 +64,14 @@ def test_an_unknown_backbone_names_similar_ones():
         Backbone("efficentnet_lite2", (64, 64))
 
 
-def test_an_input_that_does_not_divide_into_patches_is_refused():
-    with pytest.raises(ValueError, match=r"must be multiples of \(16, 16\) for test_vit"):
+def test_an_input_of_broken_patches_is_refused():
+    with pytest.raises(ValueError, match=r"test_vit.*divisible by patch size \(16\)"):
         Backbone("test_vit", (64, 60))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "size"), [("tf_efficientnet_lite0", 224), ("tf_efficientnet_lite2", 260)])
-def test_imagenet_weights_know_a_cat_and_a_cup_of_coffee(name, size):
+def test_imagenet_weights_know_a_cat_and_a_cup(name, size):
     """With the published classifier: every tensor of the package has its place."""
     state = imagenet_state(name, (size, size))
     backbone = Backbone(name, (size, size)).eval()

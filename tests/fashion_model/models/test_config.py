@@ -10,7 +10,7 @@ BOTH = [{"name": "color", "column": "a", "title": "A"}, {"name": "size", "column
 
 
 @pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
-def test_a_config_survives_the_round_trip_through_json(attributes):
+def test_a_config_survives_json(attributes):
     config = random_model(attributes=attributes, heads="moe", experts=3).config
     document = json.loads(json.dumps(config.to_dict()))
     assert ModelConfig.from_dict(document) == config
@@ -18,52 +18,42 @@ def test_a_config_survives_the_round_trip_through_json(attributes):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "mean"),
+    ("backbone", "expected"),
     [
-        ("tf_efficientnet_lite2", (0.5, 0.5, 0.5)),
-        ("efficientnet_v2_s", (0.485, 0.456, 0.406)),
-        ("test_vit", (0.5,) * 3),
+        ("tf_efficientnet_lite2", ((260, 260), (0.5, 0.5, 0.5), "bicubic")),
+        ("efficientnet_v2_s", ((384, 384), (0.485, 0.456, 0.406), "bilinear")),
+        ("test_vit", ((160, 160), (0.5,) * 3, "bicubic")),
+        ("mobilevit_xxs", ((256, 256), (0.0,) * 3, "bicubic")),
+        ("resnet18d", ((224, 224), (0.485, 0.456, 0.406), "bicubic")),
     ],
 )
-def test_pixels_are_normalised_as_the_backbones_weights_expect(backbone, mean):
-    config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), image_size=(64, 64))
-    assert config.mean == mean
+def test_preprocessing_is_that_of_the_weights(backbone, expected):
+    config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3))
+    assert (config.image_size, config.mean, config.interpolation) == expected
     assert config.temperatures == dict.fromkeys(NAMES, 1.0)
-
-
-@pytest.mark.parametrize("version", [0, 2, 5, True, "1", 1.0, None])
-def test_a_config_of_another_version_is_refused_by_its_number(tiny_model, version):
-    with pytest.raises(ValueError, match=f"has format version {version!r}; this code reads 1"):
-        ModelConfig.from_dict(tiny_model.config.to_dict() | {"format_version": version})
-
-
-@pytest.mark.parametrize(
-    ("name", "similar"),
-    [
-        ("efficientnet_lite_2", "efficientnet_lite2"),
-        ("mobilenet_v3_small_050", "mobilenetv3_small_050"),
-        ("convnext-tiny", "convnext_tiny"),
-        ("efficientnetv2_s", "efficientnet_v2_s"),
-    ],
-)
-def test_an_unknown_backbone_is_refused_with_a_similar_name(tiny_model, name, similar):
-    known = ModelConfig.from_dict(tiny_model.config.to_dict() | {"backbone": similar})
-    assert known.backbone == similar
-    if name == "efficientnetv2_s":  # timm has this one too
-        return
-    with pytest.raises(ValueError, match=f"unknown backbone '{name}'; similar are .*{similar}"):
-        ModelConfig.from_dict(tiny_model.config.to_dict() | {"backbone": name})
-
-
-def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_model):
-    with pytest.raises(ValueError, match=r"unknown backbone 'qqqqqqqq'; timm\.list_models\(\) has the names"):
-        ModelConfig.from_dict(tiny_model.config.to_dict() | {"backbone": "qqqqqqqq"})
+    assert config.preprocessing.image_size == config.image_size
+    smaller = ModelConfig.for_backbone(
+        backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), image_size=(64, 64), interpolation="bilinear"
+    )
+    assert (smaller.image_size, smaller.interpolation) == ((64, 64), "bilinear")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 99}, "format version 99"),
+        *(
+            ({"format_version": version}, f"has format version {version!r}; this code reads 1")
+            for version in (0, 2, 99, True, "1", 1.0, None)
+        ),
+        *(
+            ({"backbone": name}, f"unknown backbone '{name}'; {hint}")
+            for name, hint in (
+                ("efficientnet_lite_2", "similar are .*efficientnet_lite2"),
+                ("mobilenet_v3_small_050", "similar are .*mobilenetv3_small_050"),
+                ("convnext-tiny", "similar are .*convnext_tiny"),
+                ("qqqqqqqq", r"timm\.list_models\(\) has the names"),
+            )
+        ),
         ({"surprise": 1}, "unknown .*surprise"),
         ({"mirrored": True}, "unknown .*mirrored"),
         ({"thumbnail_size": [80, 60]}, "unknown .*thumbnail_size"),
@@ -88,6 +78,9 @@ def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_mo
         ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "temperatures must have a number from 0.01 to 100"),
         ({"temperatures": dict.fromkeys(NAMES[:3], 1.0)}, "temperatures"),
         ({"std": "wide"}, "std"),
+        ({"std": [0.5, 0.5, 0.0]}, "std must be 3 numbers from 0.001 to 1"),
+        ({"mean": [-0.1, 0.5, 0.5]}, "mean must be 3 numbers from 0 to 1"),
+        ({"interpolation": "lanczos"}, "interpolation must be one of bicubic, bilinear, not"),
         ({"dropout": "a"}, "dropout"),
         ({"dropout": 1}, "dropout"),
         ({"image_size": [32.5, 24]}, "image_size"),
@@ -104,19 +97,29 @@ def test_a_backbone_like_no_other_is_refused_with_the_place_of_the_names(tiny_mo
         ({"attributes": [BOTH[0] | {"name": "Color"}]}, "an attribute's name is lower-case letters"),
         ({"attributes": [BOTH[0] | {"name": 5}]}, "an attribute needs a name"),
         ({"attributes": [BOTH[0] | {"name": "type"}]}, "'type' is reserved by PyTorch"),
-        ({"attributes": [BOTH[0] | {"name": "error"}]}, "'error' is a field of every prediction"),
+        *(
+            ({"attributes": [BOTH[0] | {"name": name}]}, f"'{name}' is a field of every prediction")
+            for name in ("error", "model", "sentence", "is_fashion", "fashion_score", "box", "to_document")
+        ),
         ({"attributes": [BOTH[0] | {"name": "color_confidence"}]}, "'color_confidence' is a field of every prediction"),
         ({"attributes": BOTH}, "num_classes"),
     ],
 )
-def test_a_config_that_cannot_be_right_is_refused_by_name(tiny_model, change, message):
+def test_what_cannot_be_right_is_refused(tiny_model, change, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig.from_dict(tiny_model.config.to_dict() | change)
 
 
-@pytest.mark.parametrize("key", ["attributes", "temperatures", "backbone", "image_size", "experts"])
-def test_a_missing_key_is_named(tiny_model, key):
+@pytest.mark.parametrize("key", ["attributes", "temperatures", "backbone", "image_size", "mean"])
+def test_a_missing_key_without_default_is_named(tiny_model, key):
     document = tiny_model.config.to_dict()
     del document[key]
     with pytest.raises(ValueError, match=rf"lacks \['{key}'\]"):
         ModelConfig.from_dict(document)
+
+
+def test_a_missing_key_has_its_default(tiny_model):
+    document = tiny_model.config.to_dict()
+    for key in ("experts", "heads", "dropout", "fashion_threshold", "interpolation"):
+        del document[key]
+    assert ModelConfig.from_dict(document) == tiny_model.config

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from fashion_model.checkpoint import Checkpoint
 from fashion_model.explain.cam import METHODS, explain
 from fashion_model.models import engine
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.engine import onnx_engine
+from fashion_model.models.engine import fold_batch_norms, onnx_engine
 from tests.conftest import ATTRIBUTES, encoders_of, random_model
 
 SIZE = (64, 48)
@@ -20,7 +22,7 @@ def example(count):
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "test_convnext", "mobilenetv3_small_050"])
 @torch.no_grad()
-def test_the_engine_computes_the_same_for_any_number_of_images(name):
+def test_the_engine_computes_what_pytorch_does(name):
     backbone = Backbone(name, SIZE).eval()
     run = onnx_engine(backbone, example(2))
     assert not backbone.training
@@ -34,9 +36,9 @@ def test_the_engine_computes_the_same_for_any_number_of_images(name):
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_served_network_uses_it_and_has_the_maps_of_the_checkpoint(name, method):
+def test_maps_with_the_engine_are_the_same(name, method):
     model = random_model(name, image_size=SIZE).requires_grad_(False)
-    served = FashionClassifier(Checkpoint(model, encoders_of(ATTRIBUTES), "tiny"))._model
+    served = FashionClassifier(Checkpoint(model, encoders_of(ATTRIBUTES), "tiny")).model
     runs, run = [], served.backbone.engine
     served.backbone.engine = lambda images: runs.append(len(images)) or run(images)
     targets = [("color", 1), ("gender", 2)]
@@ -54,19 +56,80 @@ class Network(nn.Module):
         self.features = features
 
 
-def test_what_cannot_be_exported_or_comes_out_otherwise_is_left_to_pytorch(monkeypatch):
-    assert onnx_engine(Network(lambda images: images + 1), example(2)) is not None
-    assert onnx_engine(Network(torch.special.bessel_j0), example(2)) is None  # not in ONNX
-    assert onnx_engine(Network(lambda images: images * len(images)), example(2)) is None  # exported as a constant
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        (lambda images: images + 1, None),
+        (torch.special.bessel_j0, "bessel"),  # not in ONNX
+        (lambda images: images * len(images), "its outputs differ"),  # exported as a constant
+    ],
+)
+def test_only_networks_with_equal_outputs_are_used(capfd, features, reason):
+    found, printed = onnx_engine(Network(features), example(2)), capfd.readouterr().err
+    assert (found is None) is bool(reason)
+    assert printed.startswith("ONNX Runtime is not used") is bool(reason)
+    assert (reason or "") in printed
+
+
+def test_missing_packages_are_no_news(monkeypatch, capfd):
     monkeypatch.setattr(engine, "PACKAGES", ("onnx", "no_such_engine"))
     assert onnx_engine(Network(lambda images: images + 1), example(2)) is None
+    assert capfd.readouterr().err == ""
 
 
-def test_without_the_engine_pytorch_answers(monkeypatch):
-    monkeypatch.setattr(engine, "PACKAGES", ("no_such_engine",))
+@pytest.mark.parametrize("error", ["ImportError('DLL load failed')", "OSError('libgomp')", "SystemError('odd')"])
+def test_a_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd, error):
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     served = FashionClassifier(Checkpoint(random_model(), encoders_of(ATTRIBUTES), "tiny"))
-    assert served._model.backbone.engine is None
-    model = random_model()
+    reason = error.split("'")[1]
+    assert capfd.readouterr().err == f"ONNX Runtime is not used, PyTorch takes its place: {reason}\n"
+    assert served.backbone.engine is None
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(served._model.features(images), model.features(images), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(served.backbone(images), random_model().backbone(images), atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_a_failing_engine_leaves_the_work(capfd):
+    backbone = Backbone("test_efficientnet", SIZE).eval()
+    backbone.engine = onnx_engine(backbone, example(2))
+    smaller = torch.randn(1, 3, 32, 32)  # ONNX Runtime refuses another size
+    assert torch.equal(backbone(smaller), backbone.features(smaller))
+    assert backbone.engine is None
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_folding_leaves_the_original_as_it_was():
+    network = Backbone("test_vit", (64, 64)).eval()
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(fold_batch_norms(network, image)(image), network(image))
+    assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
+
+
+def test_a_network_in_training_is_not_folded():
+    with pytest.raises(ValueError, match="evaluation mode only"):
+        fold_batch_norms(Backbone("test_efficientnet", (64, 64)).train(), torch.randn(1, 3, 64, 64))
+
+
+class Unusual(nn.Module):
+    """Registers a batch norm after the convolution but calls it before."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        nn.init.normal_(self.norm.bias)
+
+    def forward(self, images):
+        return self.convolution(self.norm(images).relu())
+
+
+def test_nothing_is_folded_that_changes_outputs():
+    torch.manual_seed(0)
+    network = Unusual().eval()
+    assert fold_batch_norms(network, torch.randn(1, 3, 8, 8)) is network

@@ -37,13 +37,13 @@ def learnt(kind, experts):
     return right(heads, *checkered(1000))
 
 
-def test_a_mixture_of_experts_learns_what_no_linear_layer_can():
+def test_experts_learn_what_no_linear_layer_can():
     assert learnt("moe", experts=2) > 0.8
     assert learnt("linear", experts=0) < 0.6
 
 
 @torch.inference_mode()
-def test_the_logits_are_those_of_the_gated_sum_of_the_experts():
+def test_logits_are_of_the_gated_sum_of_experts():
     torch.manual_seed(0)
     heads, pooled = build_heads("moe", 8, CLASSES, dropout=0.5, experts=3).eval(), torch.randn(5, 8)
     experts = heads.experts(pooled).relu().split(256, dim=1)
@@ -55,7 +55,7 @@ def test_the_logits_are_those_of_the_gated_sum_of_the_experts():
 
 
 @torch.inference_mode()
-def test_a_gate_that_chooses_one_expert_leaves_the_others_out(tiny_encoders):
+def test_a_gate_can_choose_one_expert(tiny_encoders):
     torch.manual_seed(0)
     heads = build_heads("moe", 8, tiny_encoders.num_classes, dropout=0.0, experts=3)
     pooled = torch.randn(5, 8)
@@ -81,6 +81,6 @@ def test_linear_heads_have_no_gates():
 
 
 @pytest.mark.parametrize(("kind", "experts"), [("linear", 2), ("moe", 1), ("moe", 0), ("linear+moe", 2), ("both", 0)])
-def test_unknown_kinds_and_numbers_of_experts_are_refused(kind, experts):
+def test_unknown_kinds_of_heads_are_refused(kind, experts):
     with pytest.raises(ValueError, match="heads must be linear with 0 experts, or moe with at least 2, not"):
         build_heads(kind, 8, CLASSES, dropout=0.1, experts=experts)

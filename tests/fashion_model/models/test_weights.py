@@ -22,7 +22,7 @@ BACKBONES = (
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
-def test_imagenet_weights_come_from_the_hub_in_the_input_size(hub, tmp_path, name):
+def test_weights_of_the_hub_fit_the_input_size(hub, tmp_path, name):
     torch.manual_seed(0)
     theirs = timm.create_model(name)
     save_file(theirs.state_dict(), tmp_path / "model.safetensors")
@@ -37,7 +37,7 @@ def test_imagenet_weights_come_from_the_hub_in_the_input_size(hub, tmp_path, nam
     assert all(torch.equal(own[key], given[key]) for key in own.keys() - resized)
 
 
-def test_imagenet_weights_that_cannot_be_downloaded_are_an_error_with_other_ways(hub, monkeypatch):
+def test_weights_out_of_reach_name_other_ways(hub, monkeypatch):
     message = (
         r"the ImageNet weights of test_convnext cannot be downloaded \(.*\); connect to the Hub, name a local file"
     )
@@ -51,7 +51,7 @@ def test_imagenet_weights_that_cannot_be_downloaded_are_an_error_with_other_ways
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_weights_load_from_a_file_with_or_without_classifier(tmp_path, name, ending):
+def test_files_of_weights_load(tmp_path, name, ending):
     path = tmp_path / f"weights.{ending}"
     torch.manual_seed(1)
     size = {"img_size": SIZE} if name == "test_vit" else {}
@@ -105,7 +105,7 @@ def test_a_pickle_with_code_is_not_executed(tmp_path):
 
 
 @torch.inference_mode()
-def test_the_feature_map_of_a_transformer_is_its_last_patch_tokens():
+def test_patch_tokens_become_the_feature_map():
     net = timm.create_model("test_vit", num_classes=0, img_size=SIZE).eval()
     backbone = Backbone("test_vit", SIZE).eval()
     load_state(backbone, net.state_dict(), "timm")
@@ -116,7 +116,7 @@ def test_the_feature_map_of_a_transformer_is_its_last_patch_tokens():
 
 
 @torch.inference_mode()
-def test_the_feature_map_of_efficientnet_v2_s_is_torchvisions():
+def test_the_map_of_v2_s_is_torchvisions():
     net = efficientnet_v2_s(weights=None).eval()
     backbone = Backbone("efficientnet_v2_s", SIZE).eval()
     load_state(backbone, net.state_dict(), "torchvision")  # with its classifier

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from fashion_model.images import open_image
-from fashion_model.transforms import Letterbox
+from fashion_model.preprocessing import Preprocessing
 from tests.conftest import BACKGROUNDS, EVERYDAY, PHONE, PRODUCTS, ROOT
 from train.data.augmentation import (
     Backgrounds,
@@ -188,7 +188,7 @@ def test_a_large_photograph_is_shrunk_without_aliasing():
 @pytest.mark.parametrize("shape", [(64, 48), (48, 64), (64, 64), (64, 47), (33, 64), (64, 1)])
 def test_a_view_lies_where_the_network_in_use_puts_a_photograph(shape):
     view = seeded().integers(0, 255, (*shape, 3)).astype(np.uint8)
-    letterboxed = np.asarray(Letterbox((64, 64))(Image.fromarray(view)))
+    letterboxed = np.asarray(Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3).letterbox(Image.fromarray(view)))
     assert (pad_to_square(view, 64) == letterboxed).all()
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.negatives import PAINTERS
 from data_prep.splits import TRAIN, VALIDATION
-from fashion_model.transforms import Letterbox
+from fashion_model.preprocessing import Preprocessing
 from tests.conftest import ATTRIBUTES, NAMES
 from tests.train.conftest import SPLITS, trainer_for, training_rows
 from train.data import domains
@@ -296,7 +296,7 @@ def test_an_empty_cell_is_no_label(cleaned, tmp_path):
 
 def test_plain_views_are_crops_and_mirror_images(prepared, parts):
     plain = TrainingSet(parts[:1], prepared, SIZE, repeat_threshold=0, plain=True)
-    letterbox = Letterbox((SIZE, SIZE))
+    letterbox = Preprocessing((SIZE, SIZE), (0.5,) * 3, (0.5,) * 3).letterbox
     for index in range(0, len(parts[0]), 5):
         original = np.asarray(letterbox(parts[0][index])).astype(int)
         views = [plain.view(index, np.random.default_rng(seed)) for seed in range(8)]

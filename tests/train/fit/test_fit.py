@@ -91,7 +91,7 @@ def test_a_fifth_attribute_is_trained_and_served_by_flags_alone(cleaned, imagene
     assert set(overlays) == {*NAMES, "usage"}
     command = [sys.executable, "-m", "fashion_model", "predict", str(photograph), "--checkpoint", str(checkpoint)]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert printed.splitlines()[0].endswith("error,is_fashion,usage,usage_confidence")
+    assert printed.splitlines()[0].endswith("error,is_fashion,usage,usage_confidence,fashion_score,fashion_threshold")
     assert prediction.usage.label in printed
 
 

@@ -11,7 +11,6 @@ import torch
 from data_prep import street_photographs
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.explain.cam import METHODS, Target, explain
-from fashion_model.transforms import normalise
 from tests.conftest import DATA
 from train.__main__ import main
 from train.data.domains import Split, load_worn
@@ -75,7 +74,7 @@ def test_maps_of_logits_are_those_of_explain(crops):
     method, score, layers = DEFAULT
     names = ["product_type", *(name for name in crops[0].model.config.num_classes if name != "product_type")]
     targets = [Target(name) for name in names]
-    image = normalise(crops[0].model.config)(crops[0].pixels[None])
+    image = crops[0].model.config.preprocessing.normalise(crops[0].pixels[None])
     expected = explain(crops[0].model, image, targets, method, layers).maps
     assert np.allclose(np.delete(crops[0].maps(method, score, layers), 1, axis=0), expected, atol=1e-5)
     crops[0].maps(method, "difference", layers)

@@ -1,0 +1,64 @@
+"""Photograph → network input and back. Serving and training resize and normalise nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+INTERPOLATIONS = ("bicubic", "bilinear")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """RGB photograph of any size → (3, H, W) float32: letterboxed to the input size and normalised."""
+
+    image_size: tuple[int, int]  # height, width of the input
+    mean: tuple[float, float, float]  # of pixels scaled to [0, 1]
+    std: tuple[float, float, float]
+    interpolation: str = INTERPOLATIONS[0]
+
+    def __call__(self, photograph: Image.Image) -> torch.Tensor:
+        return self.normalise(functional.pil_to_tensor(self.letterbox(photograph)))
+
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Where a photograph of `size` (width, height) lies in the input: left, top, right, bottom."""
+        frame_height, frame_width = self.image_size
+        scale = min(frame_width / size[0], frame_height / size[1])
+        width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        left, top = (frame_width - width) // 2, (frame_height - height) // 2
+        return left, top, left + width, top + height
+
+    def letterbox(self, photograph: Image.Image) -> Image.Image:
+        """The photograph resized, its proportions kept, to fit into the input size, and centered on white."""
+        left, top, right, bottom = self.box(photograph.size)
+        # As Pillow's, up to one level of 255, in a quarter of its time.
+        pixels, size = functional.pil_to_tensor(photograph), [bottom - top, right - left]
+        resized = functional.resize(pixels, size, v2.InterpolationMode(self.interpolation), antialias=True)
+        image = Image.fromarray(resized.permute(1, 2, 0).numpy())
+        if image.size == self.image_size[::-1]:
+            return image
+        canvas = Image.new("RGB", self.image_size[::-1], "white")
+        canvas.paste(image, (left, top))
+        return canvas
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(…, 3, H, W) uint8, or float32 in [0, 1], → float32, as the backbone's weights expect."""
+        return functional.normalize(
+            functional.to_dtype(pixels, torch.float32, scale=True), list(self.mean), list(self.std)
+        )
+
+    def map_on_photograph(self, values: np.ndarray, size: tuple[int, int]) -> Image.Image:
+        """The inverse: map (h, w) in [0, 1] of the input → gray image of the photograph's `size` (width, height).
+
+        What lies on the border added by letterboxing is cropped.
+        """
+        (height, width), (rows, columns) = self.image_size, values.shape
+        left, top, right, bottom = self.box(size)
+        box = (left * columns / width, top * rows / height, right * columns / width, bottom * rows / height)
+        gray = Image.fromarray(np.rint(values * 255).astype(np.uint8))
+        return gray.resize(size, Image.Resampling.BICUBIC, box=box)
