@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ from fashion_model.app.answer import Answer
 from fashion_model.app.disk import folder
 from fashion_model.app.gradio_private import refused
 from fashion_model.app.result import SHOWN_CLASSES
-from fashion_model.app.uploads import UploadError, label, photographs, refuse_large
-from fashion_model.classifier import WORKERS, FashionClassifier, open_for_network
+from fashion_model.app.uploads import open_photograph, photographs, refuse_large
+from fashion_model.classifier import WORKERS, FashionClassifier
 from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
+
+MAX_SECONDS = 180  # of one batch
+TOO_LONG = f"The photographs took more than {MAX_SECONDS // 60} minutes; please send the rest again."
+THUMBNAIL = (240, 240)  # pixels
 
 File = dict[str, Any]  # gradio's FileData as JSON
 # Settings of events that run the network for one photograph: so many are answered at the same time, others wait.
@@ -75,8 +81,7 @@ def read_photograph(photo: File | None) -> Image.Image:
     """The photograph of an upload, in the detail that the network can use."""
     path = received_file(photo)
     try:
-        refuse_large(path)
-        return open_for_network(path)
+        return open_photograph(path)
     except ImageError as error:
         raise refused(str(error)) from error
 
@@ -110,18 +115,30 @@ def label_all(
 
     `progress` gets how many have been read, and how many there are.
     """
-    try:
-        with photographs(received_files(files)) as uploads:
-            for upload, result, thumbnail in label(classifier, uploads, lambda read: progress(read, len(uploads))):
-                yield upload.name, result, thumbnail
-    except UploadError as error:
-        raise refused(str(error)) from error
+    thumbnails: dict[int, Image.Image] = {}
+    numbers, end = count(1), time.monotonic() + MAX_SECONDS
+    with photographs(received_files(files)) as uploads:
+
+        def read(index: int) -> Image.Image:
+            try:
+                if time.monotonic() > end:
+                    raise ImageError(TOO_LONG)
+                photograph = uploads[index][1]()
+            finally:
+                progress(next(numbers), len(uploads))
+            thumbnails[index] = photograph.copy()
+            thumbnails[index].thumbnail(THUMBNAIL)
+            return photograph
+
+        for index, result in classifier.stream(range(len(uploads)), read=read):
+            yield uploads[index][0], result, thumbnails.pop(index, None)
 
 
 def photograph_at(files: list[File] | None, index: int) -> tuple[str, Image.Image]:
     """Name and photograph of one among those of `label_all`."""
-    try:
-        with photographs(received_files(files)) as uploads:
-            return uploads[index].name, uploads[index].open()
-    except (UploadError, ImageError) as error:
-        raise refused(str(error)) from error
+    with photographs(received_files(files)) as uploads:
+        name, open = uploads[index]
+        try:
+            return name, open()
+        except ImageError as error:
+            raise refused(str(error)) from error

@@ -24,13 +24,17 @@ SEASON = (
     "The season of use follows the date at which the catalogue listed a product. A photograph does not show that, so "
     "take the season as a hint."
 )
+COLUMNS = (
+    "Of each class: its images in the catalogue's test split and how many of them are recognised; how often the label is "
+    "right where it is given, there and on phone photographs; and what it is confused with."
+)
 HEADERS = (
     "Class",
     "Attribute",
-    "Catalogue photographs",
+    "Images",
     "Recognised, %",
-    "Right if answered, %",
-    "Right on phone photographs",
+    "Right, %",
+    "Right, phones",
     "Taken for",
     "Answered instead of",
 )
@@ -40,17 +44,18 @@ def quality_tab(classifier: FashionClassifier) -> None:
     gr.HTML(in_words(classifier), elem_id="quality")
     rows = class_rows(read_file(classifier, CLASSES))
     if rows:
+        gr.HTML(f"<p class='hint'>{COLUMNS}</p>")
         gr.Dataframe(
             rows,
             headers=list(HEADERS),
-            datatype=["str", "str", *["number"] * 3, *["str"] * 3],
+            datatype=["str", "str", "number", "number", "number", "str", "str", "str"],
             label="Classes",
             show_label=False,
             show_search="search",
             interactive=False,
             wrap=True,
             max_height=480,
-            column_widths=["150px", "110px", "105px", "105px", "105px", "105px", "220px", "220px"],
+            column_widths=["150px", "120px", "80px", "120px", "80px", "100px", "240px", "240px"],
             elem_id="classes",
         )
     if report_of(classifier):

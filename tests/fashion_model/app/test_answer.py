@@ -83,7 +83,8 @@ def test_file_name_is_escaped(answer):
 
 
 def test_details_have_score_and_threshold(answer):
-    assert "Fashion score 1.2. A photograph counts as one of a fashion product from 0.5." in Elements(answer.to_html()).text
+    text = Elements(answer.to_html()).text
+    assert "Fashion score 1.2. A photograph counts as one of a fashion product from 0.5." in text
 
 
 def test_doubt_shows_in_cards_and_shares(answer):

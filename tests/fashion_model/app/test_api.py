@@ -47,8 +47,9 @@ def check_overlay(source, expected):
     assert np.abs(np.asarray(overlay).astype(int) - np.asarray(expected).astype(int)).mean() < 4
 
 
-def post(address, content=SHOES.read_bytes(), name="shoe.jpg", **options):
-    return httpx2.post(f"{address}predict", files={"file": (name, content)}, timeout=60, **options)
+def post(address, content=None, name="shoe.jpg", **options):
+    files = {"file": (name, SHOES.read_bytes() if content is None else content)}
+    return httpx2.post(f"{address}predict", files=files, timeout=60, **options)
 
 
 def noise(path, side):
@@ -112,7 +113,11 @@ def test_no_fashion_product_still_gets_labels(client, tmp_path):
 
 @pytest.mark.parametrize(
     ("attribute", "label", "opacity", "method"),
-    [("color", "", 0.2, "gradcam++"), ("product_type", "Sandals", 0.5, "hirescam"), ("is_fashion", "no", 0.7, "gradcam")],
+    [
+        ("color", "", 0.2, "gradcam++"),
+        ("product_type", "Sandals", 0.5, "hirescam"),
+        ("is_fashion", "no", 0.7, "gradcam"),
+    ],
 )
 def test_explain_gives_the_overlay_asked_for(client, classifier, attribute, label, opacity, method):
     overlay = client.predict(handle_file(SHOES), attribute, label, opacity, method, api_name="/explain")

@@ -21,12 +21,15 @@ TESTS = "not newest and (private or mcp or post_predict or shape or sessions or 
 
 @pytest.mark.parametrize(
     ("address", "message"),
-    [("http://127.0.0.1/x.jpg", PRIVATE_ADDRESS), ("http://[::1]/x.jpg", PRIVATE_ADDRESS), ("http:///", NOT_DOWNLOADED)],
+    [
+        ("http://127.0.0.1/x.jpg", PRIVATE_ADDRESS),
+        ("http://[::1]/x.jpg", PRIVATE_ADDRESS),
+        ("http:///x.jpg", NOT_DOWNLOADED),
+    ],
 )
 def test_address_that_is_not_public_is_refused(address, message):
     with pytest.raises(gr.Error, match=re.escape(message)):
         downloaded(address, folder())
-
 
 
 def test_forgotten_sessions_do_not_stop_the_queue(tiny_classifier):

@@ -33,7 +33,7 @@ def test_table_has_a_row_for_each_class(classifier):
     (kurtas,) = [dict(zip(HEADERS, row, strict=True)) for row in rows if row[0] == "Kurtas"]
     assert kurtas["Attribute"] == "Product type"
     assert kurtas["Recognised, %"] == round(100 * figures["recall"])
-    assert kurtas["Right if answered, %"] == round(100 * figures["precision"])
+    assert kurtas["Right, %"] == round(100 * figures["precision"])
     label, count = figures["predicted_as"][0]
     assert kurtas["Taken for"].startswith(f"{label} ({count}), ")
     assert any(" of " in row[5] for row in rows)
