@@ -22,7 +22,7 @@ from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_laye
 from fashion_model.predictions import Prediction
 from fashion_model.preprocessing import Preprocessing
 
-MAX_SIDE = 1000  # pixels of the gray photograph below the overlays
+BACKDROP_SIDE = 1000  # pixels of the gray photograph below the overlays
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
 RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in PALETTE[::17])
 
@@ -67,7 +67,7 @@ class Answer:
 
     def _overlays(self, first: str) -> str:
         """The overlays, one of them visible, and what can be done with them."""
-        scale = min(1, MAX_SIDE / max(self.photograph.size))
+        scale = min(1, BACKDROP_SIDE / max(self.photograph.size))
         size = tuple(max(1, round(side * scale)) for side in self.photograph.size)
         gray = backdrop(self.photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
         preprocessing = self.classifier.config.preprocessing

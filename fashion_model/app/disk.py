@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 MAX_AGE = 3600  # seconds that an upload or a result stays
-MAX_BYTES = 4 * 2**30  # of all files together; the oldest are deleted first
+MAX_HELD = 4 * 2**30  # bytes of all files together; the oldest are deleted first
 INTERVAL = 60  # seconds between two runs of `clean`
 FOLDER = "GRADIO_TEMP_DIR"  # the environment variable with the folder, which gradio reads as well
 OVERLAY = "overlay.jpeg"
@@ -78,7 +78,7 @@ def jpeg_file(image: Image.Image, name: str = OVERLAY) -> Path:
     return result_file(name, buffer.getvalue())
 
 
-def clean(path: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> None:
+def clean(path: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_HELD) -> None:
     """Delete what is older than `max_age` seconds, then the oldest until `max_bytes` are left; and empty folders."""
     now, files = time.time(), []
     for parent, _, names in os.walk(path):

@@ -14,7 +14,7 @@ from fashion_model.app.result import HINTS
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
 
-MAX_BYTES = 8_000_000  # of a file
+MAX_JSON = 8_000_000  # bytes of a file
 # Domains of metrics.json that the page shows, in this order.
 DOMAINS = {
     "phone": "photographs taken with phones at home, by people whose photographs it never saw",
@@ -25,8 +25,8 @@ SEASON = (
     "take the season as a hint."
 )
 COLUMNS = (
-    "Of each class: its images in the catalogue's test split and how many of them are recognised; how often the label is "
-    "right where it is given, there and on phone photographs; and what it is confused with."
+    "Of each class: its images in the catalogue's test split and how many of them are recognised; how often the label "
+    "is right where it is given, there and on phone photographs; and what it is confused with."
 )
 HEADERS = (
     "Class",
@@ -70,7 +70,7 @@ def report_of(classifier: FashionClassifier) -> Path | None:
 def read_file(classifier: FashionClassifier, file: str) -> dict[str, Any]:
     """A JSON file of the checkpoint; empty where it is missing, too large or something else. It may be anyone's."""
     path = classifier.directory / file if classifier.directory else None
-    if path is None or not path.is_file() or path.stat().st_size > MAX_BYTES:
+    if path is None or not path.is_file() or path.stat().st_size > MAX_JSON:
         return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashion_model.app.answer import MAP_SIDE, MAX_SIDE, Answer, error_html
+from fashion_model.app.answer import BACKDROP_SIDE, MAP_SIDE, Answer, error_html
 from fashion_model.app.handlers import answer_for
 from fashion_model.app.result import NOT_FASHION, document_of, shown
 from fashion_model.explain.overlay import backdrop, overlay
@@ -56,7 +56,7 @@ def test_overlay_is_small_and_like_the_librarys(answer):
     page = Elements(answer.to_html())
     (base,) = [a for tag, a in page.tags if tag == "img" and a.get("class") == "base"]
     gray, layer = image_in(base["src"]).convert("RGB"), image_in(page.of("data-layer")[0]["src"])
-    assert gray.size == (MAX_SIDE, 400)
+    assert gray.size == (BACKDROP_SIDE, 400)
     assert layer.size == (MAP_SIDE, 64)
     drawn = gray.copy()
     layer = layer.convert("RGBA").resize(gray.size, Image.Resampling.BILINEAR)

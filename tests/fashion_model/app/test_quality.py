@@ -56,7 +56,7 @@ def test_files_that_cannot_be_used_are_as_if_missing(tiny_checkpoint, monkeypatc
             (tiny_checkpoint / METRICS).write_text(content)
         assert read_file(classifier, METRICS) == (json.loads(content) if content in odd else {})
         assert "Nothing was measured" in in_words(classifier)
-    monkeypatch.setattr(quality, "MAX_BYTES", 3)
+    monkeypatch.setattr(quality, "MAX_JSON", 3)
     assert read_file(classifier, METRICS) == {}
 
 
