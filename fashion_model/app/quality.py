@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,22 +78,15 @@ def read_file(classifier: FashionClassifier, file: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-@dataclass(frozen=True)
-class Measured:
-    images: int
-    groups: int  # people; 0 where that is not known
-    accuracy: dict[str, float]  # by attribute
+def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, float]]:
+    """Domain → attribute → accuracy, and "images" and "groups" (people; 0 where that is not known).
 
-
-def measured_on_test(classifier: FashionClassifier) -> dict[str, Measured]:
-    """By domain; empty where metrics.json is not what `train evaluate` writes."""
+    Empty where metrics.json is not what `train evaluate` writes.
+    """
     try:
         return {
-            domain: Measured(
-                int(section["images"]),
-                int(section.get("groups", 0)),
-                {name: float(metrics["accuracy"]) for name, metrics in section["attributes"].items()},
-            )
+            domain: {name: float(metrics["accuracy"]) for name, metrics in section["attributes"].items()}
+            | {"images": int(section["images"]), "groups": int(section.get("groups", 0))}
             for domain, section in read_file(classifier, METRICS)["splits"]["test"].items()
             if domain in DOMAINS
         }
@@ -109,14 +101,14 @@ def in_words(classifier: FashionClassifier) -> str:
     for domain in [name for name in DOMAINS if name in test]:
         measured = test[domain]
         items = "".join(
-            f"<li><b>{round(100 * measured.accuracy[a.name])}</b> {html.escape(a.title)}"
+            f"<li><b>{round(100 * measured[a.name])}</b> {html.escape(a.title)}"
             f"{' (a hint)' if a.name in HINTS else ''}</li>"
             for a in classifier.attributes
-            if a.name in measured.accuracy
+            if a.name in measured
         )
         parts.append(f"<h2>Right in 100 {DOMAINS[domain]}</h2><ul class='figures'>{items}</ul>")
         if domain == "phone":
-            parts.append(f"<p class='hint'>{measured.images:,} photographs by {measured.groups} people.</p>")
+            parts.append(f"<p class='hint'>{measured['images']:,} photographs by {measured['groups']} people.</p>")
     if not parts:
         return "<p>Nothing was measured for this checkpoint.</p>"
     if any(a.name in HINTS for a in classifier.attributes):
