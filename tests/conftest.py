@@ -224,10 +224,9 @@ def wait_until_answering(address, process):
 @contextmanager
 def launching(classifier):
     """The page for `classifier`, and its address."""
-    from fashion_model.app.loading import Models
     from fashion_model.app.page import launch
 
-    demo, address = launch(Models([], classifier), quiet=True, server_port=free_port())
+    demo, address = launch(classifier, quiet=True, server_port=free_port())
     try:
         yield demo, address
     finally:

@@ -24,7 +24,7 @@ from tests import conftest  # first: no request leaves this machine
 
 # isort: split
 from fashion_model import FashionClassifier
-from fashion_model.app.examples import EXAMPLES
+from fashion_model.app.handlers import EXAMPLES
 from fashion_model.images import open_image
 from tests.corpus import saved
 from tests.hub import Hub

@@ -9,7 +9,7 @@ import pytest
 from data_prep.clean_data import parse_row
 from data_prep.phone_photographs import LABELS
 from data_prep.splits import TEST, hashed_split
-from fashion_model.app.examples import EXAMPLES
+from fashion_model.app.handlers import EXAMPLES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ATTRIBUTES, DATA, TEST_SPLIT
 from train.data.table import read_trained_on

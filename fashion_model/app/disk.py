@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import io
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from gradio.processing_utils import hash_bytes
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 MAX_AGE = 3600  # seconds that an upload or a result stays
-MAX_BYTES = 4 * 2**30  # of all of them; the oldest go first
-INTERVAL = 60  # seconds between two looks
-FOLDER = "GRADIO_TEMP_DIR"  # the environment variable in which gradio looks for it
+MAX_HELD = 4 * 2**30  # bytes of all files together; the oldest are deleted first
+INTERVAL = 60  # seconds between two runs of `clean`
+FOLDER = "GRADIO_TEMP_DIR"  # the environment variable with the folder, which gradio reads as well
+OVERLAY = "overlay.jpeg"
 
 
 def own_folder() -> Path:
     """The folder that FOLDER names, or else one in the system's for this user; made if it does not exist.
 
-    OSError if nobody may write there.
+    OSError if it cannot be written.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # a container's user may have no name
     path = Path(os.environ.get(FOLDER) or Path(tempfile.gettempdir()) / f"fashion-model-{user}")
@@ -36,74 +36,63 @@ def own_folder() -> Path:
     return path
 
 
-def keep_clean(folder: Path) -> None:
-    """Clean now, as a stopped process may have left files, and from then on in the background."""
-    clean(folder)
+def folder() -> Path:
+    """The folder of this process, after `own_folder`."""
+    return Path(os.environ[FOLDER]).resolve()
 
-    def go_on() -> None:
+
+def keep_clean(path: Path) -> None:
+    """Clean now, as a process that was killed may have left files, and from then on in the background."""
+    clean(path)
+
+    def repeat() -> None:
         while True:
             time.sleep(INTERVAL)
-            clean(folder)
+            clean(path)
 
-    threading.Thread(target=go_on, daemon=True, name="clean uploads").start()
+    threading.Thread(target=repeat, daemon=True, name="clean uploads").start()
 
 
-def result_file(name: str, data: bytes) -> str:
-    """The path of a complete file with this content, for visitors to fetch.
+def result_file(name: str, data: bytes) -> Path:
+    """A complete file with this content, in a folder that is called as the content's digest.
 
     Gradio's own functions write over a file of the same content, which another visitor may be fetching. Unlike
     `fashion_model.files`, several threads and apps may write the same file here.
     """
-    path = Path(get_upload_folder(), hash_bytes(data), name)
+    path = folder() / hashlib.sha256(data).hexdigest() / name
     try:
         os.utime(path)  # it stays as long as a new one
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            unfinished = Path(folder, name)
+        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+            unfinished = Path(temporary, name)
             unfinished.write_bytes(data)
             unfinished.replace(path)
-    return str(path)
+    return path
 
 
-def jpeg_file(image: Image.Image) -> str:
-    """The path of a complete file with this RGB image, for visitors to fetch."""
+def jpeg_file(image: Image.Image, name: str = OVERLAY) -> Path:
+    """`result_file` of an RGB image."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")
-    return result_file("image.jpeg", buffer.getvalue())
+    return result_file(name, buffer.getvalue())
 
 
-def clean(folder: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_BYTES) -> None:
+def clean(path: Path, max_age: float = MAX_AGE, max_bytes: int = MAX_HELD) -> None:
     """Delete what is older than `max_age` seconds, then the oldest until `max_bytes` are left; and empty folders."""
     now, files = time.time(), []
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            try:
-                status = path.lstat()
-            except OSError:
-                continue  # another thread has moved it
-            files.append((status.st_mtime, status.st_size, path))
+    for parent, _, names in os.walk(path):
+        for file in (Path(parent, name) for name in names):
+            with suppress(OSError):  # another thread has moved it
+                status = file.lstat()
+                files.append((status.st_mtime, status.st_size, file))
     held = sum(size for _, size, _ in files)
-    for changed, size, path in sorted(files):
+    for changed, size, file in sorted(files):
         if now - changed > max_age or held > max_bytes:
-            held -= size if _deleted(path.unlink) else 0
-    for parent, _, _ in os.walk(folder, topdown=False):
-        if Path(parent) != folder and now - _changed(Path(parent)) > max_age:
-            _deleted(Path(parent).rmdir)
-
-
-def _deleted(delete: Callable[[], None]) -> bool:
-    """False for a folder with something in it, a file in use, and what has gone meanwhile."""
-    try:
-        delete()
-    except OSError:
-        return False
-    return True
-
-
-def _changed(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return time.time()
+            with suppress(OSError):  # in use, or gone meanwhile
+                file.unlink()
+                held -= size
+    for parent, _, _ in os.walk(path, topdown=False):
+        with suppress(OSError):  # not empty, or gone meanwhile
+            if Path(parent) != path and now - Path(parent).stat().st_mtime > max_age:
+                Path(parent).rmdir()

@@ -1,4 +1,4 @@
-"""The tab for many photographs: layout, then wiring."""
+"""The tab for many photographs: the functions of its events, then layout and wiring."""
 
 from __future__ import annotations
 
@@ -10,81 +10,74 @@ import gradio as gr
 
 from fashion_model.app.answer import error_html
 from fashion_model.app.disk import jpeg_file, result_file
-from fashion_model.app.examples import EXAMPLES
-from fashion_model.app.gate import LISTENERS
-from fashion_model.app.handlers import (
-    File,
-    answer_for,
-    classifier_named,
-    label_all,
-    not_a_tool,
-    photograph_at,
-    refused,
-)
-from fashion_model.app.loading import Models
-from fashion_model.app.result import caption, percentage
+from fashion_model.app.gradio_private import no_tool
+from fashion_model.app.handlers import EXAMPLES, File, answer_for, label_all, photograph_at
+from fashion_model.app.result import caption_of, percentage
 from fashion_model.app.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, MAX_ZIP
+from fashion_model.classifier import FashionClassifier
 from fashion_model.images import ImageError
 from fashion_model.rows import Row, csv_of, fields_of, json_lines_of, row_of
 
 LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
 EACH = 8  # photographs between two updates of the page
+HEADERS = {
+    "file": "File",
+    "error": "Not read because",
+    "is_fashion": "Fashion?",
+    "fashion_score": "Fashion score",
+    "fashion_threshold": "Least score",
+}
 
 
-def many_tab(models: Models, model: gr.Dropdown) -> None:
-    names = [attribute.name for attribute in models.first.attributes]
-    titles = {a.name: a.title for a in models.first.attributes}
+class ManyEvents:
+    def __init__(self, classifier: FashionClassifier):
+        self.classifier = classifier
+        self.names = [attribute.name for attribute in classifier.attributes]
 
+    @no_tool
     def predict_batch(
+        self,
         files: list[File] | None,
-        model: str | None,
-        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how gradio hands it over)
     ) -> Iterator[tuple[Any, ...]]:
         """Color, product type, season and gender of many photographs, and of those in zips.
 
         Args:
             files: photographs and zips of photographs
-            model: one of the models that /model lists; the first one if empty
 
         Returns:
             table, one row a photograph, with an error where it could not be read; gallery, thumbnails with captions;
             csv, the table as a file; summary, a sentence; json_lines, the table as another file
         """
-        classifier = classifier_named(models, model)
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
-        readable: list[int] = []  # places of the gallery's photographs among the files
+        readable: list[int] = []  # indices of the gallery's photographs among the files
 
-        nobody_listens = LISTENERS.patience(request.session_hash)
-
-        def tick(read: int, total: int) -> None:
+        def show_progress(read: int, total: int) -> None:
             progress((read, total), unit="photographs")
 
-        for name, result, thumbnail in label_all(classifier, files, tick):
-            rows.append(row_of(name, result, names))
+        for name, result, thumbnail in label_all(self.classifier, files, show_progress):
+            rows.append(row_of(name, result, self.names))
             if not isinstance(result, ImageError):
-                gallery.append((jpeg_file(thumbnail), caption(result)))
+                gallery.append((str(jpeg_file(thumbnail, "thumbnail.jpeg")), caption_of(result)))
                 readable.append(len(rows) - 1)
             if len(rows) % EACH == 0:
-                if nobody_listens():
-                    raise refused("Nobody waited for the answer.")
                 yield cells(rows), gallery, None, f"{len(rows)} files so far.", None, readable
-        csv, json_lines = as_files(rows)
-        yield cells(rows), gallery, csv, summary_of(rows), json_lines, readable
+        csv = result_file("predictions.csv", csv_of(rows, self.names).encode())
+        json_lines = result_file("predictions.jsonl", json_lines_of(rows, self.names).encode())
+        yield cells(rows), gallery, str(csv), summary_of(rows), str(json_lines), readable
 
-    def as_files(rows: list[Row]) -> tuple[str, str]:
-        csv, json_lines = csv_of(rows, names), json_lines_of(rows, names)
-        return result_file("predictions.csv", csv.encode()), result_file("predictions.jsonl", json_lines.encode())
-
-    def open_one(event: gr.SelectData, files: list[File] | None, readable: list[int], model: str | None) -> str:
+    def open_one(self, event: gr.SelectData, files: list[File] | None, readable: list[int]) -> str:
         """The answer for the photograph of a thumbnail."""
         try:
             name, photograph = photograph_at(files, readable[event.index])
-            return answer_for(classifier_named(models, model), name, photograph).to_html()
         except gr.Error as error:
             return error_html(error.message)
+        return answer_for(self.classifier, name, photograph).to_html()
 
+
+def many_tab(classifier: FashionClassifier) -> None:
+    titles = {a.name: a.title for a in classifier.attributes}
     gr.HTML(f'<p class="limits">{LIMITS}</p>')
     files = gr.File(label="Photographs or zips", file_count="multiple", height=180, elem_id="files")
     examples = gr.Button("Use the examples", size="sm", elem_id="use-examples")
@@ -98,45 +91,38 @@ def many_tab(models: Models, model: gr.Dropdown) -> None:
     )  # fmt: skip
     opened = gr.HTML(elem_id="opened")
     table = gr.Dataframe(
-        headers=headers(names, titles),
+        headers=[header_of(field, titles) for field in fields_of(list(titles))],
         label="table",
         show_label=False,
         wrap=True,
-        column_widths=["180px", *["110px", "80px"] * len(names), "200px", "90px"],
+        column_widths=["180px", *["110px", "80px"] * len(titles), "200px", "90px", "90px", "90px"],
         max_height=480,
         interactive=False,
         show_search="filter",
         elem_id="table",
     )
 
-    readable = gr.State([])
+    events, readable = ManyEvents(classifier), gr.State([])
     outputs = [table, gallery, csv, summary, json_lines, readable]
-    asked = {"inputs": [files, model], "outputs": outputs, "preprocess": False, "show_progress_on": summary}
-    asked |= {"concurrency_id": "many"}  # one visitor's at a time
-    first = files.upload(fn=not_a_tool(predict_batch), api_name="predict_batch", **asked)
+    batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
+    batch |= {"fn": events.predict_batch, "inputs": files, "concurrency_id": "many"}  # one visitor's at a time
+    uploaded = files.upload(api_name="predict_batch", **batch)
     picked = examples.click(
         fn=lambda: [str(e.path) for e in EXAMPLES.values()], outputs=files, api_visibility="private"
-    ).then(fn=predict_batch, api_visibility="private", **asked)
-    for event in (first, picked):
+    ).then(api_visibility="private", **batch)
+    for event in (uploaded, picked):
         event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], api_visibility="private")
     no_file = gr.update(value=None, interactive=False)
     empty: tuple[Any, ...] = (None, None, no_file, "", no_file, [], "")
-    files.clear(fn=lambda: empty, outputs=[*outputs, opened], api_visibility="private")
-    shown = gallery.select(
-        fn=open_one, inputs=[files, readable, model], outputs=opened, preprocess=False, api_visibility="private"
+    files.clear(fn=lambda: empty, outputs=[*outputs, opened], cancels=[uploaded, picked], api_visibility="private")
+    gallery.select(
+        fn=events.open_one, inputs=[files, readable], outputs=opened, preprocess=False, api_visibility="private"
     )
-    shown.then(fn=None, js="() => document.getElementById('opened').scrollIntoView({ behavior: 'smooth' })")
 
 
-def headers(names: list[str], titles: dict[str, str]) -> list[str]:
-    return [readable_name(field, titles) for field in fields_of(names)]
-
-
-def readable_name(field: str, titles: dict[str, str]) -> str:
+def header_of(field: str, titles: dict[str, str]) -> str:
     name = field.removesuffix("_confidence")
-    special = {"file": "File", "error": "Not read because", "is_fashion": "Fashion?"}
-    special |= {"fashion_score": "Fashion score", "fashion_threshold": "Least score"}
-    return special.get(field) or titles[name] + (", %" if field != name else "")
+    return HEADERS.get(field) or titles[name] + (", %" if field != name else "")
 
 
 def cells(rows: list[Row]) -> list[list[Any]]:

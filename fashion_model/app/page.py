@@ -1,4 +1,4 @@
-"""The page around the classifiers, its settings, and its start."""
+"""The page around the classifier, its settings, and its start."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.queueing import Queue
-from gradio.utils import LRUCache
 from starlette.middleware import Middleware
 
 from fashion_model.app.api import add_api
 from fashion_model.app.code import code_tab
-from fashion_model.app.gate import NOT_UNDERSTOOD, Gate
-from fashion_model.app.handlers import refused
-from fashion_model.app.loading import Models
+from fashion_model.app.gradio_private import Page, set_up_mcp
 from fashion_model.app.many import many_tab
+from fashion_model.app.middleware import Guard
 from fashion_model.app.quality import measured_on_test, quality_tab
-from fashion_model.app.routes import routes
+from fashion_model.app.routes import Routes
 from fashion_model.app.single import single_tab
 from fashion_model.app.uploads import MAX_ZIP
 from fashion_model.classifier import FashionClassifier
@@ -26,6 +23,7 @@ from fashion_model.classifier import FashionClassifier
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 MAX_QUEUE = 64  # requests
+STATUS_SECONDS = 5  # between two messages about a request's place in the queue
 MAX_SESSIONS = 1000  # of visitors and requests; each holds about 100 kB
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 STATIC = Path(__file__).parent / "static"
@@ -59,68 +57,34 @@ LAUNCH: dict[str, Any] = {
 }
 
 
-class Messages(LRUCache[str, Any]):
-    """Messages of gradio's queue to each session.
-
-    Gradio's own forgets the oldest session even if its event waits, and the queue then ends for everyone.
-    """
-
-    def __init__(self, queue: Queue):
-        super().__init__(queue.pending_messages_per_session.max_size)
-        self.queue = queue
-
-    def __setitem__(self, session: str, messages: Any) -> None:
-        if session not in self and len(self) >= self.max_size:
-            busy = {event.session_hash for event in self.queue.event_ids_to_events.values()}
-            forgotten = next(old for old in self if old not in busy)
-            del self[forgotten]
-            self.queue.pending_event_ids_session.pop(forgotten, None)
-        super().__setitem__(session, messages)
-
-
-class Page(gr.Blocks):
-    """Gradio's, which answers a payload of another shape than its components with a sentence, without a traceback."""
-
-    async def preprocess_data(self, *arguments: Any, **options: Any) -> list[Any]:
-        try:
-            return await super().preprocess_data(*arguments, **options)
-        except gr.Error as error:
-            raise refused(error.message) from error
-        except Exception as error:  # gradio's own, and pydantic's
-            raise refused(NOT_UNDERSTOOD) from error
-
-
-def build_demo(models: Models, warning: str = "") -> gr.Blocks:
-    """The page for `models`, with `warning` at the top."""
-    first = models.first
-    with Page(title=TITLE, analytics_enabled=False) as demo:
+def build_page(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
+    """The page for `classifier`, with `warning` at the top."""
+    with Page(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
-        model = gr.Dropdown(
-            list(models.names), value=first.name, label="Model", visible=len(models.names) > 1, elem_id="model"
-        )
         with gr.Tab("Photograph", elem_id="one"):
-            single_tab(models, model)
+            single_tab(classifier)
         with gr.Tab("Many", elem_id="many"):
-            many_tab(models, model)
+            many_tab(classifier)
         with gr.Tab("How good is it?", elem_id="good"):
-            quality_tab(first)
+            quality_tab(classifier)
         with gr.Tab("Code", elem_id="code"):
             code_tab()
-        gr.HTML(f'<p class="checkpoint">{checkpoint_line(first)}</p>', elem_id="checkpoint")
-        add_api(models)
-    demo.queue(max_size=MAX_QUEUE, api_open=False)  # every request waits in the queue
-    demo._queue.pending_messages_per_session = Messages(demo._queue)
-    return demo
+        gr.HTML(f'<p class="checkpoint">{checkpoint_line(classifier)}</p>', elem_id="checkpoint")
+        add_api(classifier)
+    # Every request waits in the queue. With "auto" as its rate the queue would end for everyone where a new session
+    # pushes out one that waits: gradio keeps 2,000.
+    return page.queue(max_size=MAX_QUEUE, api_open=False, status_update_rate=STATUS_SECONDS)
 
 
-def launch(models: Models, warning: str = "", **options: Any) -> tuple[gr.Blocks, str]:
+def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> tuple[gr.Blocks, str]:
     """Start the page and its routes in the background; the page and its address."""
-    demo = build_demo(models, warning)
+    page = build_page(classifier, warning)
     reach_loopback_directly()
-    ours = {"middleware": [Middleware(Gate)], "routes": routes(models)}
-    _, address, _ = demo.launch(prevent_thread_lock=True, app_kwargs=ours, **LAUNCH | options)
-    return demo, address
+    ours = {"middleware": [Middleware(Guard)], "routes": Routes(classifier).all()}
+    _, address, _ = page.launch(prevent_thread_lock=True, app_kwargs=ours, **LAUNCH | options)
+    set_up_mcp(page)
+    return page, address
 
 
 def reach_loopback_directly() -> None:
@@ -134,8 +98,7 @@ def reach_loopback_directly() -> None:
 def checkpoint_line(classifier: FashionClassifier) -> str:
     """Name, backbone and headline figures."""
     height, width = classifier.config.image_size
-    phone = measured_on_test(classifier).get("phone")
-    accuracy = phone.accuracy if phone else {}
+    accuracy = measured_on_test(classifier).get("phone", {})
     figures = [
         f"{a.title.lower()} {round(100 * accuracy[a.name])} %" for a in classifier.attributes if a.name in accuracy
     ]

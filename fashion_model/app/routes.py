@@ -1,115 +1,99 @@
-"""Routes beside gradio's: POST /predict, the report, and the example photographs."""
+"""Routes beside gradio's: POST /predict with the overlays that it names, the report, and the example photographs."""
 
 from __future__ import annotations
 
-import json
-import secrets
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx2
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from fashion_model.app.api import other_inputs, output_names
-from fashion_model.app.examples import EXAMPLES
-from fashion_model.app.loading import Models
+from fashion_model.app.disk import OVERLAY, folder, jpeg_file
+from fashion_model.app.gradio_private import root_of
+from fashion_model.app.handlers import EXAMPLES
 from fashion_model.app.quality import report_of
+from fashion_model.app.result import document_of, main_attribute
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
-from fashion_model.classifier import FashionClassifier
+from fashion_model.classifier import WORKERS, FashionClassifier
+from fashion_model.images import ImageError
 
+MAX_REQUESTS = 64  # to POST /predict that are received, wait or are answered at the same time
+MAX_SECONDS = 30  # that a request waits for its answer
+RETRY_AFTER = 5  # seconds
+BUSY = "Too many photographs at the moment; please try again."
+HOW = "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict"
 # A report comes with a checkpoint from anyone: no scripts, forms or requests, whatever it holds.
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-ADDRESS_HEADERS = ("host", "x-forwarded-host", "x-forwarded-proto")  # from them gradio makes the overlay's address
 
+class Routes:
+    def __init__(self, classifier: FashionClassifier):
+        self.classifier = classifier
+        self.requests = asyncio.Semaphore(MAX_REQUESTS)
+        self.threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
 
-def routes(models: Models) -> list[Route]:
-    sessions: list[str] = []  # that wait for a request; gradio builds the state of a new one in 10 ms, and keeps it
+    def all(self) -> list[Route]:
+        return [
+            Route("/predict", self.predict, methods=["POST"]),
+            Route("/overlays/{digest}.jpeg", self.overlay),
+            Route("/report", self.report),
+            Route("/examples/{name}", self.example),
+        ]
 
-    async def predict(request: Request) -> Response:
-        """A multipart form with a photograph in the field `file` → JSON, by way of gradio's upload and queue."""
-        headers = {name: value for name, value in request.headers.items() if name in ADDRESS_HEADERS}
-        transport, base_url = httpx2.ASGITransport(app=request.app), f"{request.url.scheme}://{request.url.netloc}"
-        async with httpx2.AsyncClient(transport=transport, base_url=base_url, headers=headers) as client:
-            return await answer(client, request, models.first, sessions)
+    async def predict(self, request: Request) -> Response:
+        """A multipart form with a photograph in the field `file` → the JSON document with the overlay's address."""
+        if self.requests.locked():
+            return busy()
+        async with self.requests, request.form(max_files=1) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                return error(400, HOW)
+            if (file.size or 0) > MAX_BYTES:  # the whole body may be larger
+                return error(413, TOO_LARGE)
+            arguments = file.filename or "photograph", await file.read(), root_of(request)
+            work = asyncio.get_running_loop().run_in_executor(self.threads, self.classify, *arguments)
+            try:
+                return JSONResponse(await asyncio.wait_for(work, MAX_SECONDS))
+            except asyncio.TimeoutError:
+                return busy()
+            except ImageError as fault:
+                return error(400, str(fault))
 
-    def report(request: Request) -> Response:
-        path = report_of(models.first)
+    def classify(self, name: str, photograph: bytes, root: str) -> dict[str, Any]:
+        main = main_attribute([a.name for a in self.classifier.attributes])
+        prediction, overlays = self.classifier.predict_and_explain(photograph, [main])
+        overlay = f"{root}/overlays/{jpeg_file(overlays[main]).parent.name}.jpeg"
+        return document_of(name, self.classifier, prediction) | {"overlay": overlay}
+
+    def overlay(self, request: Request) -> Response:
+        digest = request.path_params["digest"]
+        path = folder() / digest / OVERLAY
+        if not re.fullmatch("[0-9a-f]{64}", digest) or not path.is_file():
+            raise HTTPException(404)
+        return FileResponse(path, media_type="image/jpeg")
+
+    def report(self, request: Request) -> Response:
+        path = report_of(self.classifier)
         if not path:
             raise HTTPException(404, "This checkpoint has no report.")
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
-    def example(request: Request) -> Response:
-        found = EXAMPLES.get(request.path_params["name"])
-        if not found:
+    def example(self, request: Request) -> Response:
+        example = EXAMPLES.get(request.path_params["name"])
+        if not example:
             raise HTTPException(404)
-        return FileResponse(found.path)
-
-    return [
-        Route("/predict", predict, methods=["POST"]),
-        Route("/report", report),
-        Route("/examples/{name}", example),
-    ]
+        return FileResponse(example.path)
 
 
-async def answer(
-    client: httpx2.AsyncClient, request: Request, classifier: FashionClassifier, sessions: list[str]
-) -> Response:
-    async with request.form(max_files=1) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            return _error(400, "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict")
-        # Gradio's own limit is that of a zip.
-        if (file.size or 0) > MAX_BYTES:
-            return _error(413, TOO_LARGE)
-        name = file.filename or "photograph"
-        uploaded = await client.post("/gradio_api/upload", files={"files": (name, await file.read())})
-    if uploaded.status_code != 200:
-        return _error(uploaded.status_code, uploaded.text)
-    photo = {"path": uploaded.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-    names = [attribute.name for attribute in classifier.attributes]
-    session = sessions.pop() if sessions else secrets.token_hex()
-    asked = {"data": [photo, *other_inputs(names)], "session_hash": session}
-    joined = await client.post("/gradio_api/call/predict", json=asked)
-    if joined.status_code != 200:
-        sessions.append(session)
-        return _error(joined.status_code, joined.json().get("detail", "The photograph was not accepted."))
-    events = await client.get(f"/gradio_api/call/predict/{joined.json()['event_id']}", timeout=None)
-    event, data = _last_event(events.text)
-    if event == "complete" or isinstance(data, dict):  # otherwise its event may still run
-        sessions.append(session)
-    if event != "complete":
-        message = data.get("error") if isinstance(data, dict) else data
-        return _error(400, message or "The photograph could not be classified.")
-    return JSONResponse(document(name, classifier, dict(zip(output_names(names), data, strict=True))))
-
-
-def document(file: str, classifier: FashionClassifier, outputs: dict[str, Any]) -> dict[str, Any]:
-    """What `Result.to_dict` gives, from the outputs of gradio's endpoint, and the overlay's address."""
-    attributes = {}
-    for name in (attribute.name for attribute in classifier.attributes):
-        top = [{"label": c["label"], "confidence": round(c["confidence"], 4)} for c in outputs[name]["confidences"]]
-        attributes[name] = top[0] | {"confidences": top}
-    return {
-        "file": file,
-        "model": classifier.name,
-        "is_fashion": outputs["is_fashion"],
-        "sentence": outputs["notice"],
-        **attributes,
-        "overlay": outputs["overlay"]["url"],
-    }
-
-
-def _last_event(stream: str) -> tuple[str, Any]:
-    """Name and data of the last event of a text/event-stream."""
-    lines = [line.partition(": ")[::2] for line in stream.splitlines() if line]
-    fields = dict(lines)
-    return fields.get("event", ""), json.loads(fields.get("data", "null"))
-
-
-def _error(status: int, message: str) -> Response:
+def error(status: int, message: str) -> Response:
     return JSONResponse({"error": message}, status_code=status)
+
+
+def busy() -> Response:
+    return JSONResponse({"error": BUSY}, status_code=503, headers={"Retry-After": str(RETRY_AFTER)})

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import io
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 from PIL import Image
 
-from fashion_model.classifier import FashionClassifier, open_for_network
+from fashion_model.app.gradio_private import refused
+from fashion_model.classifier import open_for_network
 from fashion_model.images import ImageError, has_image_suffix
-from fashion_model.predictions import Prediction
 
 MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
 MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
-MAX_SECONDS = 180  # of one batch
-THUMBNAIL = (240, 240)  # pixels
 HEADER = 30  # bytes of a file's header in a zip, without its name
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
 
@@ -35,14 +31,13 @@ TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please save it as JPEG, 
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
 
-class UploadError(ValueError):
-    """There is nothing to label, or too much; the message is fit for the person who sent it."""
+Upload = tuple[str, Callable[[], Image.Image]]  # its name, and a function that opens it or raises ImageError
 
 
-@dataclass(frozen=True)
-class Upload:
-    name: str
-    open: Callable[[], Image.Image]  # the photograph; ImageError where it is none
+def open_photograph(path: Path) -> Image.Image:
+    """The upright RGB photograph, in the detail that the network can use. ImageError if it is none, or too large."""
+    refuse_large(path)
+    return open_for_network(path)
 
 
 def refuse_large(path: Path) -> None:
@@ -55,55 +50,29 @@ def refuse_large(path: Path) -> None:
 def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS) -> Iterator[list[Upload]]:
     """Each of `files` (names and where they are) and the images in those that are zips; usable within the context.
 
-    Other files in a zip are passed over, as in a folder. UploadError for none and for more than `limit`.
+    Other files in a zip are passed over, as in a folder. gr.Error for none and for more than `limit`.
     """
     if len(files) > limit:
-        raise UploadError(f"At most {limit} files can be sent at a time; these are {len(files):,}.")
+        raise refused(f"At most {limit} files can be sent at a time; these are {len(files):,}.")
     with ExitStack() as opened:
-        found: list[Upload] = []
+        uploads: list[Upload] = []
         listed = 0
         for name, path in files:
             if name.lower().endswith(".zip"):
                 images, files_in_zip = _images_in(name, path, opened)
-                found += images
+                uploads += images
                 listed += files_in_zip
             else:
-                found.append(Upload(name, partial(_open_file, path)))
-            if len(found) > limit:
-                raise UploadError(
-                    f"At most {limit} photographs can be labelled at a time; there are at least {len(found):,}."
+                uploads.append((name, partial(open_photograph, path)))
+            if len(uploads) > limit:
+                raise refused(
+                    f"At most {limit} photographs can be labelled at a time; there are at least {len(uploads):,}."
                 )
             if listed > MAX_LISTED:
-                raise UploadError(TOO_MANY_LISTED)
-        if not found:
-            raise UploadError("There is no photograph among the files.")
-        yield found
-
-
-def label(
-    classifier: FashionClassifier, uploads: Sequence[Upload], tick: Callable[[int], object]
-) -> Iterator[tuple[Upload, Prediction | ImageError, Image.Image | None]]:
-    """Each upload with what the network says of it and a thumbnail, or with what is wrong with it and None.
-
-    `tick` is told after each one how many have been read.
-    """
-    thumbnails: dict[int, Image.Image] = {}
-    numbers = count(1)
-    end = time.monotonic() + MAX_SECONDS
-
-    def read(place: int) -> Image.Image:
-        try:
-            if time.monotonic() > end:
-                _refuse(f"The photographs took more than {MAX_SECONDS // 60} minutes; please send the rest again.")
-            photograph = uploads[place].open()
-        finally:
-            tick(next(numbers))
-        thumbnails[place] = photograph.copy()
-        thumbnails[place].thumbnail(THUMBNAIL)
-        return photograph
-
-    for place, result in classifier.stream(range(len(uploads)), read=read):
-        yield uploads[place], result, thumbnails.pop(place, None)
+                raise refused(TOO_MANY_LISTED)
+        if not uploads:
+            raise refused("There is no photograph among the files.")
+        yield uploads
 
 
 class _InSmallPieces(io.FileIO):
@@ -125,13 +94,13 @@ def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], 
         archive = opened.enter_context(zipfile.ZipFile(file))
     except _ZIP_ERRORS as error:
         if file and file.cut:
-            raise UploadError(TOO_MANY_LISTED) from error
-        return [Upload(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
+            raise refused(TOO_MANY_LISTED) from error
+        return [(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
     members = archive.infolist()
     if _overlap(members):
-        return [Upload(name, partial(_refuse, "Files in the zip overlap each other."))], 0
+        return [(name, partial(_refuse, "Files in the zip overlap each other."))], 0
     return [
-        Upload(f"{name}/{member.filename}", partial(_open_member, archive, member))
+        (f"{name}/{member.filename}", partial(_open_member, archive, member))
         for member in members
         if not member.is_dir() and has_image_suffix(member.filename) and not member.filename.startswith("__MACOSX/")
     ], len(members)
@@ -139,13 +108,8 @@ def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], 
 
 def _overlap(members: list[zipfile.ZipInfo]) -> bool:
     """Whether the same bytes are listed several times: a small zip could otherwise cost hours."""
-    places = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in members)
-    return any(start < end for (_, end), (start, _) in pairwise(places))
-
-
-def _open_file(path: Path) -> Image.Image:
-    refuse_large(path)
-    return open_for_network(path)
+    ranges = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in members)
+    return any(start < end for (_, end), (start, _) in pairwise(ranges))
 
 
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:

@@ -57,7 +57,11 @@
     slider?.closest(".look").querySelector(".layers").style.setProperty("--opacity", slider.value);
   });
 
-  new MutationObserver(() => {
+  new MutationObserver(changes => {
+    const opened = changes.some(({ target, addedNodes }) => addedNodes.length && target.closest?.("#opened"));
+    if (opened) document.querySelector("#opened .answer")?.scrollIntoView({ behavior: "smooth" });
+    // The search fields of gradio's tables have a title only.
+    for (const field of document.querySelectorAll("input[title]:not([aria-label])")) field.setAttribute("aria-label", field.title);
     for (const code of document.querySelectorAll("[data-code]"))
       if (code.textContent.includes("ADDRESS")) code.textContent = code.textContent.replaceAll("ADDRESS", address());
   }).observe(document.documentElement, { childList: true, subtree: true });

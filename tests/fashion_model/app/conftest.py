@@ -1,14 +1,20 @@
-"""Clients of running pages, and a classifier whose answers are written down."""
+"""A client of the one running page, uploads, and a classifier whose predictions are constants."""
+
+import shutil
 
 import numpy as np
 import pytest
 from gradio_client import Client
 
 from fashion_model import FashionClassifier
+from fashion_model.app.disk import folder
+from fashion_model.app.handlers import EXAMPLES
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.predictions import AttributePrediction, Prediction
-from tests.conftest import ATTRIBUTES, encoders_of, random_model, serving
+from tests.conftest import ATTRIBUTES, encoders_of, random_model
 
+PATHS = [example.path for example in EXAMPLES.values()]
+SHOES = PATHS[0]
 # Of the three, four, five and six classes of the attributes.
 PROBABILITIES = {
     "color": (0.96, 0.03, 0.01),
@@ -18,47 +24,41 @@ PROBABILITIES = {
 }
 
 
-def prediction_of(probabilities, is_fashion=True):
-    labels = encoders_of(ATTRIBUTES).labels
-    return Prediction(
-        {name: AttributePrediction(labels[name], np.array(p, np.float32)) for name, p in probabilities.items()},
-        fashion_score=1.0 if is_fashion else -1.0,
-        fashion_threshold=0.0,
-    )
-
-
 class FakeClassifier(FashionClassifier):
-    """Answers PROBABILITIES for every photograph; black ones are no fashion. The maps are bright on the left."""
+    """Predicts PROBABILITIES for every photograph; black ones are no fashion. The maps are bright on the left."""
 
     def __init__(self):
         super().__init__(Checkpoint(random_model(), encoders_of(ATTRIBUTES), "fake"))
 
     def predict_and_map(self, image, classes):
-        prediction = prediction_of(PROBABILITIES, is_fashion=bool(np.asarray(image).mean() > 20))
+        attributes = {
+            name: AttributePrediction(self.encoders.labels[name], np.array(p, np.float32))
+            for name, p in PROBABILITIES.items()
+        }
+        score = 1.25 if np.asarray(image).mean() > 20 else -1.25
         half = np.linspace(1, 0, 8, dtype=np.float32)[None].repeat(8, axis=0)
-        return prediction, {name: np.stack([half] * min(classes, len(p))) for name, p in PROBABILITIES.items()}
-
-
-@pytest.fixture(scope="session")
-def fake():
-    """The address of its page."""
-    with serving(FakeClassifier()) as address:
-        yield address
+        maps = {name: np.stack([half] * min(classes, len(p))) for name, p in PROBABILITIES.items()}
+        return Prediction(attributes, fashion_score=score, fashion_threshold=0.5), maps
 
 
 @pytest.fixture(scope="session")
 def client(served):
-    """Of the page for the embedded default."""
     return Client(served, verbose=False)
+
+
+@pytest.fixture
+def uploaded(tmp_path):
+    """A function: the path of a file → gradio's FileData of its upload."""
+
+    def upload(path):
+        target = folder() / tmp_path.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return {"path": str(shutil.copy(path, target)), "orig_name": path.name}
+
+    return upload
 
 
 @pytest.fixture(scope="session")
 def usage_classifier(usage_checkpoint):
+    """With a fifth attribute, `usage`."""
     return FashionClassifier.from_pretrained(usage_checkpoint)
-
-
-@pytest.fixture(scope="session")
-def usage_client(usage_classifier):
-    """Of the page for a checkpoint with a fifth attribute, `usage`."""
-    with serving(usage_classifier) as address:
-        yield Client(address, verbose=False)

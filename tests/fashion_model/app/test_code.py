@@ -10,25 +10,26 @@ from fashion_model.app.code import BATCH, EXAMPLE, curl_code, python_code
 from tests.conftest import ROOT
 
 SHIRT = ROOT / "fashion_model" / "examples" / "2315.jpg"
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
+def printed(folder, *command):
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("name", [EXAMPLE, 'it\'s "new" $HOME.jpg'])
-def test_python_and_curl(served, tmp_path, name):
+def test_python_and_curl_run(served, tmp_path, name):
     (tmp_path / name).write_bytes(SHIRT.read_bytes())
     code = python_code(name).replace("ADDRESS", served.rstrip("/"))
-    printed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "\nTshirts [{'label': 'Tshirts', 'confidence': " in printed.stdout
+    assert "\nTshirts [{'label': 'Tshirts', 'confidence': " in printed(tmp_path, sys.executable, "-c", code)
     command = curl_code(name).replace("ADDRESS", served.rstrip("/"))
-    printed = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
-    document = json.loads(printed.stdout)
+    document = json.loads(printed(tmp_path, "bash", "-c", command))
     assert document["product_type"]["label"] == "Tshirts"
     assert document["file"].replace("%22", '"') == name  # curl encodes quotes as browsers do
 
 
-@pytest.mark.slow
-def test_python_for_many(served):
+def test_python_for_many_runs(served, tmp_path):
     code = BATCH.replace("ADDRESS", served).replace("FILE", repr(str(SHIRT)))
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "'2315.jpg'" in printed.stdout
-    assert "'Tshirts'" in printed.stdout
+    table = printed(tmp_path, sys.executable, "-c", code)
+    assert "'2315.jpg'" in table
+    assert "'Tshirts'" in table

@@ -23,7 +23,7 @@ def names(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
-def test_what_is_old_goes_and_the_oldest_go_when_there_is_too_much(tmp_path):
+def test_old_files_and_the_oldest_of_too_many_go(tmp_path):
     file(tmp_path, "a/old.jpg", age=100)
     for age in range(10, 40, 10):
         file(tmp_path, f"b/{age}.jpg", age)
@@ -37,18 +37,14 @@ def test_what_is_old_goes_and_the_oldest_go_when_there_is_too_much(tmp_path):
     assert outside.exists()
 
 
-def test_a_result_is_complete_whenever_it_is_read_and_stays_as_long_as_a_new_one(tmp_path, monkeypatch):
+def test_result_is_complete_and_stays_like_a_new_one(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER, str(tmp_path))
     data = os.urandom(2**22)
-
-    def length(_):
-        return Path(result_file("x.bin", data)).stat().st_size
-
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(length, range(40))) == {len(data)}
+        assert set(pool.map(lambda _: result_file("x.bin", data).stat().st_size, range(40))) == {len(data)}
     (path,) = (tmp_path / name for name in names(tmp_path))
     os.utime(path, (0, 0))
-    assert result_file("x.bin", data) == str(path)
+    assert result_file("x.bin", data) == path.resolve()
     assert path.read_bytes() == data
     assert time.time() - path.stat().st_mtime < 60
 
@@ -56,14 +52,13 @@ def test_a_result_is_complete_whenever_it_is_read_and_stays_as_long_as_a_new_one
 def test_empty_folders_go_once_they_are_old(tmp_path):
     file(tmp_path, "new/x.jpg", age=100)
     file(tmp_path, "old/x.jpg", age=100)
-    os.utime(tmp_path / "old", (time.time() - 100,) * 2)
-    clean(tmp_path, max_age=50)
-    os.utime(tmp_path / "old", (time.time() - 100,) * 2)
-    clean(tmp_path, max_age=50)
+    for _ in range(2):
+        os.utime(tmp_path / "old", (time.time() - 100,) * 2)
+        clean(tmp_path, max_age=50)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
-def test_each_user_has_a_folder_that_others_cannot_read(tmp_path, monkeypatch):
+def test_each_user_has_a_private_folder(tmp_path, monkeypatch):
     monkeypatch.delenv(FOLDER)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = own_folder()
@@ -73,7 +68,7 @@ def test_each_user_has_a_folder_that_others_cannot_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+def test_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     environment = os.environ | {FOLDER: str(tmp_path / "file" / "folder")}
     run = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -82,16 +77,16 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     assert "Traceback" not in run.stderr
 
 
-def test_what_cannot_be_deleted_stops_nothing(tmp_path, monkeypatch):
+def test_file_that_cannot_be_deleted_stops_nothing(tmp_path, monkeypatch):
     for name in ("a.jpg", "b.jpg"):
         file(tmp_path, name, age=100)
     unlink = Path.unlink
 
-    def refused(path, **options):
+    def refuse(path, **options):
         if path.name == "a.jpg":
             raise PermissionError(13, "in use")
         unlink(path, **options)
 
-    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(Path, "unlink", refuse)
     clean(tmp_path, max_age=50)
     assert names(tmp_path) == ["a.jpg"]

@@ -1,0 +1,75 @@
+"""What this app uses of gradio without gradio documenting it, as there is no documented way to the same.
+
+`tests/fashion_model/app/test_gradio_private.py` shows that each part works, also with the newest gradio.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio.processing_utils import ssrf_protected_download
+from gradio.route_utils import get_root_url
+from starlette.requests import Request
+
+from fashion_model.version import __version__
+
+NOT_UNDERSTOOD = "The request was not understood; /gradio_api/info lists the endpoints and what they take."
+NOT_DOWNLOADED = "Nothing could be downloaded from this address."
+PRIVATE_ADDRESS = "This address belongs to a private network, from which nothing is downloaded."
+REFUSED_HOST = "failed validation"  # of the ValueError that safehttpx raises for a host with a private address
+Function = TypeVar("Function")
+
+
+def refused(message: str) -> gr.Error:
+    """An error that visitors and clients see, and that prints no traceback."""
+    return gr.Error(message, print_exception=False)
+
+
+class Page(gr.Blocks):
+    """Blocks that refuse a payload of another shape than its components with a sentence, without a traceback.
+
+    Gradio passes inputs to its components before an event's function, so the function cannot catch their errors.
+    """
+
+    async def preprocess_data(self, *arguments: Any, **options: Any) -> list[Any]:
+        try:
+            return await super().preprocess_data(*arguments, **options)
+        except gr.Error as error:
+            raise refused(error.message) from error
+        except Exception as error:  # gradio's, pydantic's, and those of the download of an address
+            raise refused(PRIVATE_ADDRESS if REFUSED_HOST in str(error) else NOT_UNDERSTOOD) from error
+
+
+def no_tool(function: Function) -> Function:
+    """Leave `function` out of the MCP tools; gradio makes one of every public endpoint."""
+    function._mcp_type = "none"  # type: ignore[attr-defined]
+    return function
+
+
+def set_up_mcp(page: gr.Blocks) -> None:
+    """After the launch: announce this app's version, answer objects as JSON, and name no path on the server."""
+    mcp: Any = page.mcp_server_obj
+    mcp.mcp_server.version = __version__
+    contents_of = mcp.postprocess_output_data
+
+    def contents(outputs: list[Any], root: str) -> list[Any]:
+        texts = [json.dumps(o, ensure_ascii=False) if isinstance(o, dict) and "path" not in o else o for o in outputs]
+        return [c for c in contents_of(texts, root) if not getattr(c, "text", "").startswith("Image URL: ")]
+
+    mcp.postprocess_output_data = contents
+
+
+def downloaded(address: str, folder: Path) -> Path:
+    """Download a file from the web into `folder`. gr.Error for private addresses, also after redirects."""
+    try:
+        return Path(ssrf_protected_download(address, str(folder)))
+    except Exception as error:  # bare Exceptions, and those of the HTTP client
+        raise refused(PRIVATE_ADDRESS if REFUSED_HOST in str(error) else NOT_DOWNLOADED) from error
+
+
+def root_of(request: Request) -> str:
+    """The address of the app as the client sees it, behind a proxy and under a path too; without a slash at its end."""
+    return get_root_url(request, request.url.path, request.app.root_path)  # type: ignore[arg-type]
