@@ -17,6 +17,7 @@ MAX_JSON = 8_000_000  # bytes of a file
 # Domains of metrics.json that the page shows, in this order.
 DOMAINS = {
     "phone": "photographs taken with phones at home, by people whose photographs it never saw",
+    "worn": "products that people wear in the street, cropped",
     "high_resolution": "catalogue photographs",
 }
 SEASON = (
@@ -87,7 +88,7 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, float
         return {
             domain: {name: float(metrics["accuracy"]) for name, metrics in section["attributes"].items()}
             | {"images": int(section["images"]), "groups": int(section.get("groups", 0))}
-            for domain, section in read_file(classifier, METRICS)["splits"]["test"].items()
+            for domain, section in read_file(classifier, METRICS)["splits"]["test"]["domains"].items()
             if domain in DOMAINS
         }
     except (AttributeError, KeyError, TypeError, ValueError):

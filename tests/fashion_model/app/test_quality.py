@@ -13,11 +13,11 @@ from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, METRICS, REPOR
 
 
 def test_figures_are_those_of_the_metrics(classifier):
-    test = json.loads((DEFAULT_CHECKPOINT / METRICS).read_text(encoding="utf-8"))["splits"]["test"]
+    test = json.loads((DEFAULT_CHECKPOINT / METRICS).read_text(encoding="utf-8"))["splits"]["test"]["domains"]
     text = in_words(classifier)
-    phone, catalogue = text.split("<h2>Right in 100")[1:]
+    phone, worn, catalogue = text.split("<h2>Right in 100")[1:]
     for attribute in classifier.attributes:
-        for part, domain in ((phone, "phone"), (catalogue, "high_resolution")):
+        for part, domain in ((phone, "phone"), (worn, "worn"), (catalogue, "high_resolution")):
             if attribute.name in test[domain]["attributes"]:
                 share = round(100 * test[domain]["attributes"][attribute.name]["accuracy"])
                 assert f"<b>{share}</b> {attribute.title}" in part
@@ -50,7 +50,7 @@ def test_classes_of_another_shape_are_no_table(document):
 def test_files_that_cannot_be_used_are_as_if_missing(tiny_checkpoint, monkeypatch):
     classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
     broken = ["{", "[]"]
-    odd = ['{"splits": {}}', '{"splits": []}', '{"splits": {"test": {"phone": {"images": "many"}}}}']
+    odd = ['{"splits": {}}', '{"splits": []}', '{"splits": {"test": {"domains": {"phone": {"images": "many"}}}}}']
     for content in (None, *broken, *odd):
         if content:
             (tiny_checkpoint / METRICS).write_text(content)
