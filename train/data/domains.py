@@ -193,7 +193,7 @@ DOMAINS = (
     DomainKind(THUMBNAILS, "catalogue thumbnails", 0.2, load_thumbnails, 1.0),
     DomainKind(HIGH_RESOLUTION, "catalogue photographs", 0.22, load_high_resolution, 1.0),
     DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", 0.17, load_phone, 3.0),
-    DomainKind(WORN, "products on people in the street, cropped", 0.2, load_worn, 3.0),
+    DomainKind(WORN, "products worn by people in the street, cropped", 0.2, load_worn, 3.0),
     DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", 0.02, load_on_model),
     DomainKind(PEOPLE, "people in the street", 0.01, load_people),
     DomainKind(STREETS, "parts of street photographs without products", 0.04, load_streets),

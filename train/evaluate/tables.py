@@ -14,7 +14,7 @@ from train.evaluate.domains import ALL_TITLES, PASTED
 from train.evaluate.split_metrics import ACCESSORIES
 
 TITLES = ALL_TITLES | {
-    ACCESSORIES[WORN]: "… of them bags, belts, eyewear, hats, scarves, ties, jewellery, watches, socks",
+    ACCESSORIES[WORN]: "… of them bags, eyewear, hats, jewellery and the like",
     ACCESSORIES[ON_MODEL]: "… of them bags and watches",
 }
 # Photographs like those of users come first.
@@ -22,6 +22,7 @@ ORDER = (
     *(PHONE, WORN, ACCESSORIES[WORN], ON_MODEL, ACCESSORIES[ON_MODEL], OTHER, PASTED, HIGH_RESOLUTION, THUMBNAILS),
     *(PEOPLE, EVERYDAY, OTHER_EMPTY),
 )
+README_DOMAINS = (PHONE, WORN, ACCESSORIES[WORN], EVERYDAY)
 SINGLE_LABEL = {
     "top5_accuracy": "top-5 %",
     "balanced_accuracy": "balanced accuracy %",
@@ -61,10 +62,12 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
     return "\n\n".join(parts)
 
 
-def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
-    """The share of accepted predictions, one row a domain."""
+def accuracy_table(
+    attributes: Sequence[Attribute], metrics: Mapping[str, Any], domains: Sequence[str] = ORDER
+) -> pd.DataFrame:
+    """The share of accepted predictions, one row a domain; attributes without known labels in `domains` are left out."""
     rows = []
-    for name in ORDER:
+    for name in domains:
         if of_domain := metrics["domains"].get(name):
             cells = [interval(of_domain["attributes"].get(a.name), "accuracy") for a in attributes]
             recognized = of_domain["recognized"]
@@ -73,9 +76,9 @@ def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) 
                 recognized = {"share": 1 - recognized["share"], "interval": [1 - high, 1 - low]}
             text = f"{interval(recognized, 'share')} {'yes' if of_domain['is_fashion'] else 'no'}"
             rows.append([TITLES[name], f"{of_domain['images']:,}", *cells, text])
-    return pd.DataFrame(
-        rows, columns=["prediction accepted, %", "images", *(a.title for a in attributes), "recognized"]
-    )
+    columns = ["prediction accepted, %", "images", *(a.title for a in attributes), "recognized"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table[[name for name in columns if (table[name] != "").any()]]
 
 
 def note(metrics: Mapping[str, Any]) -> str:
