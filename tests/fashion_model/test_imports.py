@@ -1,11 +1,13 @@
 """What is not needed is not imported: each of these packages takes a tenth of a second to several seconds."""
 
+import ast
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT
+from train.__main__ import COMMANDS
 
 IMPORTED = "import sys; print(*(name for name in sys.argv[1:] if name in sys.modules))"
 HEAVY = ("gradio", "sklearn", "matplotlib", "scipy", "pandas", "pytorch_grad_cam", "pyarrow")
@@ -39,3 +41,21 @@ def test_the_package_lists_and_gives_its_names():
     assert all(hasattr(fashion_model, name) for name in fashion_model.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = fashion_model.nothing
+
+
+def imports_of(path):
+    """The modules that a file of Python imports, and the names from modules as if they were modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_only_recipes_import_commands():
+    importers = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "train").rglob("*.py")
+        if set(imports_of(path)) & set(COMMANDS.values())
+    }
+    assert importers == {"train/recipes/__init__.py"}

@@ -16,46 +16,55 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.hub import DEFAULT_TIMEOUT, use_client
 from fashion_model.images import open_image
 from fashion_model.models.backbones import imagenet_state
-from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, TEST_SPLIT, random_model
+from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, STREET, TEST_SPLIT, random_model
 from train.__main__ import main as train_main
 from train.data.domains import PHONE as PHONE_DOMAIN
-from train.data.domains import THUMBNAILS
+from train.data.domains import THUMBNAILS, Split
 from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
 from train.evaluate.metrics import attribute_metrics, share
 from train.evaluate.split_metrics import write_split_metrics
 from train.fit.config import FitConfig
 from train.fit.data import read_data
-from train.fit.distillation import ImageNetTeacher
 from train.fit.model import build_model
 from train.fit.trainer import Trainer
 
-SPLITS = (TEST, VALIDATION, TRAIN)
+SPLITS = (TRAIN, TEST, VALIDATION)
+
+
+def prepare(command, output, **sources):
+    """Run a command of data_prep."""
+    options = [word for name, path in sources.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    assert data_prep_main([command, "--output", str(output), *options]) == 0
 
 
 @pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
-    """What `data_prep catalogue` writes for the tests' real rows."""
+    """The data folder of the tests' real products alone."""
     folder = tmp_path_factory.mktemp("cleaned")
-    assert data_prep_main(["catalogue", "--source", str(PRODUCTS), "--output", str(folder)]) == 0
+    prepare("catalogue", folder, source=PRODUCTS)
     return folder
 
 
 @pytest.fixture(scope="session")
 def prepared(cleaned, tmp_path_factory):
-    """The same rows, with every other domain that data_prep can add, some images in each split."""
+    """The same products and every other domain, with images in every split."""
     folder, sources = tmp_path_factory.mktemp("prepared") / "data", tmp_path_factory.mktemp("sources")
     shutil.copytree(cleaned, folder)
     table = pd.read_csv(folder / "cleaned_styles.csv")
     enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
-    assert data_prep_main(["phone-photographs", "--source", str(PHONE), "--output", str(folder)]) == 0
-    pictures = {
-        "high-resolution": sources / "high_resolution",
-        "on-model": on_model_source(table, folder, sources / "on_model"),
-    }
-    pictures |= {"everyday": EVERYDAY, "backgrounds": BACKGROUNDS}
-    options = [word for name, source in pictures.items() for word in (f"--{name}", str(source))]
-    assert data_prep_main(["photographs", "--output", str(folder), *options]) == 0
-    deal_contributors(folder / "phone" / "phone.csv")
+    prepare("phone-photographs", folder, source=PHONE)
+    prepare("street-photographs", folder, source=STREET)
+    prepare(
+        "photographs",
+        folder,
+        high_resolution=sources / "high_resolution",
+        on_model=on_model_source(table, folder, sources / "on_model"),
+        everyday=EVERYDAY,
+        backgrounds=BACKGROUNDS,
+        other_sources=other_sources(sources / "other"),
+    )
+    deal_rows(folder / "phone" / "phone.csv", "sender")
+    deal_rows(folder / "worn" / "worn.csv", "photo")
     deal_files(folder / "everyday")
     deal_files(folder / "backgrounds")
     return folder
@@ -80,12 +89,23 @@ def on_model_source(table, data, folder):
     return folder
 
 
-def deal_contributors(path):
-    """Give each split some contributors; by their hash all are in the test split."""
+def other_sources(folder):
+    """What --other-sources reads: four photographs with a product and three without."""
+    folder.mkdir()
+    rows = []
+    for category, source, count in (("Shirts", PHONE, 4), ("", EVERYDAY, 3)):
+        for path in sorted(source.glob("*.jpg"))[:count]:
+            shutil.copy(path, folder / f"other-{path.name}")
+            rows.append({"image": f"other-{path.name}", "category": category, "gender": "", "source": "somewhere"})
+    pd.DataFrame(rows).to_csv(folder / "other-sources.csv", index=False)
+    return folder
+
+
+def deal_rows(path, group):
+    """Give each split some groups of the table, the largest group to training; by their hash all are in one split."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    counts = table["sender"].value_counts()
-    order = sorted(counts.index, key=lambda sender: (-counts[sender], sender))
-    table["split"] = [SPLITS[order.index(sender) % 3] for sender in table["sender"]]
+    order = table[group].value_counts(sort=False).sort_values(ascending=False, kind="stable").index
+    table["split"] = [SPLITS[order.get_loc(name) % 3] for name in table[group]]
     table.to_csv(path, index=False)
 
 
@@ -104,7 +124,7 @@ HOSTILE = r"$\frac$ <script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  
 def measured(tmp_path_factory):
     """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
     folder = tmp_path_factory.mktemp("measured")
-    assert data_prep_main(["catalogue", "--source", str(TEST_SPLIT), "--output", str(folder)]) == 0
+    prepare("catalogue", folder, source=TEST_SPLIT)
     table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
     table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
     table.loc[table.index[40:50], "baseColour"] = HOSTILE
@@ -151,8 +171,9 @@ def trained(cleaned, imagenet_file, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def all_the_way(imagenet_file):
-    """Options of a run with linear probing and frozen stages."""
-    return ["--weights", str(imagenet_file), "--linear-probe-steps", "2", "--frozen-stages", "1"]
+    """Options of a run with linear probing and frozen stages; its first epoch does not depend on their number."""
+    probe = ("--linear-probe-steps", "2", "--frozen-stages", "1", "--cooldown-epochs", "0")
+    return ["--weights", str(imagenet_file), *probe]
 
 
 @pytest.fixture(scope="session")
@@ -171,23 +192,25 @@ def evaluated_on_all(trained_on_all, prepared, tmp_path_factory):
     return folder
 
 
+def config_of(data="data", output="run", **settings):
+    return FitConfig(Path(data), Path(output), **settings)
+
+
 def trainer_for(data, output, **settings):
     """A small trainer before its first step, and its data."""
-    defaults = {"backbone": BACKBONE, "weights": "none", "device": "cpu", "smoke": True}
-    config = FitConfig(Path(data), Path(output), **defaults | settings).effective
+    small = {"image_size": (64, 64), "batch_size": 16, "epoch_views": 64, "epochs": 20}
+    network = {"backbone": BACKBONE, "weights": "none", "device": "cpu", "workers": 0}
+    config = config_of(data, output, **small | network | settings)
     torch.manual_seed(config.seed)
     found = read_data(config)
-    teacher = ImageNetTeacher(config.backbone, config.image_size) if config.imagenet_distillation_weight else None
-    return Trainer(
-        config, build_model(config, found.attributes, found.encoders).model, found.training_set, teacher
-    ), found
+    return Trainer(config, build_model(config, found.attributes, found.encoders).model, found.training_set), found
 
 
-def training_rows(data):
-    """Training rows, attributes and encoders of the cleaned table."""
-    rows = rows_of_split(read_table(data), TRAIN)
-    attributes = attributes_named(NAMES)
-    return rows, attributes, fit_encoders(rows, attributes)
+def split_of(data, name):
+    """A split of the prepared data, with the labels of the training rows."""
+    table, attributes = read_table(data), attributes_named(NAMES)
+    encoders = fit_encoders(rows_of_split(table, TRAIN), attributes)
+    return Split(data, name, rows_of_split(table, name), attributes, encoders)
 
 
 def vision_transformer(image_size=(64, 64)):

@@ -7,7 +7,7 @@ from train import workers
 from train.workers import workers_with_room
 
 
-def test_without_room_for_workers_there_are_none_and_a_sentence(monkeypatch, tmp_path, capsys):
+def test_no_room_means_no_workers_and_a_note(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(workers, "SHARED_MEMORY", tmp_path)
     workers_with_room.cache_clear()
     monkeypatch.setattr(workers, "BYTES_A_WORKER", 2**60)

@@ -84,6 +84,19 @@ class Domain:
         )
 
 
+class Images(Sequence[np.ndarray]):
+    """Images (H, W, 3) uint8, read when they are used."""
+
+    def __init__(self, paths: Sequence[Path]):
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.asarray(read_image(self.paths[index]))
+
+
 @dataclass(frozen=True)
 class Split:
     """What the images of a split are read from."""

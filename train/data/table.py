@@ -32,15 +32,16 @@ def attributes_named(names: Sequence[str]) -> tuple[Attribute, ...]:
     return tuple(Attribute(name, *known[name]) for name in names)
 
 
-def read_table(data: Path) -> pd.DataFrame:
-    """`data`/cleaned_styles.csv; every value is text except `id` and `group`. Optional columns that it lacks are empty.
+def table_file(data: Path) -> Path:
+    """`data`/cleaned_styles.csv. DataError if it is missing."""
+    if not (data / TABLE).is_file():
+        raise DataError(f"{data / TABLE} is missing; `python -m data_prep catalogue --output {data}` writes it")
+    return data / TABLE
 
-    DataError if it is missing.
-    """
-    path = data / TABLE
-    if not path.is_file():
-        raise DataError(f"{path} is missing; `python -m data_prep catalogue --output {data}` writes it")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"id": int, "group": int})
+
+def read_table(data: Path) -> pd.DataFrame:
+    """The cleaned table; every value is text except `id` and `group`. Optional columns that it lacks are empty."""
+    table = pd.read_csv(table_file(data), dtype=str, keep_default_na=False).astype({"id": int, "group": int})
     return table.assign(**{column: "" for column in (NAME, CATEGORY) if column not in table})
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data_prep import street_photographs
 from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
 from train.data.augmentation import (
@@ -33,6 +32,7 @@ from train.data.domains import (
     THUMBNAILS,
     WORN,
     Domain,
+    Images,
     Split,
     concatenate_targets,
     load_domains,
@@ -98,8 +98,8 @@ class TrainingSet(Dataset):
     ):
         self.size, self.data, self.augmentation = size, data, augmentation or Augmentation()
         by_name = {domain.name: domain for domain in domains}
-        textures = _Images(sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")))
-        phone, everyday = (_Images(by_name[name].paths if name in by_name else []) for name in (PHONE, EVERYDAY))
+        textures = Images(sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")))
+        phone, everyday = (Images(by_name[name].paths if name in by_name else []) for name in (PHONE, EVERYDAY))
         self.backgrounds = Backgrounds(textures, phone, everyday)
         self.studio = Studio()
         self.empty_backgrounds = Backgrounds(textures, [], everyday)  # corners of phone photographs may show clothes
@@ -115,7 +115,7 @@ class TrainingSet(Dataset):
         self.weights = torch.cat(
             [sampling_weights(d, shares[d.name], repeat_threshold, accessory_share) for d in domains]
         )
-        tags = data / WORN / street_photographs.TAGS
+        tags = data / WORN / "tags.json"
         self.tags = json.loads(tags.read_text(encoding="utf-8")) if tags.is_file() else []
 
     def __len__(self) -> int:
@@ -224,16 +224,3 @@ class TrainingSet(Dataset):
 
     def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
         return jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
-
-
-class _Images(Sequence[np.ndarray]):
-    """Images (H, W, 3) uint8, read when they are used."""
-
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return np.asarray(read_image(self.paths[index]))

@@ -16,6 +16,7 @@ from train.data.domains import (
     THUMBNAILS,
     TITLES,
     Domain,
+    Images,
     Split,
     load_domains,
     load_thumbnails,
@@ -60,8 +61,7 @@ def _pasted(split: Split, domains: dict[str, Domain]) -> Pasted:
     )
     rows.paths = paths
     rows = rows.subset(usable)
-    textures = [np.asarray(read_image(path)) for path in sorted((split.data / BACKGROUNDS / split.name).glob("*.jpg"))]
-    photographs = [np.asarray(image) for image in domains.get(PHONE, [])]
-    return Pasted(
-        PASTED, rows.paths, rows.targets, groups=rows.groups, backgrounds=Backgrounds(textures, photographs, [])
-    )
+    textures = Images(sorted((split.data / BACKGROUNDS / split.name).glob("*.jpg")))
+    photographs = Images(domains[PHONE].paths if PHONE in domains else [])
+    backgrounds = Backgrounds(textures, photographs, [])
+    return Pasted(PASTED, rows.paths, rows.targets, groups=rows.groups, backgrounds=backgrounds)

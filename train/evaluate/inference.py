@@ -16,7 +16,7 @@ from fashion_model.preprocessing import Preprocessing
 from train.data.table import DataError
 from train.workers import keep_freed_memory, workers_with_room
 
-BATCH_SIZE = 128
+BATCH_SIZE = 32  # more needs more memory and is not faster
 
 
 @dataclass(frozen=True)

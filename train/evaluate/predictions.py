@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from data_prep import TABLE
 from data_prep.photographs import HIGH_RESOLUTION
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import (
@@ -33,7 +32,15 @@ from fashion_model.checkpoint import (
 from fashion_model.files import write_bytes
 from fashion_model.models.config import ModelConfig
 from train.data.domains import Split
-from train.data.table import TRAINED_ON, DataError, read_table, read_trained_on, rows_of_split, without_pictures_of
+from train.data.table import (
+    TRAINED_ON,
+    DataError,
+    read_table,
+    read_trained_on,
+    rows_of_split,
+    table_file,
+    without_pictures_of,
+)
 from train.evaluate.domains import evaluation_domains
 from train.evaluate.inference import outputs_of
 
@@ -188,17 +195,11 @@ def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
 
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
-    """SHA-256 of what decides the outputs: weights, labels, configuration without `CALIBRATION`, tables and file names.
-
-    DataError if there is no cleaned table.
-    """
+    """SHA-256 of what decides the outputs: weights, labels, tables, file names, configuration without `CALIBRATION`."""
     config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
-    table = data / TABLE
-    if not table.is_file():
-        raise DataError(f"{table} is missing; `python -m data_prep catalogue --output {data}` writes it")
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
     found = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
-    for path in (table, *sorted(data.glob("*/*.csv"))):
+    for path in (table_file(data), *sorted(data.glob("*/*.csv"))):
         found.update(path.read_bytes())
     for folder in (data / HIGH_RESOLUTION / "images", *sorted(data.glob(f"*/{split}"))):
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

@@ -1,11 +1,12 @@
 """Calibrate a checkpoint on the validation split: temperatures, and the threshold of the fashion score.
 
 The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cross-entropy of the confidence in the
-predicted class, averaged over the domains; it is raised where the mean confidence would exceed the accuracy in some
-domain by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The threshold maximizes the
-mean of two shares: of images with a fashion product that are recognized, and of images without one that are refused,
-each averaged over the domains. Both are stored in config.json, with reliability diagrams in figures/. Metrics measured
-before belong to another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
+predicted class, averaged over the domains. It is raised where the mean confidence would exceed the accuracy in some
+domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The
+threshold maximizes the mean of two shares: of images with a fashion product that are recognized, and of images without
+one that are refused, each averaged over the domains. Both are stored in config.json, with reliability diagrams in
+figures/. Metrics measured before belong to another calibration and are dropped from metrics.json: run `train evaluate`
+afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
 than they were trained at (Touvron et al., NeurIPS 2019).
@@ -32,6 +33,7 @@ from train.evaluate.split_metrics import split_metrics, write_split_metrics
 
 WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}
 MAX_OVERCONFIDENCE = 0.01  # mean confidence minus accuracy
+MIN_IMAGES = 100  # of a domain whose overconfidence counts; of fewer it is mostly noise
 EPSILON = 1e-6  # confidences are clipped to [EPSILON, 1 - EPSILON]
 
 
@@ -88,8 +90,9 @@ def fit_temperature(samples: Sequence[Sample]) -> float:
 
 
 def overconfidence(samples: Sequence[Sample], temperature: float) -> float:
-    """Mean confidence minus accuracy, where it is largest."""
-    return max(float(sample.confidence(temperature).mean() - sample.correct.mean()) for sample in samples)
+    """Mean confidence minus accuracy, where it is largest; of samples with at least MIN_IMAGES."""
+    large = (sample for sample in samples if len(sample.accepted) >= MIN_IMAGES)
+    return max((float(s.confidence(temperature).mean() - s.correct.mean()) for s in large), default=0.0)
 
 
 def fit_threshold(domains: Iterable[DomainPredictions]) -> float | None:

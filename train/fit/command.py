@@ -20,7 +20,6 @@ import torch
 
 from fashion_model.checkpoint import MAX_SHARD_SIZE, TRAINING, load_checkpoint, read_json, save_checkpoint, write_json
 from train.data.table import DataError, write_trained_on
-from train.fit import distributed
 from train.fit.config import LENGTH, FitConfig
 from train.fit.data import FitData, read_data
 from train.fit.distillation import ImageNetTeacher
@@ -33,12 +32,6 @@ STATE = "training/state.pt"  # in the checkpoint directory
 
 
 def run(config: FitConfig) -> None:
-    with distributed.processes(config.device):
-        fit(config)
-
-
-def fit(config: FitConfig) -> dict[str, Any]:
-    """Train, and return what training.json holds."""
     config = config.effective
     if config.device == "cpu":
         keep_freed_memory()
@@ -63,14 +56,14 @@ def fit(config: FitConfig) -> dict[str, Any]:
     trained_on = data.trained_on | initial.trained_on
     for epoch in range(len(document["history"]), config.epochs):
         trained = trainer.train_one_epoch(epoch)
-        metrics = trainer.validate(data.validation)
-        entry = {"epoch": epoch + 1, "image_side": trainer.model.config.image_size[0], **trained}
-        entry["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
-        document["history"].append(entry | {"validation": metrics})
-        if distributed.rank() == 0:
+        if trainer.accelerator.is_main_process:  # the others wait for its first gradients
+            metrics = trainer.validate(data.validation)
+            entry = {"epoch": epoch + 1, "image_side": trainer.model.config.image_size[0], **trained}
+            entry["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
             print(f"{entry | flattened(metrics)}", flush=True)
+            document["history"].append(entry | {"validation": metrics})
             save(config.output, trainer, data, document, trained_on)
-    return document
+    trainer.accelerator.end_training()
 
 
 def resume(config: FitConfig, trainer: Trainer, document: dict[str, Any]) -> None:
@@ -85,24 +78,25 @@ def resume(config: FitConfig, trainer: Trainer, document: dict[str, Any]) -> Non
             changes = ", ".join(f"{k} {now[k]!r} instead of {then.get(k)!r}" for k in keys) or key
             raise DataError(f"{config.output} belongs to another run: {changes}")
     document |= {"restarts": before["restarts"], "history": before["history"]}
-    epochs = len(before["history"])
-    state = config.output / STATE
-    if state.is_file():
-        trainer.load_state(state)
-    if trainer.step != epochs * trainer.steps_per_epoch:
+    if (config.output / STATE).is_file():
+        trainer.load_state(config.output / STATE)
+        document["history"] = before["history"][: trainer.step // trainer.steps_per_epoch]
+    else:
+        epochs = len(before["history"])
         trainer.restart(load_checkpoint(config.output).model, epochs)
         document["restarts"].append(epochs)
-    if distributed.rank() == 0:
-        print(f"resuming after epoch {epochs}", flush=True)
+    if trainer.accelerator.is_main_process:
+        print(f"resuming after epoch {len(document['history'])}", flush=True)
 
 
 def save(output: Path, trainer: Trainer, data: FitData, document: dict[str, Any], trained_on: set[int]) -> None:
-    """The checkpoint in half precision, which changes no metric in the digits shown, and the state."""
+    """The checkpoint in half precision, which changes no metric in the digits shown; last the state, so that a run
+    killed meanwhile goes on from the state before."""
     write_trained_on(output, trained_on)
     save_checkpoint(output, trainer.ema.module, data.encoders, torch.float16, MAX_SHARD_SIZE)
-    trainer.save_state(output / STATE)
     seconds = sum(entry["seconds"] for entry in document["history"])
     write_json(output / TRAINING, document | {"hours": round(seconds / 3600, 2)})
+    trainer.save_state(output / STATE)
 
 
 def flattened(metrics: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -1,15 +1,19 @@
-"""The trainer: steps, epochs, validation, and the state to resume from."""
+"""The trainer: steps, epochs, validation, and the state to resume from.
+
+Accelerate chooses the device, joins the processes that `torchrun` or `accelerate launch` started, and computes in
+bfloat16 on GPUs that have it.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -23,7 +27,6 @@ from train.data.sampling import draw_epoch
 from train.data.table import DataError
 from train.data.training_set import TrainingSet
 from train.evaluate.inference import Outputs, outputs_of
-from train.fit import distributed
 from train.fit.config import CONSTANTS, FitConfig
 from train.fit.distillation import ImageNetTeacher
 from train.workers import workers_with_room
@@ -48,12 +51,14 @@ class Trainer:
         teacher: ImageNetTeacher | None = None,
     ):
         self.config, self.training_set = config, training_set
-        self.device = torch.device(config.device)
+        self.accelerator = accelerator_for(config.device)
+        self.device = self.accelerator.device
+        if config.batch_size % self.accelerator.num_processes:
+            raise ValueError(f"batch_size must be a multiple of the processes; it is {config.batch_size}")
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.teacher = teacher and teacher.to(self.device, memory_format=torch.channels_last)
         self.frozen = self.model.backbone.first_stages(config.frozen_stages)
         self.normalise = model.config.preprocessing.normalise
-        self.features = distributed.features_of(self.model)
         self.ema = AveragedModel(self.model, multi_avg_fn=self._average, use_buffers=True)
         backbone = [p for p in model.backbone.parameters() if p.requires_grad]
         self.rates = [config.learning_rate, config.learning_rate * CONSTANTS["heads_lr_factor"]]
@@ -72,9 +77,9 @@ class Trainer:
         steps = self.config.linear_probe_steps
         batches = islice(self.batches(PROBE), steps)
         for views, indices in tqdm(batches, desc="heads", unit="batch", total=steps, disable=None):
-            with torch.no_grad(), autocast(self.device):
+            with torch.no_grad(), self.accelerator.autocast():
                 pooled = self.model.features(self._images(views))
-            self._step(optimizer, self._loss(pooled.float(), indices), average=True)
+            self._step(optimizer, self._loss(pooled.float(), indices))
         self.ema.module.load_state_dict(self.model.state_dict())
 
     def train_one_epoch(self, epoch: int) -> dict[str, float]:
@@ -82,35 +87,31 @@ class Trainer:
         self.model.train()
         for module in self.frozen:
             module.eval()
-        start, total, seen = time.perf_counter(), 0.0, 0
-        quiet = True if distributed.rank() else None  # None: where there is a terminal
-        progress = tqdm(
-            self.batches(epoch), desc=f"epoch {epoch + 1}/{self.config.epochs}", unit="batch", disable=quiet
-        )
-        for views, indices in progress:
-            loss = self.train_one_batch(views, indices)
-            total, seen = total + loss * len(views), seen + len(views)
-            progress.set_postfix(loss=f"{total / seen:.3f}", refresh=False)
-        total, seen = distributed.added_up([total, seen], self.device)
+        start, total, steps = time.perf_counter(), 0.0, self.steps_per_epoch
+        quiet = None if self.accelerator.is_main_process else True  # None: where there is a terminal
+        progress = tqdm(self.batches(epoch), f"epoch {epoch + 1}/{self.config.epochs}", steps, disable=quiet)
+        for batch, (views, indices) in enumerate(progress, start=1):
+            total += self.train_one_batch(views, indices)
+            progress.set_postfix(loss=f"{total / batch:.3f}", refresh=False)
+        loss = self.accelerator.reduce(torch.tensor(total / steps, device=self.device), "mean").item()
         seconds = time.perf_counter() - start
-        return {"loss": total / seen, "seconds": round(seconds), "images_per_second": round(seen / seconds, 2)}
+        speed = round(steps * self.config.batch_size / seconds, 2)
+        return {"loss": loss, "seconds": round(seconds), "images_per_second": speed}
 
     def train_one_batch(self, views: torch.Tensor, indices: torch.Tensor) -> float:
         """views (B, 3, H, W) uint8, indices (B,) of the training set → the mean loss of this process's part."""
         images = self._images(views)
-        with autocast(self.device):
-            pooled = self.features(images).float()
+        with self.accelerator.autocast():
+            pooled = self.model.features(images).float()
         loss = self._loss(pooled, indices)
         if self.teacher is not None:
             part = math.ceil(CONSTANTS["distilled_part"] * len(views))  # the order is random
-            with autocast(self.device):
+            with self.accelerator.autocast():
                 loss = loss + self.config.imagenet_distillation_weight * self.teacher(images[:part], pooled[:part])
-        if not loss.isfinite():
-            raise DivergenceError(f"the loss is {loss.item()} in step {self.step}: a smaller learning_rate is needed")
         factor = self.learning_rate_factor(self.step)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        self._step(self.optimizer, loss * self._weight_of(len(views)))
+        self._step(self.optimizer, loss)
         self.step += 1
         self.ema.update_parameters(self.model)
         return loss.item()
@@ -131,13 +132,8 @@ class Trainer:
 
     def validate(self, domains: list[Domain]) -> dict[str, dict[str, float]]:
         """Domain name → metrics of the averaged weights."""
-        model = self.ema.module
-        return {
-            domain.name: validation_metrics(
-                distributed.outputs_of_all(lambda part: outputs_of(model, part, self.config.workers), domain), domain
-            )
-            for domain in domains
-        }
+        outputs = ((domain, outputs_of(self.ema.module, domain, self.config.workers)) for domain in domains)
+        return {domain.name: validation_metrics(of_domain, domain) for domain, of_domain in outputs}
 
     def save_state(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,14 +174,14 @@ class Trainer:
         Of several processes each gets its part of the same batches.
         """
         seed = self.config.seed * 100_003 + epoch
-        torch.manual_seed(seed + SEEDS * distributed.rank())  # of dropout
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        torch.manual_seed(seed + SEEDS * process)  # of dropout
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.tensor(draw_epoch(self.training_set.weights, self.config.epoch_views, generator))
+        views = self.steps_per_epoch * self.config.batch_size
+        rows = torch.tensor(draw_epoch(self.training_set.weights, views, generator))
         keys = torch.stack([rows, torch.randint(SEEDS, rows.shape, generator=generator)], dim=1)
-        parts = [batch[distributed.rank() :: distributed.count()] for batch in keys.split(self.config.batch_size)]
-        if len(rows) % self.config.batch_size < distributed.count():
-            parts = parts[: len(rows) // self.config.batch_size]  # too few are left for each process
-        batches = [[tuple(key) for key in part.tolist()] for part in parts]
+        parts = [batch[process::processes].tolist() for batch in keys.split(self.config.batch_size)]
+        batches = [[tuple(key) for key in part] for part in parts]
         small = self.config.small_image_size if max(epoch, 0) < self.config.small_epochs else None
         self.set_image_size(small or self.config.image_size)
         workers = workers_with_room(self.config.workers)
@@ -194,13 +190,6 @@ class Trainer:
             yield from loader
         except DataError as error:  # the message from a worker process is a traceback
             raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
-
-    def _weight_of(self, part: int) -> float:
-        """Of the mean loss of `part` images among those of all processes, whose gradients are averaged."""
-        if distributed.count() == 1:
-            return 1.0
-        (batch,) = distributed.added_up([part], self.device)
-        return part * distributed.count() / batch
 
     def _images(self, views: torch.Tensor) -> torch.Tensor:
         return self.normalise(views.to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -219,12 +208,15 @@ class Trainer:
             loss = loss + self.config.load_balance_weight * load_imbalance(shares)
         return loss
 
-    def _step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, average: bool = False) -> None:
-        """`average`: the gradients over the processes, where `self.features` has not taken part."""
+    def _step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        """One step by the gradients, averaged over the processes. DivergenceError if the loss is not finite."""
+        if not loss.isfinite():
+            raise DivergenceError(f"the loss is {loss.item()} in step {self.step}: a smaller learning_rate is needed")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if average:
-            distributed.average_gradients(self._head_parameters())
+        if self.accelerator.num_processes > 1:
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
         optimizer.step()
 
 
@@ -252,8 +244,8 @@ def load_imbalance(shares: torch.Tensor) -> torch.Tensor:
     return use.var(correction=0) / use.mean() ** 2
 
 
-def autocast(device: torch.device) -> AbstractContextManager:
-    """bfloat16 on GPUs that have it."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+def accelerator_for(device: str) -> Accelerator:
+    """`cpu`, or any other name for the accelerator of this machine."""
+    on_cpu = device == "cpu"
+    bfloat16 = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if bfloat16 else "no")

@@ -1,305 +1,212 @@
-import dataclasses
-import math
-import shutil
+import json
 from collections import Counter
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from data_prep.negatives import PAINTERS
-from data_prep.splits import TRAIN, VALIDATION
-from fashion_model.preprocessing import Preprocessing
-from tests.conftest import ATTRIBUTES, NAMES
-from tests.train.conftest import SPLITS, trainer_for, training_rows
-from train.data import domains
-from train.data.domains import Domain, accepted_targets, label_targets, no_targets
-from train.data.sampling import draw_epoch, repeat_factors
-from train.data.table import DataError, read_table, rows_of_split
-from train.data.training_set import EMPTY, MAX_EMPTY, REPEATS, TrainingSet, training_domains
-from train.fit.data import validation_domains
+from data_prep.splits import TRAIN
+from tests.train.conftest import split_of, trainer_for
+from train.data.domains import TITLES, Domain, no_targets
+from train.data.sampling import draw_epoch, repeat_factors, sampling_weights
+from train.data.table import DataError
+from train.data.training_set import EMPTY, Augmentation, TrainingSet, training_domains
+from train.fit.config import SHARES
 
-DOMAINS = {"thumbnails", "high_resolution", "phone", "on_model", "everyday", "negatives"}
 SIZE = 64
+NO_CHANGES = {"paste": 0, "paste_worn": 0, "partial": 0, "turn": 0, "illuminate": 0, "degrade": 0}
+COLORS = [(230, 20, 20), (20, 200, 20), (20, 20, 230), (230, 220, 20)]
+MAGENTA = (250, 0, 250)
 
 
 @pytest.fixture(scope="module")
-def rows(prepared):
-    return training_rows(prepared)[0]
+def training_set(prepared):
+    return TrainingSet(training_domains(split_of(prepared, TRAIN), list(TITLES)), prepared, SIZE, SHARES)
 
 
-@pytest.fixture(scope="module")
-def encoders(prepared):
-    return training_rows(prepared)[2]
+def indices_of(training_set, name):
+    return [index for index, (domain, _) in enumerate(training_set.images) if domain.name == name]
 
 
-def parts_of(data, targets=None, **options):
-    rows, attributes, encoders = training_rows(data)
-    return training_domains(data, rows, targets or label_targets(rows, attributes, encoders), encoders, **options)
+def drawn(training_set, views=10_000):
+    generator = torch.Generator().manual_seed(0)
+    return [training_set.images[i] for i in draw_epoch(training_set.weights, views, generator)]
 
 
-@pytest.fixture(scope="module")
-def parts(prepared):
-    return parts_of(prepared, balanced=["season"])
+def test_epoch_shows_domains_by_their_shares(training_set, prepared):
+    shares = Counter(domain.name for domain, _ in drawn(training_set))
+    assert shares == {
+        name: pytest.approx(10_000 * share / sum(SHARES.values()), abs=2) for name, share in SHARES.items()
+    }
+    some = TrainingSet(training_set.images[0][0:1], prepared, SIZE, {"thumbnails": 0.2, "worn": 0.8})
+    assert {domain.name for domain, _ in drawn(some)} == {"thumbnails"}  # a missing domain's views go to the others
 
 
-@pytest.fixture(scope="module")
-def training_set(prepared, parts):
-    return TrainingSet(parts, prepared, SIZE, repeat_threshold=0)
+def test_accessories_are_shown_by_their_share(prepared):
+    for share, expected in ((0.5, 0.5), (None, 2 / 6)):
+        domains = training_domains(split_of(prepared, TRAIN), ["worn"])
+        few = TrainingSet(domains, prepared, SIZE, {"worn": 1.0}, accessory_share=share)
+        shown = np.mean([domain.accessories[row] for domain, row in drawn(few)])
+        assert shown == pytest.approx(expected, abs=0.01)
 
 
-def of_domain(training_set, kind):
-    return [index for index, found in enumerate(training_set.domains) if found == kind]
-
-
-def test_an_epoch_shows_every_kind_of_picture_as_often_as_the_table_says(training_set):
-    assert set(training_set.domains) == {*DOMAINS, EMPTY}
-    drawn = Counter(
-        training_set.domains[index] for index in draw_epoch(training_set.factors, torch.Generator().manual_seed(0))
+def test_rare_labels_are_shown_more_often():
+    labels = torch.tensor([0] * 90 + [1] * 9 + [2])
+    targets = {"color": torch.eye(3)[labels], "season": torch.zeros(100, 2)}
+    factors = repeat_factors(targets, 100, threshold=0.16)
+    assert factors[[0, 90, 99]].tolist() == pytest.approx([1, (0.16 / 0.09) ** 0.5, 4])
+    assert (repeat_factors(targets, 100, threshold=0) == 1).all()
+    domain = Domain("thumbnails", [None] * 100, targets)
+    assert sampling_weights(domain, 0.3, 0.16, None).tolist() == pytest.approx((0.3 * factors / factors.sum()).tolist())
+    rows = draw_epoch(factors, 200, torch.Generator().manual_seed(1))
+    assert len(rows) == 200
+    assert [rows.count(99), rows.count(95), rows.count(5)] == pytest.approx(
+        (200 * factors / factors.sum())[[99, 95, 5]].tolist(), abs=1
     )
-    assert set(drawn) == {*DOMAINS, EMPTY}
-    for kind in set(training_set.domains):
-        indices = of_domain(training_set, kind)
-        assert (training_set.factors[indices] == REPEATS[kind]).all()
-        assert drawn[kind] == pytest.approx(REPEATS[kind] * len(indices), abs=1)
+    assert rows != sorted(rows)
+    assert draw_epoch(factors, 200, torch.Generator().manual_seed(1)) == rows
 
 
-def test_rare_labels_come_more_often_in_the_catalogue_alone(prepared, parts, encoders, training_set):
-    rarer = TrainingSet(parts, prepared, SIZE, repeat_threshold=0.2)
-    more = rarer.factors / training_set.factors
-    assert more[of_domain(rarer, "thumbnails")].max() > 1.5
-    assert more[of_domain(rarer, "high_resolution")].max() > 1.5
-    assert more.min() == 1
-    for kind in ("phone", "on_model", "everyday", "negatives", EMPTY):
-        assert (more[of_domain(rarer, kind)] == 1).all()
+@pytest.mark.parametrize("name", SHARES)
+def test_view_depends_on_the_seed_alone(training_set, name):
+    index = indices_of(training_set, name)[0]
+    first, again, *others = (training_set[index, seed] for seed in (1, 1, 2, 3))
+    assert first[0].shape == (3, SIZE, SIZE)
+    assert first[0].dtype == torch.uint8
+    assert first[1] == index
+    assert torch.equal(first[0], again[0])
+    assert not any(torch.equal(first[0], view) for view, _ in others)
 
 
-def test_empty_backgrounds_stay_few_beside_few_pictures(training_set, parts):
-    pictures = sum(map(len, parts))
-    assert 0 < training_set.domains.count(EMPTY) == math.ceil(pictures / 50) < MAX_EMPTY
+def test_workers_give_the_same_batches_as_none(prepared, tmp_path):
+    batches = [
+        list(trainer_for(prepared, tmp_path, workers=workers, epoch_views=64)[0].batches(1)) for workers in (0, 2)
+    ]
+    assert len(batches[0]) == len(batches[1]) == 4
+    for (views, indices), (others, same) in zip(*batches, strict=True):
+        assert torch.equal(indices, same)
+        assert torch.equal(views, others)
+    _, before = next(trainer_for(prepared, tmp_path)[0].batches(0))
+    assert not torch.equal(before, batches[0][0][1])
+    assert cv2.getNumThreads() == 1  # OpenCV's threads hang in forked processes
 
 
-def test_a_view_follows_its_seed(training_set):
-    for kind in (*sorted(DOMAINS), EMPTY):
-        index = of_domain(training_set, kind)[0]
-        first, again, *others = (training_set[index, seed] for seed in (1, 1, 2, 3))
-        assert first[0].shape == (3, SIZE, SIZE)
-        assert first[0].dtype == torch.uint8
-        assert first[1] == index
-        assert torch.equal(first[0], again[0])
-        assert not any(torch.equal(first[0], view) for view, _ in others)
+def test_backgrounds_are_those_of_training(training_set, prepared):
+    assert training_set.backgrounds.textures.paths == sorted((prepared / "backgrounds" / "train").iterdir())
+    for name, images in (("phone", "photographs"), ("everyday", "everyday")):
+        (domain,) = {id(d): d for d, _ in training_set.images if d.name == name}.values()
+        assert getattr(training_set.backgrounds, images).paths == domain.paths
+    assert len(training_set.empty_backgrounds.photographs) == 0  # they show clothes
+    assert training_set.is_fashion.tolist() == [
+        d.name not in ("streets", "everyday", EMPTY) for d, _ in training_set.images
+    ]
 
 
-def test_the_white_beside_a_photograph_stays_pure(training_set):
-    """As the network in use sees it: what lenses and compression do to a photograph does not reach beyond its edge."""
+def test_white_beside_a_photograph_stays_pure(training_set):
+    """Degradation does not reach beyond the photograph's edge, as in the network's input when it predicts."""
     bordered = 0
-    for index in of_domain(training_set, "phone")[:8]:
+    for index in indices_of(training_set, "phone")[:8]:
         for seed in range(8):
             view = training_set.view(index, np.random.default_rng(seed))
             for lines in (view.swapaxes(0, 1), view):  # columns, rows
                 white = (lines == 255).all(axis=(1, 2))
                 before, after = int(np.argmin(white)), int(np.argmin(white[::-1]))
-                if before + after < 4:
-                    continue
-                bordered += 1
-                assert abs(before - after) <= 1
-                assert lines[before].mean() < 250
-                assert lines[-after - 1].mean() < 250
+                if before + after >= 4:
+                    bordered += 1
+                    assert abs(before - after) <= 1
+                    assert max(lines[before].mean(), lines[-after - 1].mean()) < 250
     assert bordered > 30
 
 
-def test_a_red_square_on_white_stays_red_before_other_grounds_and_loses_the_white(prepared, parts, encoders, tmp_path):
-    picture = np.full((240, 180, 3), 255, np.uint8)
-    picture[70:170, 40:140] = (200, 30, 20)
-    Image.fromarray(picture).save(tmp_path / "1.jpg", quality=95)
-    square = Domain("high_resolution", [tmp_path / "1.jpg"], no_targets(1, encoders))
-    training_set = TrainingSet([square, *parts[2:]], prepared, SIZE, repeat_threshold=0)
-    composites = 0
-    for seed in range(100):
-        view = training_set.view(0, np.random.default_rng(seed)).astype(int)
+def share_of(view, color):
+    return (np.abs(view.astype(int) - color).max(axis=2) < 60).mean()
+
+
+@pytest.fixture
+def street(tmp_path):
+    """A folder with a magenta street photograph; its middle is a coat, each of whose quarters has one of COLORS."""
+    image, mask = np.full((220, 150, 3), MAGENTA, np.uint8), np.zeros((220, 150), np.uint8)
+    for (top, left), color in zip([(60, 50), (60, 75), (110, 75), (110, 50)], COLORS, strict=True):
+        image[top : top + 50, left : left + 25] = color
+    mask[60:160, 50:100] = 2
+    for name, pixels in (("photographs/1.png", image), ("masks/1.png", mask)):
+        (tmp_path / "worn" / name).parent.mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "worn" / name)
+    (tmp_path / "worn" / "tags.json").write_text(json.dumps(["null", "hair", "coat", "scarf"]))
+    return tmp_path
+
+
+def street_views(folder, encoders, name="worn", tag="coat", count=100, **augmentation):
+    box = np.array([[50 / 150, 60 / 220, 100 / 150, 160 / 220]])
+    paths = [folder / "worn" / "photographs" / "1.png"]
+    domain = Domain(name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]))
+    changes = Augmentation(**NO_CHANGES | augmentation)
+    training_set = TrainingSet([domain], folder, SIZE, {name: 1.0}, augmentation=changes)
+    return [training_set.view(0, np.random.default_rng(seed)) for seed in range(count)]
+
+
+def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):
+    views = street_views(street, tiny_encoders)
+    around = []
+    for view in views:
+        quarters = [share_of(view, color) for color in COLORS]
+        assert min(quarters) > 0.6 * max(quarters)  # nothing is cut off
+        around.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))  # of what is not padding
+    assert 1 / 1.8**2 - 0.05 < min(around) < 0.45
+    assert max(around) > 0.8
+
+
+def test_partial_view_cuts_off_up_to_a_third(street, tiny_encoders):
+    parts = []
+    for view in street_views(street, tiny_encoders, partial=1.0):
+        quarters = sorted(share_of(view, color) for color in COLORS)
+        parts.append(quarters[0] / quarters[-1])
+    assert 0.1 < min(parts) < 0.5  # a quarter loses up to two thirds of itself
+    assert np.mean(np.array(parts) < 0.8) > 0.5
+
+
+def test_worn_product_is_pasted_by_its_mask(street, tiny_encoders):
+    views = street_views(street, tiny_encoders, paste_worn=1.0)
+    assert np.mean([share_of(view, MAGENTA) < 0.01 for view in views]) > 0.9  # a plain background may be magenta
+    assert np.mean([min(share_of(view, color) for color in COLORS) > 0.002 for view in views]) > 0.5
+    for tag in ("scarf", "unknown"):  # not in the mask
+        cropped = street_views(street, tiny_encoders, tag=tag, count=10, paste_worn=1.0)
+        assert all(share_of(view, MAGENTA) > 0.05 for view in cropped)
+
+
+def test_part_of_a_street_shows_no_product(street, tiny_encoders):
+    for view in street_views(street, tiny_encoders, name="streets"):
+        assert share_of(view, MAGENTA) > 0.3
+        assert sum(share_of(view, color) for color in COLORS) < 0.04
+    Image.fromarray(np.full((220, 150), 2, np.uint8)).save(street / "worn" / "masks" / "1.png")
+    for view in street_views(
+        street, tiny_encoders, name="streets", count=5
+    ):  # the upper corner, whatever the mask says
+        assert sum(share_of(view, color) for color in COLORS) == 0
+    (street / "worn" / "masks" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"masks/1\.png is missing or damaged"):
+        street_views(street, tiny_encoders, name="streets", count=1)
+
+
+def test_pasted_catalogue_product_loses_its_white(training_set, prepared, tiny_encoders, tmp_path):
+    image = np.full((240, 180, 3), 255, np.uint8)
+    image[70:170, 40:140] = (200, 30, 20)
+    Image.fromarray(image).save(tmp_path / "1.jpg", quality=95)
+    square = Domain("high_resolution", [tmp_path / "1.jpg"], no_targets(1, tiny_encoders))
+    pasted = 0
+    for seed in range(60):
+        single = TrainingSet([square], prepared, SIZE, {"high_resolution": 1.0})
+        view = single.view(0, np.random.default_rng(seed)).astype(int)
         red = (view[..., 0] > 60) & (view[..., 0] > 2 * view[..., 1]) & (view[..., 0] > 2 * view[..., 2])
         assert red.mean() > 0.02
         content = view[:, view.min(axis=(0, 2)) < 255][view.min(axis=(1, 2)) < 255]
-        corners = content[[1, 1, -2, -2], [1, -2, 1, -2]]
-        composites += bool((corners.min(axis=1) < 120).any())
-    assert 25 < composites < 65
+        pasted += bool((content[[1, 1, -2, -2], [1, -2, 1, -2]].min(axis=1) < 120).any())
+    assert 15 < pasted < 40  # half of them
 
 
-def test_worker_processes_give_the_same_batches_as_none(prepared, tmp_path):
-    trainer, _ = trainer_for(prepared, tmp_path)
-    drawn = []
-    for workers in (0, 2):
-        trainer.config = dataclasses.replace(trainer.config, workers=workers)
-        drawn.append(list(trainer.batches(1)))
-    assert len(drawn[0]) == len(drawn[1]) > 5
-    for (views, indices), (others, same) in zip(*drawn, strict=True):
-        assert torch.equal(indices, same)
-        assert torch.equal(views, others)
-    _, before = next(iter(trainer.batches(0)))
-    assert not torch.equal(before, drawn[0][0][1])
-
-
-def test_opencv_has_no_threads_that_a_forked_process_would_wait_for():
-    assert cv2.getNumThreads() == 1
-
-
-def test_nothing_of_another_split_is_trained_or_chosen_on(prepared, rows, encoders, parts):
-    table = read_table(prepared)
-    chosen = validation_domains(prepared, rows_of_split(table, VALIDATION), ATTRIBUTES, encoders, limit=None)
-    assert {part.name for part in parts} == DOMAINS
-    assert {part.name for part in chosen} == DOMAINS - {"on_model", "negatives"}
-    ids = {split: set(table.loc[table["split"] == split, "id"].astype(str)) for split in SPLITS}
-    phone = pd.read_csv(prepared / "phone" / "phone.csv", dtype=str)
-    phone_ids = {split: set(phone.loc[phone["split"] == split, "image"]) for split in SPLITS}
-    for split, found in ((TRAIN, parts), (VALIDATION, chosen)):
-        by_kind = {part.name: {path.stem for path in part.paths} for part in found}
-        assert by_kind["thumbnails"] == ids[split]
-        assert by_kind["high_resolution"] < ids[split]
-        assert by_kind["phone"] == phone_ids[split]
-        assert {path.parent.name for part in found if part.name == "everyday" for path in part.paths} == {split}
-    on_model = pd.read_csv(prepared / "on_model" / "on_model.csv").set_index("image")
-    used = [path.name for part in parts if part.name == "on_model" for path in part.paths]
-    assert set(on_model.loc[used, "split"]) == {TRAIN}
-    assert not {"Bags", "Watches"} & set(on_model.loc[used, "type"])
-
-
-def test_grounds_are_those_of_training(training_set, prepared):
-    assert len(training_set.backgrounds.textures) == len(list((prepared / "backgrounds" / "train").iterdir()))
-    assert len(training_set.backgrounds.photographs) == training_set.domains.count("phone")
-    assert len(training_set.backgrounds.everyday) == training_set.domains.count("everyday")
-    first = of_domain(training_set, "everyday")[0]
-    assert (training_set.backgrounds.everyday[0] == np.asarray(Image.open(training_set.paths[first]))).all()
-    assert len(training_set.empty_backgrounds.textures) == len(training_set.backgrounds.textures)
-    assert len(training_set.empty_backgrounds.photographs) == 0  # they show clothes
-
-
-def test_with_the_public_data_set_alone_there_are_thumbnails_and_plain_backgrounds(cleaned):
-    training_set = TrainingSet(parts_of(cleaned), cleaned, SIZE, repeat_threshold=0.003)
-    assert set(training_set.domains) == {"thumbnails", EMPTY}
-    assert (training_set.is_fashion == torch.tensor([domain != EMPTY for domain in training_set.domains])).all()
-    for index in range(0, len(training_set), 4):
-        assert training_set[index, 0][0].shape == (3, SIZE, SIZE)
-
-
-def test_accepted_names_share_the_target_each_with_half_the_weight_of_the_one_before():
-    labels = ("Black", "Blue", "Navy Blue")
-    found = accepted_targets(["Blue|Navy Blue|Black", "Blue", "Teal|Black|Blue", "?", "Teal"], labels)
-    expected = [[1 / 7, 4 / 7, 2 / 7], [0, 1, 0], [2 / 3, 1 / 3, 0], [0, 0, 0], [0, 0, 0]]
-    assert torch.allclose(found, torch.tensor(expected))
-
-
-def test_targets_are_what_the_tables_say(parts, rows, encoders, prepared):
-    thumbnails, _, phone, on_model, everyday, drawn = parts
-    for attribute in ATTRIBUTES:
-        labels = encoders.labels[attribute.name]
-        assert [labels[i] for i in thumbnails.targets[attribute.name].argmax(dim=1)] == list(rows[attribute.column])
-        assert thumbnails.targets[attribute.name].sum(dim=1).eq(1).all()
-    table = pd.read_csv(prepared / "phone" / "phone.csv", dtype=str, keep_default_na=False).set_index("image")
-    for number, path in enumerate(phone.paths):
-        names = [n for n in table.loc[path.stem, "colors"].split("|") if n in encoders.labels["color"]]
-        target = phone.targets["color"][number]
-        order = target.argsort(descending=True)[: len(names)]
-        assert [encoders.labels["color"][i] for i in order] == names
-        assert (target > 0).sum() == len(names)
-    assert all(not part.targets["season"].any() for part in (phone, on_model))
-    assert all(not part.targets[name].any() for name in NAMES for part in (everyday, drawn))
-    assert [part.is_fashion for part in parts] == [1, 1, 1, 1, 0, 0]
-    assert {path.stem for path in drawn.paths} == {f"{kind}-0" for kind in PAINTERS}
-
-
-def test_high_resolution_photographs_have_the_seasons_as_often_as_thumbnails(prepared, rows, tmp_path):
-    """Though those of summer are rarer among them."""
-    data = shutil.copytree(prepared, tmp_path / "data")
-    of_summer = rows.loc[rows["season"] == "Summer", "id"]
-    for product in of_summer[1:]:
-        (data / "high_resolution" / "images" / f"{product}.jpg").unlink(missing_ok=True)
-    (data / "high_resolution" / "images" / f"{of_summer.iloc[0]}.jpg").touch()
-    thumbnails, high_resolution, *_ = parts_of(data, balanced=["season"])
-    shares = [part.targets["season"].mean(dim=0) for part in (thumbnails, high_resolution)]
-    assert (rows["season"] == "Summer").mean() > 2 / len(high_resolution)
-    assert torch.allclose(*shares, atol=0.01)
-    assert (high_resolution.targets["product_type"].sum(dim=1) == 1).all()
-
-
-def test_a_smoke_run_takes_few_images_of_each_domain(prepared, rows, encoders):
-    few = {part.name: len(part) for part in parts_of(prepared, limit=3)}
-    assert few["phone"] == few["on_model"] == few["everyday"] == 3
-    assert few["thumbnails"] == len(rows)
-    validation = rows_of_split(read_table(prepared), VALIDATION)
-    few = {part.name: len(part) for part in validation_domains(prepared, validation, ATTRIBUTES, encoders, limit=2)}
-    assert (few["phone"], few["everyday"]) == (2, 2)
-
-
-def test_a_domain_without_images_in_a_split_is_left_out(prepared, encoders, tmp_path):
-    (tmp_path / "images").symlink_to(prepared / "images")
-    (tmp_path / "phone").mkdir()
-    table = pd.read_csv(prepared / "phone" / "phone.csv", dtype=str, keep_default_na=False)
-    table[table["split"] == TRAIN].to_csv(tmp_path / "phone" / "phone.csv", index=False)
-    validation = rows_of_split(read_table(prepared), VALIDATION)
-    found = validation_domains(tmp_path, validation, ATTRIBUTES, encoders, None)
-    assert [part.name for part in found] == ["thumbnails"]
-
-
-def test_what_has_not_been_prepared_is_named(prepared, tmp_path):
-    for folder, message in (
-        ("phone", "phone.csv is missing; `python -m data_prep.phone_photographs"),
-        ("on_model", "on_model.csv is missing; `python -m data_prep.photographs"),
-        ("everyday/train", "everyday/train has no images; data_prep writes them"),
-    ):
-        data = tmp_path / folder.replace("/", "-")
-        (data / folder).mkdir(parents=True)
-        (data / "cleaned_styles.csv").symlink_to(prepared / "cleaned_styles.csv")
-        with pytest.raises(DataError, match=message):
-            parts_of(data)
-
-
-def test_an_image_that_cannot_be_read_is_named(encoders, tmp_path):
-    (tmp_path / "everyday" / "train").mkdir(parents=True)
-    (tmp_path / "everyday" / "train" / "a-1.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"a-1\.jpg: The file is empty"):
-        domains.everyday(tmp_path, "train", encoders)[0]
-
-
-def test_rare_labels_are_repeated_by_the_square_root_of_their_rarity():
-    targets = torch.tensor([[0, 0]] * 90 + [[0, 1]] * 9 + [[1, 0]])
-    factors = repeat_factors(targets, threshold=0.16)
-    assert factors[:90].tolist() == [1] * 90
-    assert factors[90].item() == pytest.approx((0.16 / 0.09) ** 0.5)
-    assert factors[99].item() == pytest.approx(4)
-    assert (repeat_factors(targets, threshold=0) == 1).all()
-    drawn = draw_epoch(factors, torch.Generator().manual_seed(1))
-    assert len(drawn) == math.ceil(factors.sum().item())
-    assert drawn.count(99) in (4, 5)
-    assert all(drawn.count(row) in (1, 2) for row in range(99))
-    assert drawn != sorted(drawn)
-    assert draw_epoch(factors, torch.Generator().manual_seed(1)) == drawn
-
-
-def test_an_empty_cell_is_no_label(cleaned, tmp_path):
-    data = shutil.copytree(cleaned, tmp_path / "data")
-    table = pd.read_csv(data / "cleaned_styles.csv", dtype=str, keep_default_na=False)
-    without = table.index[table["split"] == TRAIN][:3]
-    table.loc[without, "usage"] = ""
-    table.to_csv(data / "cleaned_styles.csv", index=False)
-    _, found = trainer_for(data, tmp_path / "run", attributes=("color", "usage"))
-    assert [a.column for a in found.attributes] == ["baseColour", "usage"]
-    assert "" not in found.encoders.labels["usage"]
-    targets = found.training_set.targets["usage"]
-    known = targets[: (table["split"] == TRAIN).sum()].sum(dim=1)
-    assert known.tolist() == [0.0] * 3 + [1.0] * (len(known) - 3)
-    with pytest.raises(DataError, match="no column 'length' for attribute 'length'"):
-        trainer_for(data, tmp_path / "run", attributes=("color", "length"))
-
-
-def test_plain_views_are_crops_and_mirror_images(prepared, parts):
-    plain = TrainingSet(parts[:1], prepared, SIZE, repeat_threshold=0, plain=True)
-    letterbox = Preprocessing((SIZE, SIZE), (0.5,) * 3, (0.5,) * 3).letterbox
-    for index in range(0, len(parts[0]), 5):
-        original = np.asarray(letterbox(parts[0][index])).astype(int)
-        views = [plain.view(index, np.random.default_rng(seed)) for seed in range(8)]
-        distances = [[np.abs(view - other).mean() for other in (original, original[:, ::-1])] for view in views]
-        assert max(map(min, distances)) < 45
-        assert len({view.tobytes() for view in views}) == 8
+def test_missing_image_is_named(prepared, tiny_encoders):
+    domain = Domain("phone", [prepared / "nothing.jpg"], no_targets(1, tiny_encoders))
+    with pytest.raises(DataError, match=r"nothing\.jpg is missing; data_prep writes it"):
+        TrainingSet([domain], prepared, SIZE, {"phone": 1.0})

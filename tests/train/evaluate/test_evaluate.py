@@ -1,26 +1,22 @@
 """What `train evaluate` measures is what FashionClassifier predicts."""
 
-import json
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from train.evaluate.partial_labels import group_interval
-from train.evaluate.perturbations import COPIES, NEED_MASK, PERTURBATIONS
 
 from data_prep.phone_photographs import COARSE
 from data_prep.photographs import source_group
 from fashion_model import FashionClassifier
 from fashion_model.attributes import LabelEncoders
-from fashion_model.checkpoint import CheckpointError, load_checkpoint
+from fashion_model.checkpoint import CheckpointError, load_checkpoint, read_json, write_json
 from fashion_model.images import open_image
 from tests.conftest import ATTRIBUTES, NAMES
+from tests.train.conftest import split_of
 from train.__main__ import main
-from train.data.foreground import product_mask
-from train.data.table import read_table, rows_of_split
 from train.evaluate.domains import PASTED_SIDE, evaluation_domains
-from train.evaluate.metrics import LabeledPredictions, classification_metrics
+from train.evaluate.metrics import mean_interval, single_label_metrics
 from train.evaluate.predictions import predictions_digest, saved_predictions
 from train.evaluate.split_metrics import read_metrics, split_metrics
 
@@ -30,229 +26,198 @@ def evaluate(checkpoint, data, *more):
 
 
 @pytest.fixture(scope="module")
-def measured(evaluated_on_all):
-    return read_metrics(evaluated_on_all).splits["test"]
+def measured(evaluated_on_all, prepared):
+    """Split → metrics."""
+    assert evaluate(evaluated_on_all, prepared, "--split", "validation") == 0
+    return read_metrics(evaluated_on_all)
 
 
 @pytest.fixture(scope="module")
-def asked(evaluated_on_all):
+def classifier(evaluated_on_all):
     return FashionClassifier.from_pretrained(evaluated_on_all)
 
 
-@pytest.fixture(scope="module")
-def rows(prepared):
-    return rows_of_split(read_table(prepared), "test")
-
-
-def table_of(data, domain, split="test"):
-    table = pd.read_csv(data / domain / f"{domain}.csv", dtype=str, keep_default_na=False)
+def table_of(data, name, split="test"):
+    table = pd.read_csv(data / name / f"{name}.csv", dtype=str, keep_default_na=False)
     return table[table["split"] == split]
 
 
 def check_share(found, hit, groups):
-    hit = np.array(hit)
     assert found["images"] == len(hit)
-    assert found["share"] == pytest.approx(hit.mean())
-    assert found["interval"] == pytest.approx(group_interval(hit, groups))
+    assert found["share"] == pytest.approx(np.mean(hit))
+    assert found["interval"] == pytest.approx(mean_interval(np.array(hit), groups))
 
 
-def check_photographs(found, predictions, accepted, groups):
-    """`accepted`: attribute name → the accepted labels of each image, none if unknown."""
-    assert found["images"] == len(predictions)
-    assert found["groups"] == len(set(groups))
-    for name, labels in accepted.items():
-        known = np.array([bool(of_image) for of_image in labels])
-        assert (name in found["attributes"]) == known.any()
-        if known.any():
-            right = np.array([p[name].label in of for p, of in zip(predictions, labels, strict=True)])[known]
-            metrics = found["attributes"][name]
-            assert metrics["images"] == known.sum()
-            assert metrics["accuracy"] == pytest.approx(right.mean())
-            assert metrics["accuracy_interval"] == pytest.approx(group_interval(right, np.array(groups)[known]))
-            confidence = np.array([p[name].confidence for p in predictions])[known]
-            assert metrics["confidence"] == pytest.approx(confidence.mean(), abs=1e-4)
+def check(found, classifier, images, groups, accepted):
+    """`accepted`: attribute name → a cell of accepted labels for each image; labels of others are unknown."""
+    predictions = classifier.predict(images)
+    assert (found["images"], found["groups"]) == (len(images), len(set(groups)))
     check_share(found["recognized"], [p.is_fashion for p in predictions], groups)
+    known_attributes = set()
+    for name, cells in accepted.items():
+        labels = [set(cell.split("|")) & set(classifier.encoders.labels[name]) for cell in cells]
+        known = [i for i, of_image in enumerate(labels) if of_image]
+        if known:
+            known_attributes.add(name)
+            metrics, of_groups = found["attributes"][name], np.array(groups)[known]
+            right = np.array([predictions[i][name].label in labels[i] for i in known])
+            confidence = np.array([predictions[i][name].confidence for i in known])
+            assert metrics["images"] == len(known)
+            assert metrics["accuracy"] == pytest.approx(right.mean())
+            assert metrics["accuracy_interval"] == pytest.approx(mean_interval(right, of_groups))
+            assert metrics["confidence"] == pytest.approx(confidence.mean(), abs=1e-4)
+            assert metrics["confidence_interval"] == pytest.approx(mean_interval(confidence, of_groups), abs=1e-4)
+    assert set(found["attributes"]) == known_attributes
+    return predictions
 
 
-def accepted_labels(table, encoders):
-    columns = {name: table[f"{name}s"] for name in NAMES if f"{name}s" in table}
-    return {
-        name: [set(cell.split("|")) & set(encoders.labels[name]) for cell in column] for name, column in columns.items()
-    } | {"season": [set()] * len(table)}
+def cells(table):
+    return {name: list(table[f"{name}s"]) for name in NAMES if f"{name}s" in table}
 
 
-def test_the_metrics_of_phone_photographs(measured, asked, prepared):
+def test_phone_photographs(measured, classifier, prepared):
     table = table_of(prepared, "phone")
-    predictions = asked.predict([prepared / "phone" / "images" / f"{image}.jpg" for image in table["image"]])
-    assert 20 < len(table) < 128
-    check_photographs(measured.phone, predictions, accepted_labels(table, asked.encoders), list(table["sender"]))
-    labeled = table["contributed_label"].isin(COARSE).to_numpy()
-    met = [
-        p.product_type.label in COARSE.get(label, ())
-        for p, label in zip(predictions, table["contributed_label"], strict=True)
+    images = [prepared / "phone" / "images" / f"{image}.jpg" for image in table["image"]]
+    found = measured["test"]
+    predictions = check(found["domains"]["phone"], classifier, images, list(table["sender"]), cells(table))
+    coarse = [
+        (prediction.product_type.label in COARSE[label], sender)
+        for prediction, label, sender in zip(predictions, table["contributed_label"], table["sender"], strict=True)
+        if label in COARSE
     ]
-    check_share(measured.phone["coarse_label"], np.array(met)[labeled], table["sender"].to_numpy()[labeled])
-    by_label = measured.phone["coarse_label"]["by_label"]
-    counts = table["contributed_label"][labeled].value_counts().to_dict()
-    assert {label: found["images"] for label, found in by_label.items()} == counts
+    check_share(found["coarse_label"], *zip(*coarse, strict=True))
 
 
-def test_the_metrics_of_studio_photographs(measured, asked, prepared):
-    table = table_of(prepared, "on_model")
-    held_out = table["type"].isin(["Bags", "Watches"])
-    assert held_out.sum() == 4
-    for found, part in ((measured.bags_and_watches, table[held_out]), (measured.clothes_on_models, table[~held_out])):
-        assert bool(found) == bool(len(part))
-        if len(part):
-            predictions = asked.predict([prepared / "on_model" / "images" / image for image in part["image"]])
-            check_photographs(found, predictions, accepted_labels(part, asked.encoders), list(part["style"]))
+def test_worn_products_are_boxes_and_a_fifth(measured, classifier, prepared):
+    table, images = table_of(prepared, "worn"), []
+    for row in table.itertuples():
+        photograph = open_image(prepared / "worn" / "photographs" / row.photo)
+        left, top, right, bottom = map(float, (row.left, row.top, row.right, row.bottom))
+        margins = 0.2 * (right - left), 0.2 * (bottom - top)
+        box = np.array([left - margins[0], top - margins[1], right + margins[0], bottom + margins[1]]).clip(0, 1)
+        images.append(photograph.crop(tuple(map(round, box * [*photograph.size, *photograph.size]))))
+    domains = measured["test"]["domains"]
+    check(domains["worn"], classifier, images, list(table["shoot"]), cells(table))
+    bag = table["tag"].isin(["purse", "bag"]).to_numpy()
+    of_bag = [images[i] for i in np.flatnonzero(bag)]
+    check(domains["worn_accessories"], classifier, of_bag, list(table["shoot"][bag]), cells(table[bag]))
 
 
-def test_the_metrics_of_pasted_products(measured, asked, prepared, rows):
-    domains = {d.name: d for d in evaluation_domains(prepared, "test", rows, asked.attributes, asked.encoders)}
-    pasted = domains["pasted"]
+@pytest.mark.parametrize(("split", "name"), [("test", "on_model_accessories"), ("validation", "on_model")])
+def test_studio_photographs(measured, classifier, prepared, split, name):
+    table = table_of(prepared, "on_model", split)
+    images = [prepared / "on_model" / "images" / image for image in table["image"]]
+    check(measured[split]["domains"][name], classifier, images, list(table["style"]), cells(table))
+
+
+def test_other_sources_are_measured_in_validation(measured, classifier, prepared):
+    table = table_of(prepared, "other_sources", "validation")
+    for name, part in (
+        ("other_sources", table[table["product_types"] != ""]),
+        ("other_sources_without_products", table[table["product_types"] == ""]),
+    ):
+        images = [prepared / "other_sources" / "images" / image for image in part["image"]]
+        check(measured["validation"]["domains"][name], classifier, images, list(part["image"]), cells(part))
+        assert name not in measured["test"]["domains"]
+
+
+def test_people_and_everyday_photographs(measured, classifier, prepared):
+    domains = measured["test"]["domains"]
+    paths = sorted((prepared / "everyday" / "test").iterdir())
+    check(domains["everyday"], classifier, paths, [source_group(path.name) for path in paths], {})
+    table = table_of(prepared, "worn").drop_duplicates("photo")
+    paths = [prepared / "worn" / "photographs" / photo for photo in table["photo"]]
+    check(domains["people"], classifier, paths, list(table["shoot"]), {})
+    assert [domains[name]["is_fashion"] for name in ("everyday", "people")] == [False, True]
+    assert "streets" not in domains
+
+
+def test_pasted_products(measured, classifier, prepared):
+    split = split_of(prepared, "test")
+    (pasted,) = [domain for domain in evaluation_domains(split) if domain.name == "pasted"]
     assert len(pasted) > 1
     assert all(max(image.size) == PASTED_SIDE for image in pasted)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(pasted, list(pasted), strict=True))
-    shown = rows.set_index("id").loc[[int(path.stem) for path in pasted.paths]]
-    assert not set(shown["masterCategory"]) & {"Apparel", "Footwear"}
-    accepted = {a.name: [{label} & set(asked.encoders.labels[a.name]) for label in shown[a.column]] for a in ATTRIBUTES}
-    check_photographs(measured.pasted, asked.predict(list(pasted)), accepted, list(shown["group"].astype(str)))
+    rows = split.rows.set_index("id").loc[[int(path.stem) for path in pasted.paths]]
+    assert not set(rows["masterCategory"]) & {"Apparel", "Footwear"}
+    accepted = {a.name: rows[a.column] for a in ATTRIBUTES}
+    check(measured["test"]["domains"]["pasted"], classifier, list(pasted), list(rows["group"].astype(str)), accepted)
 
 
-def test_the_metrics_of_images_without_fashion(measured, asked, prepared):
-    paths = sorted((prepared / "everyday" / "test").iterdir())
-    rejected = np.array([not p.is_fashion for p in asked.predict(paths)])
-    groups = np.array([source_group(path.name) for path in paths])
-    assert len(set(groups)) < len(paths)
-    check_share(measured.everyday["rejected"], rejected, groups)
-    sources = np.array([path.name.split("-")[0] for path in paths])
-    for source, found in measured.everyday["by_source"].items():
-        check_share(found, rejected[sources == source], groups[sources == source])
-    drawn = sorted((prepared / "negatives" / "test").iterdir())
-    rejected = {path.stem.split("-")[0]: not p.is_fashion for path, p in zip(drawn, asked.predict(drawn), strict=True)}
-    expected = {kind: {"images": 1, "share": float(hit)} for kind, hit in rejected.items()}
-    assert measured.negatives == expected | {
-        "mean": {"images": len(drawn), "share": pytest.approx(np.mean(list(rejected.values())))}
-    }
-
-
-def test_the_metrics_of_the_catalogue(measured, asked, prepared, rows):
-    photographed = rows[[(prepared / "high_resolution" / "images" / f"{i}.jpg").is_file() for i in rows["id"]]]
-    folder = prepared / "high_resolution" / "images"
-    for found, part, images in (
-        (measured.thumbnails, rows, prepared / "images"),
-        (measured.high_resolution, photographed, folder),
-    ):
-        predictions = asked.predict([images / f"{i}.jpg" for i in part["id"]])
-        assert found["images"] == len(part)
-        assert found["recognized"] == pytest.approx(np.mean([p.is_fashion for p in predictions]))
+def test_catalogue(measured, classifier, prepared):
+    rows = split_of(prepared, "test").rows
+    folders = {"thumbnails": prepared / "images", "high_resolution": prepared / "high_resolution" / "images"}
+    labels = {}
+    for name, folder in folders.items():
+        part = rows[[(folder / f"{i}.jpg").is_file() for i in rows["id"]]]
+        accepted = {a.name: part[a.column] for a in ATTRIBUTES}
+        found = measured["test"]["domains"][name]
+        images = [folder / f"{i}.jpg" for i in part["id"]]
+        predictions = check(found, classifier, images, list(part["group"].astype(str)), accepted)
         for attribute in ATTRIBUTES:
-            labels = asked.encoders.labels[attribute.name]
-            known = part[attribute.column].isin(labels).to_numpy()
-            targets = np.array([labels.index(label) for label in part[attribute.column][known]])
-            p = np.stack([p[attribute.name].probabilities for p in predictions])[known]
-            expected = classification_metrics(LabeledPredictions.of(p, targets))
+            of_attribute = classifier.encoders.labels[attribute.name]
+            known = part[attribute.column].isin(of_attribute).to_numpy()
+            probabilities = np.stack([p[attribute.name].probabilities for p in predictions])[known]
+            targets = np.array([of_attribute.index(label) for label in part[attribute.column][known]])
+            expected = single_label_metrics(probabilities, targets)
             metrics = found["attributes"][attribute.name]
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=1e-4)
-            assert metrics["images"] == known.sum()
-            assert set(metrics["intervals"]) == set(expected)
-        assert found["nll_sum"] == pytest.approx(sum(found["attributes"][name]["nll"] for name in NAMES))
-    check_copies(measured, asked, prepared, photographed)
+        labels[name] = {i: [p[n].label for n in NAMES] for i, p in zip(part["id"], predictions, strict=True)}
+    same = [np.equal(labels["thumbnails"][i], of_product) for i, of_product in labels["high_resolution"].items()]
+    assert measured["test"]["agreement"] == pytest.approx(dict(zip(NAMES, np.mean(same, axis=0), strict=True)))
 
 
-def check_copies(measured, asked, prepared, rows):
-    paths = [prepared / "high_resolution" / "images" / f"{i}.jpg" for i in rows["id"]]
-    images, products = [open_image(path) for path in paths], list(rows["id"])
-    reference = asked.predict(images)
-    copies = {"thumbnail": asked.predict([prepared / "images" / f"{i}.jpg" for i in products])}
-    copies |= {
-        name: asked.predict([perturb(image, i) for image, i in zip(images, products, strict=True)])
-        for name, perturb in COPIES.items()
-    }
-    assert set(measured.agreement) == {*copies, "all"}
-    for name in NAMES:
-        same = {
-            copy: [a[name].label == b[name].label for a, b in zip(reference, of_copy, strict=True)]
-            for copy, of_copy in copies.items()
-        }
-        same["all"] = np.all(list(same.values()), axis=0)
-        found = {copy: of_copy[name] for copy, of_copy in measured.agreement.items()}
-        assert found == {copy: pytest.approx(np.mean(of_copy)) for copy, of_copy in same.items()}
-    for name, perturb in PERTURBATIONS.items():
-        used = [n for n, image in enumerate(images) if name not in NEED_MASK or product_mask(image) is not None]
-        found = measured.perturbations.get(name, {"images": 0})
-        assert found["images"] == len(used)
-        predictions = asked.predict([perturb(images[n], products[n]) for n in used])
-        for attribute in ATTRIBUTES if used else ():
-            labels = rows[attribute.column].iloc[used]
-            known = [label in asked.encoders.labels[attribute.name] for label in labels]
-            right = [p[attribute.name].label == label for p, label in zip(predictions, labels, strict=True)]
-            assert found[attribute.name] == pytest.approx(np.array(right)[known].mean())
-
-
-def test_the_card_and_the_terminal_show_the_metrics(evaluated_on_all, prepared, measured, capsys, tmp_path):
+def test_card_and_terminal_show_the_metrics(evaluated_on_all, prepared, measured, capsys, tmp_path):
     checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
     assert evaluate(checkpoint, prepared) == 0
-    printed = capsys.readouterr().out
-    card = (checkpoint / "README.md").read_text(encoding="utf-8")
+    printed, card = capsys.readouterr().out, (checkpoint / "README.md").read_text(encoding="utf-8")
+    domains = measured["test"]["domains"]
     shares = (
-        measured.phone["attributes"]["color"]["accuracy"],
-        measured.phone["coarse_label"]["share"],
-        measured.bags_and_watches["recognized"]["share"],
-        measured.pasted["attributes"]["product_type"]["accuracy"],
-        measured.everyday["rejected"]["share"],
-        measured.thumbnails["attributes"]["season"]["accuracy"],
+        domains["phone"]["attributes"]["color"]["accuracy"],
+        domains["worn"]["recognized"]["share"],
+        1 - domains["everyday"]["recognized"]["share"],
+        domains["pasted"]["attributes"]["product_type"]["accuracy"],
+        domains["thumbnails"]["attributes"]["season"]["macro_f1"],
+        measured["test"]["coarse_label"]["share"],
     )
-    for text in (printed, card):
-        assert f"by {measured.phone['groups']} people" in text
-        assert all(f"{100 * share:.1f} (" in text for share in shares)
-        assert "rotated by 7°" in text
+    assert all(f"{100 * share:.1f}" in text for share in shares for text in (printed, card))
     assert "each with a confidence that is not calibrated" in card
+    assert "It was trained for 0.0" in card
+    assert "type: accuracy" in card
     assert (checkpoint / "metrics.json").read_bytes() == (evaluated_on_all / "metrics.json").read_bytes()
 
 
-def test_predictions_are_saved_once_and_read_as_long_as_they_belong_to_the_weights(
-    evaluated_on_all, prepared, cleaned, tmp_path
-):
+def change(checkpoint, **values):
+    write_json(checkpoint / "config.json", read_json(checkpoint / "config.json") | values)
+
+
+def test_predictions_are_saved_once(evaluated_on_all, prepared, cleaned, measured, tmp_path):
     checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
     path = checkpoint / "predictions" / "test.safetensors"
     written = path.stat().st_mtime_ns
     found = saved_predictions(checkpoint, prepared, "test")
-    assert split_metrics(found, prepared) == read_metrics(checkpoint).splits["test"]
+    assert split_metrics(found, prepared) == measured["test"]
     change(checkpoint, temperatures=dict.fromkeys(NAMES, 2.0), fashion_threshold=1.0)
-    recalibrated = saved_predictions(checkpoint, prepared, "test")
+    assert saved_predictions(checkpoint, prepared, "test").config.fashion_threshold == 1.0
     assert path.stat().st_mtime_ns == written
-    assert recalibrated.config.fashion_threshold == 1.0
-    before = predictions_digest(checkpoint, prepared, "test")
     change(checkpoint, image_size=[72, 72])
-    assert predictions_digest(checkpoint, prepared, "test") != before
-    other = saved_predictions(checkpoint, prepared, "test")
-    assert predictions_digest(checkpoint, cleaned, "test") != predictions_digest(checkpoint, prepared, "test")
+    other = saved_predictions(checkpoint, cleaned, "test")
     assert path.stat().st_mtime_ns > written
     assert not np.allclose(other.domains["thumbnails"].fashion_scores, found.domains["thumbnails"].fashion_scores)
+    assert predictions_digest(checkpoint, cleaned, "test") != predictions_digest(checkpoint, prepared, "test")
 
 
-def change(checkpoint, **values):
-    path = checkpoint / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def test_metrics_of_another_calibration_or_other_labels_are_not_read(evaluated_on_all, prepared, tmp_path):
+def test_metrics_of_other_weights_are_not_read(evaluated_on_all, cleaned, measured, tmp_path):
     checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
-    assert evaluate(checkpoint, prepared, "--split", "validation") == 0
-    assert set(read_metrics(checkpoint).splits) == {"test", "validation"}
-    loaded = load_checkpoint(checkpoint)
+    assert set(measured) == set(read_metrics(checkpoint)) == {"test", "validation"}
     change(checkpoint, fashion_threshold=3.0)
     with pytest.raises(CheckpointError, match="other weights or another calibration"):
         read_metrics(checkpoint)
-    assert evaluate(checkpoint, prepared, "--split", "validation") == 0
-    assert set(read_metrics(checkpoint).splits) == {
-        "validation"
-    }  # those of the test split belonged to another threshold
-    LabelEncoders({n: (*labels[::-1],) for n, labels in loaded.encoders.labels.items()}).save(
-        checkpoint / "label_encoders.json", loaded.config.attributes
-    )
+    assert evaluate(checkpoint, cleaned, "--split", "validation") == 0
+    assert set(read_metrics(checkpoint)) == {"validation"}  # those of the test split had another threshold
+    loaded = load_checkpoint(checkpoint)
+    reordered = LabelEncoders({name: labels[::-1] for name, labels in loaded.encoders.labels.items()})
+    reordered.save(checkpoint / "label_encoders.json", loaded.config.attributes)
     with pytest.raises(CheckpointError, match="other weights or another calibration"):
         read_metrics(checkpoint)
     (checkpoint / "metrics.json").write_text('{"splits": 1}')
@@ -260,43 +225,29 @@ def test_metrics_of_another_calibration_or_other_labels_are_not_read(evaluated_o
         read_metrics(checkpoint)
 
 
-def test_pictures_that_were_trained_on_are_left_out(trained, cleaned, tmp_path, capsys):
+def test_what_was_trained_on_is_left_out(trained, cleaned, tmp_path, capsys):
     table = pd.read_csv(cleaned / "cleaned_styles.csv")
     twins = table[table["group"].duplicated(keep=False)]
     table.loc[table["group"] == twins["group"].iloc[0], "split"] = "test"  # both were in training
-    moved = tmp_path / "data"
-    moved.mkdir()
-    (moved / "images").symlink_to(cleaned / "images")
-    table.to_csv(moved / "cleaned_styles.csv", index=False)
-    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
-    assert evaluate(checkpoint, moved) == 0
+    data, checkpoint = tmp_path / "data", shutil.copytree(trained, tmp_path / "checkpoint")
+    data.mkdir()
+    (data / "images").symlink_to(cleaned / "images")
+    table.to_csv(data / "cleaned_styles.csv", index=False)
+    assert evaluate(checkpoint, data) == 0
     assert "trained on: 2 rows" in capsys.readouterr().out
-    assert read_metrics(checkpoint).splits["test"].thumbnails["images"] == 8
-
-
-def test_the_card_says_whether_it_knows_what_was_trained_on(trained, cleaned, tmp_path):
-    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
-    assert evaluate(checkpoint, cleaned) == 0
-    known = "It was not trained on any catalogue image measured below;"
-    assert known in (checkpoint / "README.md").read_text(encoding="utf-8")
+    assert read_metrics(checkpoint)["test"]["domains"]["thumbnails"]["images"] == 8
+    assert "It was not trained on any catalogue image measured" in (checkpoint / "README.md").read_text()
     (checkpoint / "trained_on.txt").unlink()
-    assert evaluate(checkpoint, cleaned) == 0
-    card = (checkpoint / "README.md").read_text(encoding="utf-8")
-    assert known not in card
-    assert "It is not known whether it was trained on images measured below." in card
+    assert evaluate(checkpoint, data) == 0
+    assert "whether it was trained on these pictures is not known" in capsys.readouterr().out
+    assert "It is not known whether it was trained on images measured" in (checkpoint / "README.md").read_text()
 
 
-@pytest.mark.parametrize("domain", ["images", "high_resolution/images", "phone/images", "everyday/test"])
-def test_an_image_that_cannot_be_read_is_named(domain, evaluated_on_all, prepared, tmp_path, capsys):
-    checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
-    data = shutil.copytree(prepared, tmp_path / "data")
-    names = {path for d in read_domains(checkpoint, data) for path in d.paths if path.is_relative_to(data / domain)}
-    broken = min(names)
+@pytest.mark.parametrize("domain", ["images", "high_resolution/images", "worn/photographs", "everyday/test"])
+def test_image_that_cannot_be_read_is_named(domain, trained, prepared, tmp_path, capsys):
+    checkpoint, data = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(prepared, tmp_path / "data")
+    paths = {path for d in evaluation_domains(split_of(data, "test")) for path in d.paths}
+    broken = min(path for path in paths if path.is_relative_to(data / domain))
     broken.write_bytes(broken.read_bytes()[:200])
     assert evaluate(checkpoint, data) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"evaluate: {broken}: The image is damaged or cut off."
-
-
-def read_domains(checkpoint, data):
-    loaded, rows = load_checkpoint(checkpoint), rows_of_split(read_table(data), "test")
-    return evaluation_domains(data, "test", rows, loaded.config.attributes, loaded.encoders)

@@ -1,54 +1,47 @@
-import dataclasses
+import numpy as np
 
-from tests.conftest import ATTRIBUTES, NAMES, USAGE
-from train.evaluate.card import season_section
-from train.evaluate.split_metrics import SplitMetrics
-from train.evaluate.tables import markdown, negatives_table, shares_table
-
-EMPTY = SplitMetrics(rows_left_out=0, trained_on_known=True, thumbnails={})
+from tests.conftest import ATTRIBUTES, USAGE
+from train.evaluate.metrics import attribute_metrics, share
+from train.evaluate.tables import markdown
 
 
-def test_each_share_has_the_interval_of_its_own_number_of_images():
-    rows = {
-        "few": {"images": 40, **dict.fromkeys(NAMES, 0.5)},
-        "many": {"images": 4000, **dict.fromkeys(NAMES, 0.5), "gender": 1.0},
-    }
-    few, many = shares_table(ATTRIBUTES, "title", rows).splitlines()[2:]
-    assert few == "| few |" + " 50.0 (35.2–64.8) |" * 4  # Wilson 1927, by hand
-    assert many == "| many |" + " 50.0 (48.5–51.5) |" * 3 + " 100.0 (99.9–100.0) |"
+def of_domain(right, images=10, is_fashion=True, **more):
+    """Metrics of a domain where `right` of the images are recognized and their color is right."""
+    probabilities, accepted = np.tile([0.7, 0.3], (images, 1)), np.zeros((images, 2), dtype=bool)
+    accepted[:right, 0] = accepted[right:, 1] = True
+    attributes = {"color": attribute_metrics(probabilities, accepted, range(images))} if is_fashion else {}
+    recognized = share(np.arange(images) < right, range(images))
+    return {"images": images, "is_fashion": is_fashion, "recognized": recognized, "attributes": attributes} | more
 
 
-def test_crops_of_the_same_photographs_and_means_of_shares_have_no_interval():
-    found = {"images": 40, "share": 0.5}
-    metrics = dataclasses.replace(EMPTY, negatives=dict.fromkeys(("crop", "photograph", "mean"), found))
-    assert negatives_table(metrics).splitlines()[2:5] == [
-        "| crops | 40 | 50.0 |",
-        "| photographs | 40 | 50.0 (35.2–64.8) |",
-        "| mean | 40 | 50.0 |",
-    ]
+def rows_of(domains, **more):
+    """First cell → the other cells of each table row."""
+    text = markdown((*ATTRIBUTES, USAGE), {"domains": domains, "rows_left_out": 0} | more, "test")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in reversed(lines)}, text
 
 
-def attribute_metrics(accuracy):
-    names = ("accuracy", "top5_accuracy", "balanced_accuracy", "macro_f1", "nll", "majority_share", "calibration_error")
-    found = dict.fromkeys(names, accuracy)
-    return found | {"calibration_noise_floor": 0.01, "intervals": {name: [0.1, 0.9] for name in names}}
-
-
-def test_an_attribute_without_labels_has_no_row():
-    section = {"images": 10, "nll_sum": 1.0, "recognized": 1.0, "attributes": {"color": attribute_metrics(0.5)}}
-    text = markdown((*ATTRIBUTES, USAGE), dataclasses.replace(EMPTY, thumbnails=section), "test")
-    assert "| Color | 50.0 (10.0–90.0) |" in text
-    assert "Usage" not in text
-    assert "phone" not in text
-
-
-def test_the_season_is_compared_with_its_most_frequent_label():
-    season = attribute_metrics(0.7) | {"balanced_accuracy": 0.55, "majority_share": 0.6}
-    section = {"attributes": {"season": season}}
-    metrics = dataclasses.replace(
-        EMPTY, thumbnails=section, high_resolution=section, agreement={"thumbnail": {"season": 0.9}}
+def test_tables_show_what_was_measured():
+    rows, text = rows_of(
+        {"everyday": of_domain(2, is_fashion=False), "thumbnails": of_domain(4), "phone": of_domain(7)}
     )
-    text = season_section(metrics)
-    assert "in 70.0 %, where always predicting the most frequent season would be right in 60.0 %" in text
-    assert "Averaged over the seasons it is right in 55.0 %" in text
-    assert season_section(dataclasses.replace(EMPTY, thumbnails={"attributes": {}})) == ""
+    phone = rows["clothes, shoes and hats, taken with phones at home"]
+    assert phone[:2] == ["10", "70.0 (40.0–90.2)"]
+    assert phone[-1] == "70.0 (40.0–90.2) yes"
+    assert rows["everyday photographs without fashion products"][-1] == "80.0 (50.0–100.0) no"  # is refused
+    assert rows["Color"] == ["100.0", "50.0", "28.6", "60.0", "0.865"]
+    assert text.index("taken with phones") < text.index("catalogue thumbnails") < text.index("everyday photographs")
+    assert "Season of use" not in rows  # no image has a known label
+    assert "same label" not in text
+    assert "70.0 / 40.0 / 30.0" in text  # confidence, accuracy, calibration error
+
+
+def test_what_some_checkpoints_have_is_shown():
+    gates = {a.name: {"mean": [0.25, 0.75], "deviation": [0.1, 0.1]} for a in (*ATTRIBUTES, USAGE)}
+    coarse = {"images": 1234, "share": 0.9, "interval": [0.8, 0.95]}
+    more = {"agreement": {"color": 0.5}, "coarse_label": coarse, "rows_left_out": 3}
+    rows, text = rows_of({"thumbnails": of_domain(4, gates=gates)}, **more)
+    assert rows["Usage"] == ["25.0 (±10.0)", "75.0 (±10.0)"]
+    assert "get the same label: color 50.0 %." in text
+    assert "contributor's own label in 90.0 (80.0–95.0) % of 1,234 phone photographs" in text
+    assert "trained on: 3 rows" in text

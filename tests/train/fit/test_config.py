@@ -2,40 +2,58 @@ from pathlib import Path
 
 import pytest
 
+from tests.train.conftest import config_of
 from train.__main__ import main
-from train.fit.config import FitConfig
+from train.data.training_set import Augmentation
+from train.fit.config import SHARES, UNRELATED
+
+SMALL = {"small_image_size": (64, 64), "small_epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"load_balance_weight": 5.0}, "load_balance_weight needs moe heads"),
+        ({"heads": "moe", "experts": 2, "load_balance_weight": -1.0}, "load_balance_weight must be"),
+        ({"experts": 3}, "heads must be"),
+        ({"heads": "moe"}, "heads must be"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"imagenet_distillation_weight": float("inf")}, "imagenet_distillation_weight must be"),
+        ({"linear_probe_steps": -1}, "linear_probe_steps must be a number from 0 on"),
+        ({"cooldown_epochs": -1}, "cooldown_epochs must be"),
+        ({"frozen_stages": -1}, "frozen_stages must be"),
+        ({"epochs": 0}, "epochs must be a number above 0"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"learning_rate": float("nan")}, "learning_rate must be"),
+        ({"shares": {"phone": 1.1}}, "phone must be from 0 to 1"),
+        ({"shares": {"other_sources": 0.1}}, r"unknown are \['other_sources'\]"),
+        ({"shares": {"phone": 0.0}}, "shares must name domains of thumbnails, "),
+        ({"augmentation": Augmentation(paste=-0.1)}, "paste must be from 0 to 1"),
+        ({"image_size": (128, 96)}, r"image_size must be a square; it is \(128, 96\)"),
+        ({"small_image_size": (64, 64)}, "small_image_size needs small_epochs"),
+        ({"small_epochs": 2}, "small_image_size needs small_epochs"),
+        (SMALL | {"small_epochs": 4}, "above 0 and below epochs"),
+        (SMALL | {"small_image_size": (64, 48)}, r"must be a square smaller than \(224, 224\)"),
+        (SMALL | {"small_image_size": (224, 224)}, r"must be a square smaller than \(224, 224\)"),
+        ({"backbone": "efficentnet_lite2"}, "unknown backbone 'efficentnet_lite2'; similar are"),
+        ({"attributes": ("Color",)}, "an attribute's name is lower-case letters"),
+    ],
+)
+def test_invalid_setting_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        config_of(**settings)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--load-balance-weight", "5"], "load_balance_weight needs moe heads"),
-        (["--heads", "moe", "--experts", "2", "--load-balance-weight", "-1"], "load_balance_weight must be"),
-        (["--experts", "3"], "heads must be"),
-        (["--heads", "moe"], "heads must be"),
-        (["--ema-decay", "1"], "ema_decay must be at least 0 and below 1"),
-        (["--ema-decay", "nan"], "ema_decay must be"),
-        (["--dropout", "1"], "dropout must be"),
-        (["--distillation-weight", "1.1"], "distillation_weight must be from 0 to 1"),
-        (["--imagenet-distillation-weight", "inf"], "imagenet_distillation_weight must be"),
-        (["--fashion-loss-weight", "-1"], "fashion_loss_weight must be a number from 0 on"),
-        (["--linear-probe-steps", "-1"], "linear_probe_steps must be"),
-        (["--epochs", "-1"], "epochs must be"),
-        (["--epochs", "0"], "nothing is trained"),
-        (["--batch-size", "0"], "batch_size must be a number above 0"),
-        (["--learning-rate", "0"], "learning_rate must be"),
-        (["--frozen-stages", "-1"], "frozen_stages must be"),
-        (["--image-size", "128", "96"], "image_size must be a square; it is (128, 96)"),
-        (["--small-image-size", "64", "64"], "small_image_size needs small_epochs"),
-        (["--small-epochs", "2"], "small_image_size needs small_epochs"),
-        (["--small-image-size", "64", "64", "--small-epochs", "4"], "above 0 and below epochs"),
-        (["--small-image-size", "64", "48", "--small-epochs", "2"], "must be a square smaller than (192, 192)"),
-        (["--small-image-size", "200", "200", "--small-epochs", "2"], "must be a square smaller than (192, 192)"),
-        (["--backbone", "efficentnet_lite2"], "unknown backbone 'efficentnet_lite2'; similar are"),
-        (["--attributes", "Color"], "an attribute's name is lower-case letters"),
+        (["--epochs", "0"], "epochs must be a number above 0"),
+        (["--linear-probe-steps", "1.5"], "--linear-probe-steps"),
+        (["--soft-targets", "file"], "--soft-targets"),
+        (["--heads", "wide"], "--heads"),
     ],
 )
-def test_invalid_settings_are_a_sentence_and_an_exit_status(options, message, tmp_path, capsys):
+def test_invalid_option_is_a_sentence(options, message, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["fit", "--data", str(tmp_path), "--output", str(tmp_path / "run"), *options])
     printed = " ".join(capsys.readouterr().err.replace("│", " ").split())
@@ -43,26 +61,21 @@ def test_invalid_settings_are_a_sentence_and_an_exit_status(options, message, tm
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize("options", [["--linear-probe-steps", "1.5"], ["--teachers", "runs/x"], ["--heads", "wide"]])
-def test_what_is_no_setting_is_refused(options, tmp_path, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["fit", "--data", str(tmp_path), "--output", str(tmp_path / "run"), *options])
-    assert options[0] in capsys.readouterr().err
-
-
-def test_a_smoke_run_is_small_and_needs_no_download():
-    config = FitConfig(Path("data"), Path("run"), smoke=True, epochs=7, small_image_size=(160, 160), small_epochs=2)
-    small = config.effective
+def test_smoke_run_is_small_and_downloads_nothing():
+    small = config_of(smoke=True, epochs=7, small_image_size=(160, 160), small_epochs=2).effective
     assert (small.image_size, small.small_image_size, small.small_epochs, small.epochs) == ((64, 64), (32, 32), 1, 2)
     assert small.weights == "none"
-    assert FitConfig(Path("data"), Path("run"), smoke=True, weights="file").effective.weights == "file"
-    normal = FitConfig(Path("data"), Path("run"))
-    assert normal.effective is normal
+    assert config_of(smoke=True, weights="file").effective.weights == "file"
+    assert config_of().effective == config_of()
 
 
-def test_settings_that_do_not_change_the_result_are_not_compared():
-    first = FitConfig(Path("data"), Path("run"), workers=1)
-    second = FitConfig(Path("other"), Path("else"), workers=4, resume=True)
-    assert first.settings() == second.settings()
-    assert first.settings() != FitConfig(Path("data"), Path("run"), seed=1).settings()
-    assert first.settings()["attributes"] == ["color", "product_type", "season", "gender"]
+def test_settings_are_what_decides_the_result():
+    settings = config_of().settings()
+    others = {"data": Path("x"), "output": Path("y"), "device": "cuda", "workers": 4, "resume": True}
+    assert set(others) == set(UNRELATED)
+    assert config_of(**others).settings() == settings
+    assert config_of(seed=1).settings() != settings
+    assert settings["attributes"] == ["color", "product_type", "season", "gender"]
+    assert settings["shares"] == SHARES
+    assert settings["augmentation"]["paste_worn"] == 0.12
+    assert settings["ema_decay"] == 0.9995

@@ -2,212 +2,214 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional
 
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.models.backbones import WeightsError
 from tests.conftest import NAMES
-from tests.train.conftest import trainer_for
-from train.data.domains import THUMBNAILS
-from train.data.training_set import EMPTY
-from train.fit.command import _save_checkpoint
-from train.fit.trainer import load_imbalance
+from tests.train.conftest import BACKBONE, trainer_for
+from train.fit.command import save
+from train.fit.config import CONSTANTS
+from train.fit.distillation import ImageNetTeacher
+from train.fit.trainer import DivergenceError, load_imbalance
 
 
-def batch_of(trainer, indices):
-    """Their views by seed 0, and the indices."""
-    return torch.stack([trainer.training_set[i, 0][0] for i in indices]), torch.tensor(list(indices))
+@pytest.fixture
+def at_full_rate(monkeypatch):
+    """Without warm-up, so that a few steps learn."""
+    monkeypatch.setitem(CONSTANTS, "warmup_steps", 1)
 
 
-def of_domain(trainer, domain):
-    return [index for index, found in enumerate(trainer.training_set.domains) if found == domain]
+def batch_of(trainer, *names, count=4):
+    """Views of the first images of each domain by seed 0, and their indices; of all domains if none is named."""
+    indices = []
+    for name in names or dict.fromkeys(domain.name for domain, _ in trainer.training_set.images):
+        indices += [i for i, (domain, _) in enumerate(trainer.training_set.images) if domain.name == name][:count]
+    return torch.stack([trainer.training_set[i, 0][0] for i in indices]), torch.tensor(indices)
+
+
+def train_on(trainer, batch, steps):
+    trainer.model.train()
+    return [trainer.train_one_batch(*batch) for _ in range(steps)]
+
+
+@torch.no_grad()
+def outputs_of_model(trainer, batch):
+    """Logits, fashion scores and pooled features."""
+    pooled = trainer.model.features(trainer.normalise(batch[0]))
+    return trainer.model.heads(pooled), trainer.model.fashion_scores(pooled), pooled
 
 
 def tensors_of(module):
     return {key: tensor.detach().clone() for key, tensor in module.state_dict().items()}
 
 
-def same(before, module):
-    """Key → whether the tensor is bit for bit what it was."""
-    return {key: torch.equal(before[key], tensor) for key, tensor in module.state_dict().items()}
+def unchanged(before, module):
+    """The keys of the tensors that are bit for bit what they were."""
+    return {key for key, tensor in module.state_dict().items() if torch.equal(before[key], tensor)}
 
 
-def with_constant_rate(trainer, rate=3e-3):
-    """Without the schedule, which starts and ends with low rates."""
-    trainer.scheduler.step = lambda: None
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = rate
-    trainer.model.train()
-    return trainer
-
-
-def seen_sizes(model, seen):
-    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.add(tuple(inputs[0].shape[2:])))
-
-
-def test_training_memorizes_a_handful_of_images(cleaned, tmp_path):
-    """The loss reaches its gradients through every head and the backbone."""
-    trainer = with_constant_rate(trainer_for(cleaned, tmp_path, dropout=0.0)[0])
-    batch = batch_of(trainer, range(12))
-    losses = [trainer.train_one_batch(*batch) for _ in range(20)]
+def test_training_memorizes_a_handful_of_images(cleaned, tmp_path, at_full_rate):
+    trainer, _ = trainer_for(cleaned, tmp_path, dropout=0.0, learning_rate=3e-3)
+    losses = train_on(trainer, batch_of(trainer, "thumbnails", count=12), 20)
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_everyday_images_teach_what_is_no_fashion_product(prepared, imagenet_file, tmp_path):
-    trainer = trainer_for(prepared, tmp_path, dropout=0.0, weights=str(imagenet_file))[0]
-    with_constant_rate(trainer, rate=1e-3)
-    everyday = of_domain(trainer, "everyday")[:8]
-    products = [*of_domain(trainer, "phone")[:4], *of_domain(trainer, "high_resolution")[:4]]
-    views, indices = batch_of(trainer, [*everyday, *products])
-
-    def scores():
-        with torch.no_grad():
-            return trainer.model.fashion_scores(trainer.model.features(trainer._images(views)))
-
-    assert not scores().any()  # untrained
-    for _ in range(40):
-        trainer.train_one_batch(views, indices)
-    assert scores()[:8].max() < 0 < scores()[8:].min()
+def test_fashion_score_is_learnt(prepared, imagenet_file, tmp_path, at_full_rate):
+    trainer, _ = trainer_for(prepared, tmp_path, dropout=0.0, learning_rate=1e-3, weights=str(imagenet_file))
+    batch = batch_of(trainer, "everyday", "streets", "worn", "phone", count=3)
+    refused = 1 - trainer.training_set.is_fashion[batch[1]].bool().int()
+    assert not outputs_of_model(trainer, batch)[1].any()  # untrained
+    train_on(trainer, batch, 30)
+    scores = outputs_of_model(trainer, batch)[1]
+    assert scores[refused == 1].max() < 0 < scores[refused == 0].min()
 
 
-def test_the_loss_of_a_batch_is_what_its_targets_say(prepared, tmp_path):
-    """Unknown labels cost nothing; fashion or not has a weight of its own."""
-    trainer = trainer_for(prepared, tmp_path, dropout=0.0, fashion_loss_weight=0.7)[0]
-    domains = ("thumbnails", "high_resolution", "phone", "on_model", "everyday", "empty")
-    views, indices = batch_of(trainer, [index for domain in domains for index in of_domain(trainer, domain)[:2]])
+def test_loss_is_that_of_the_known_labels(prepared, tmp_path, monkeypatch):
+    trainer, _ = trainer_for(prepared, tmp_path, dropout=0.0, learning_rate=1e-30)
+    batch = batch_of(trainer, count=2)
+    torch.nn.init.normal_(trainer.model.fashion.weight, std=0.1)
     trainer.model.eval()  # so that batch norm computes the same twice
-    with torch.no_grad():
-        torch.nn.init.normal_(trainer.model.fashion.weight, std=0.1)
-        pooled = trainer.model.features(trainer._images(views))
-        logits, scores = trainer.model.heads(pooled), trainer.model.fashion_scores(pooled)
-    is_fashion = torch.tensor([1.0] * 8 + [0.0] * 4)
-    expected = 0.7 * functional.binary_cross_entropy_with_logits(scores, is_fashion)
+    logits, scores, _ = outputs_of_model(trainer, batch)
+    is_fashion = trainer.training_set.is_fashion[batch[1]]
+    assert 0 < is_fashion.sum() < len(is_fashion)
+    expected = 0.5 * functional.binary_cross_entropy_with_logits(scores, is_fashion)
     for name in NAMES:
-        targets = trainer.training_set.targets[name][indices]
-        assert not targets[8:].any()
-        expected += functional.cross_entropy(logits[name], targets, reduction="sum") / 12
-    trainer.optimizer.step = lambda: None
-    assert trainer.train_one_batch(views, indices) == pytest.approx(expected.item(), rel=1e-4)
+        targets = trainer.training_set.targets[name][batch[1]]
+        assert not targets[is_fashion == 0].any()  # unknown labels cost nothing
+        expected += functional.cross_entropy(logits[name], targets, reduction="sum") / len(batch[1])
+    assert trainer.train_one_batch(*batch) == pytest.approx(expected.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("largest_decay", [0.999, 0.3, 0.0])
-def test_the_average_of_the_weights_is_what_is_saved(cleaned, tmp_path, largest_decay):
-    trainer, data = trainer_for(cleaned, tmp_path, ema_decay=largest_decay)
-    start = trainer.model.heads.linear["color"].weight.detach().clone()
-    steps = []
-    update = trainer.ema.update_parameters
-
-    def remember(model):
-        update(model)
-        steps.append(model.heads.linear["color"].weight.detach().clone())
-
-    trainer.ema.update_parameters = remember
-    trainer.train_one_epoch(0)
-    expected = steps[0]
-    for number, weight in enumerate(steps[1:], start=1):
-        decay = min(largest_decay, (1 + number) / (10 + number))
-        expected = decay * expected + (1 - decay) * weight
-    average = trainer.ema.module.heads.linear["color"].weight
-    assert len(steps) > 1
+@pytest.mark.parametrize("largest_decay", [0.9995, 0.3, 0.0])
+def test_average_of_the_weights_is_saved(cleaned, tmp_path, largest_decay, monkeypatch):
+    monkeypatch.setitem(CONSTANTS, "ema_decay", largest_decay)
+    trainer, data = trainer_for(cleaned, tmp_path)
+    weight, average = (model.heads.linear["color"].weight for model in (trainer.model, trainer.ema.module))
+    expected = None
+    for number in range(6):
+        train_on(trainer, batch_of(trainer, "thumbnails"), 1)
+        decay = min(largest_decay, (1 + number) / (10 + number)) if number else 0
+        expected = decay * expected + (1 - decay) * weight.detach() if number else weight.detach().clone()
     assert torch.allclose(average, expected, atol=1e-6)
-    assert torch.allclose(average, steps[-1]) == (largest_decay == 0)
-    assert not torch.equal(steps[-1], start)
-    _save_checkpoint(tmp_path, trainer, data, data.trained_on)
-    stored = load_file(tmp_path / "model.safetensors")["heads.linear.color.weight"]
-    assert torch.equal(stored, average.half())
+    assert torch.allclose(average, weight) == (largest_decay == 0)
+    save(tmp_path, trainer, data, {"history": []}, data.trained_on)
+    assert torch.equal(load_checkpoint(tmp_path).model.heads.linear["color"].weight, average.half().float())
 
 
-def test_frozen_stages_keep_their_weights_and_statistics_while_the_others_move(cleaned, tmp_path):
-    trainer = trainer_for(cleaned, tmp_path, frozen_stages=2)[0]
+def test_frozen_stages_stay_as_they_are(cleaned, tmp_path):
+    trainer, _ = trainer_for(cleaned, tmp_path, frozen_stages=2)
     before = tensors_of(trainer.model.backbone)
     trainer.train_one_epoch(0)
+    frozen = {k for k in before if k.startswith(("net.conv_stem", "net.bn1", "net.blocks.0", "net.blocks.1"))}
+    assert any("running_mean" in key for key in frozen)
     for model in (trainer.model, trainer.ema.module):
-        kept = same(before, model.backbone)
-        frozen = {k for k in kept if k.startswith(("net.conv_stem", "net.bn1", "net.blocks.0", "net.blocks.1"))}
-        assert any("running_mean" in key for key in frozen)
-        assert all(kept[key] for key in frozen)
-        moved = [key for key in kept if key not in frozen]
-        assert not any(kept[key] for key in moved if key.endswith(("weight", "running_mean", "running_var")))
-
-
-def test_a_backbone_cannot_be_frozen_whole(cleaned, tmp_path):
+        same = unchanged(before, model.backbone)
+        assert frozen <= same
+        assert not any(key.endswith(("weight", "running_mean", "running_var")) for key in same - frozen)
     with pytest.raises(WeightsError, match="the backbone has 5 stages; 5 cannot be its first ones"):
         trainer_for(cleaned, tmp_path, frozen_stages=5)
 
 
-def test_linear_probing_leaves_the_backbone_as_it_is(prepared, tmp_path):
-    trainer = trainer_for(prepared, tmp_path, linear_probe_steps=2)[0]
+def test_linear_probe_trains_the_heads_alone(prepared, tmp_path):
+    trainer, _ = trainer_for(prepared, tmp_path, linear_probe_steps=2)
     backbone, heads = tensors_of(trainer.model.backbone), tensors_of(trainer.model.heads)
     trainer.train_heads()
-    assert all(same(backbone, trainer.model.backbone).values())
-    assert not any(same(heads, trainer.model.heads).values())
+    assert unchanged(backbone, trainer.model.backbone) == set(backbone)
+    assert not unchanged(heads, trainer.model.heads)
     assert trainer.model.fashion.weight.any()
-    assert all(same(tensors_of(trainer.model), trainer.ema.module).values())
-    trainer.model.train()
-    trainer.train_one_batch(*batch_of(trainer, range(4)))
-    assert not all(same(backbone, trainer.model.backbone).values())
+    assert unchanged(tensors_of(trainer.model), trainer.ema.module) == set(tensors_of(trainer.model))
+    train_on(trainer, batch_of(trainer, "thumbnails"), 1)
+    assert unchanged(backbone, trainer.model.backbone) != set(backbone)
 
 
-def test_the_first_epochs_have_smaller_inputs(cleaned, tmp_path):
-    settings = {"small_image_size": (96, 96), "small_epochs": 3, "linear_probe_steps": 1}
+def test_first_epochs_have_smaller_inputs(cleaned, tmp_path):
+    settings = {"small_image_size": (32, 32), "small_epochs": 1, "linear_probe_steps": 1, "epoch_views": 32}
     trainer, data = trainer_for(cleaned, tmp_path, **settings)
-    seen, validated = set(), set()
-    seen_sizes(trainer.model, seen)
-    seen_sizes(trainer.ema.module, validated)
+    seen = []
+    for model in (trainer.model, trainer.ema.module):
+        model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2:]))
     trainer.train_heads()
-    assert seen == {(32, 32)}
-    seen.clear()
-    for epoch, size in enumerate(((32, 32), (64, 64))):
+    for epoch in (0, 1):
         trainer.train_one_epoch(epoch)
-        assert seen == {size}
-        seen.clear()
         trainer.validate(data.validation)
-        assert validated == {size}
-        validated.clear()
-        _save_checkpoint(tmp_path, trainer, data, data.trained_on)
-        assert load_checkpoint(tmp_path).config.image_size == size
+        save(tmp_path, trainer, data, {"history": []}, data.trained_on)
+        assert load_checkpoint(tmp_path).config.image_size == ((32, 32), (64, 64))[epoch]
+    assert seen == [(32, 32)] * 4 + [(64, 64)] * 3
 
 
-def test_without_smaller_inputs_the_heads_are_trained_at_the_full_size(cleaned, tmp_path):
-    trainer = trainer_for(cleaned, tmp_path, linear_probe_steps=1)[0]
-    seen = set()
-    seen_sizes(trainer.model, seen)
-    trainer.train_heads()
-    assert seen == {(64, 64)}
+def test_learning_rate_rises_stays_and_falls(cleaned, tmp_path):
+    """500 steps of warm-up, 20 of cooldown."""
+    trainer, _ = trainer_for(cleaned, tmp_path, epochs=60, epoch_views=160, cooldown_epochs=2)
+    factors = [trainer.learning_rate_factor(step) for step in range(600)]
+    assert factors[:500] == pytest.approx([(step + 1) / 500 for step in range(500)])
+    assert factors[500:580] == [1] * 80
+    assert factors[580:] == pytest.approx([left / 21 for left in range(20, 0, -1)])
+    trainer.restart(trainer.ema.module, 10)  # warms up again
+    assert trainer.learning_rate_factor(100) == pytest.approx(1 / 500)
+    longer, _ = trainer_for(cleaned, tmp_path, epochs=90, epoch_views=160, cooldown_epochs=2)
+    assert [longer.learning_rate_factor(step) for step in range(580)] == factors[:580]
 
 
-def test_the_load_imbalance_is_0_for_even_use_and_largest_for_one_expert():
+def test_loss_that_is_not_finite_stops_training(cleaned, tmp_path):
+    for linear_probe_steps in (0, 1):
+        trainer, _ = trainer_for(cleaned, tmp_path, linear_probe_steps=linear_probe_steps)
+        torch.nn.init.constant_(trainer.model.fashion.bias, math.nan)
+        with pytest.raises(DivergenceError, match="the loss is nan in step 0: a smaller learning_rate is needed"):
+            trainer.train_heads() if linear_probe_steps else trainer.train_one_epoch(0)
+
+
+def test_load_imbalance_of_even_and_uneven_use():
     assert load_imbalance(torch.full((5, 4), 0.25)) == 0
     assert load_imbalance(torch.tensor([[1.0, 0, 0, 0]]).expand(5, 4)) == pytest.approx(3)
     assert load_imbalance(torch.eye(4)) == 0  # each image has its own
 
 
-def test_load_balancing_evens_out_the_use_of_the_experts(cleaned, tmp_path):
-    """Of experts of which one has nearly all at first."""
-    used, together = [], []
+def test_load_balancing_evens_out_the_experts(cleaned, tmp_path, at_full_rate):
+    """One expert has nearly all at first."""
+    imbalance = []
     for weight in (0.0, 10.0):
         settings = {"heads": "moe", "experts": 3, "load_balance_weight": weight, "frozen_stages": 4, "dropout": 0.0}
-        trainer = trainer_for(cleaned, tmp_path, **settings)[0]
+        trainer, _ = trainer_for(cleaned, tmp_path, learning_rate=1e-3, **settings)
         for gate in trainer.model.heads.gates.values():
-            torch.nn.init.constant_(gate.bias, 0)
-            with torch.no_grad():
-                gate.bias[0] = 2.0
-        with_constant_rate(trainer)
-        views, indices = batch_of(trainer, range(12))
-        for _ in range(12):
-            trainer.train_one_batch(views, indices)
+            gate.bias.data = torch.tensor([2.0, 0, 0])
+        batch = batch_of(trainer, "thumbnails", count=12)
+        train_on(trainer, batch, 12)
         with torch.no_grad():
-            gates = trainer.model.heads.gates_of(trainer.model.features(trainer._images(views)))
-        used.append(load_imbalance(gates["color"]).item())
-        together.append(load_imbalance(torch.cat(list(gates.values()))).item())
-    assert used[1] < 0.5 * used[0]
-    assert together[1] < 0.5 * together[0]
-    assert math.isfinite(together[0])
+            gates = trainer.model.heads.gates_of(outputs_of_model(trainer, batch)[2])
+        imbalance.append([load_imbalance(g).item() for g in (gates["color"], torch.cat([*gates.values()]))])
+    assert imbalance[1][0] < 0.5 * imbalance[0][0]
+    assert imbalance[1][1] < 0.5 * imbalance[0][1]
 
 
-def test_thumbnails_alone_are_trained_and_validated_on(prepared, tmp_path):
-    trainer, data = trainer_for(prepared, tmp_path, thumbnails_only=True)
-    assert set(trainer.training_set.domains) == {THUMBNAILS, EMPTY}
-    assert trainer.training_set.plain
-    assert [domain.name for domain in data.validation] == [THUMBNAILS]
+def test_imagenet_predictions_are_kept(cleaned, imagenet_file, tmp_path, at_full_rate):
+    teacher = ImageNetTeacher(BACKBONE, (64, 64))
+    before, losses = tensors_of(teacher), []
+    for weight in (5.0, 0.0):
+        settings = {"weights": str(imagenet_file), "frozen_stages": 1, "dropout": 0.0, "learning_rate": 3e-5}
+        trainer, _ = trainer_for(cleaned, tmp_path, imagenet_distillation_weight=weight, **settings)
+        trainer.teacher = teacher if weight else None
+        batch = batch_of(trainer, "thumbnails", count=12)
+        images = trainer.normalise(batch[0])
+        trainer.model.eval()  # as the teacher; also while it is trained
+        assert teacher(images, outputs_of_model(trainer, batch)[2]).item() == pytest.approx(0, abs=1e-4)
+        for _ in range(6):
+            trainer.train_one_batch(*batch)
+        losses.append(teacher(images, outputs_of_model(trainer, batch)[2]).item())
+    assert 0.1 < losses[0] < 0.6 * losses[1]
+    assert unchanged(before, teacher.train()) == set(before)
+    assert not any(module.training for module in teacher.modules())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_teacher_needs_imagenet_weights(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="the ImageNet weights of test_resnet cannot be downloaded"):
+        ImageNetTeacher("test_resnet", (64, 64))
+
+
+def test_thumbnails_alone_are_validated_alone(prepared, tmp_path):
+    trainer, data = trainer_for(prepared, tmp_path, shares={"thumbnails": 1.0})
+    assert {domain.name for domain, _ in trainer.training_set.images} == {"thumbnails"}
+    assert [domain.name for domain in data.validation] == ["thumbnails"]
