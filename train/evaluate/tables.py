@@ -65,7 +65,7 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
 def accuracy_table(
     attributes: Sequence[Attribute], metrics: Mapping[str, Any], domains: Sequence[str] = ORDER
 ) -> pd.DataFrame:
-    """The share of accepted predictions, one row a domain; attributes without known labels in `domains` are left out."""
+    """The share of accepted predictions, one row a domain. Attributes without known labels there are left out."""
     rows = []
     for name in domains:
         if of_domain := metrics["domains"].get(name):

@@ -189,9 +189,9 @@ def test_invalid_input_size_changes_nothing(trained, cleaned, tmp_path, capsys):
     transformer, model = tmp_path / "transformer", vision_transformer()
     save_checkpoint(transformer, model, encoders_of(model.config.attributes))
     for checkpoint, size, message in (
-        (trained, "0", "image_size must be 2 numbers above 0"),
-        (trained, "4096", "image_size must be 2 numbers above 0, at most 2048"),
-        (transformer, "100", "must be multiples of (16, 16) for test_vit"),
+        (trained, "0", "image_size must be 2 numbers from 1 to 2048"),
+        (trained, "4096", "image_size must be 2 numbers from 1 to 2048"),
+        (transformer, "100", "should be divisible by patch size (16)"),
         (transformer, "96", "cannot take inputs of (96, 96)"),
     ):
         before = read_json(checkpoint / "config.json")

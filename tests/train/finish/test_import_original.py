@@ -127,5 +127,5 @@ def test_existing_output_is_left_alone(files, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert imported(*files, tmp_path / "ours", "--image-size", "0", "224") == 2
-    assert "image_size must be 2 numbers above 0" in capsys.readouterr().err
+    assert "image_size must be 2 numbers from 1 to 2048" in capsys.readouterr().err
     assert not (tmp_path / "ours").exists()

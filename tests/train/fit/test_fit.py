@@ -245,7 +245,7 @@ def test_missing_or_damaged_image_is_named(cleaned, tmp_path, capsys):
         (trained.unlink, f"fit: {trained} is missing; data_prep writes it"),
     ):
         change()
-        assert main(smoke_fit(data, tmp_path / "run", "--epoch-views", "32")) == 2
+        assert main(smoke_fit(data, tmp_path / "run")) == 2
         assert capsys.readouterr().err.splitlines()[-1] == message
 
 
