@@ -2,10 +2,10 @@
 
     python -m train recipe default --data data/ --output runs/default
 
-One network is trained from ImageNet weights on every domain: 46 epochs of 32,768 views, the first 30 at 160×160 and the
-others at 192×192 pixels; it is used at 224×224. About fifteen hours on two idle cores without a GPU. The history of the
-training is in the training.json of the checkpoint. The checkpoint that is embedded today was trained by an earlier recipe
-on fewer domains (train/EXPERIMENTS.md).
+One network is trained from ImageNet weights on every domain: 46 epochs of 32,768 views, the first 30 at 160×160 and
+the others at 192×192 pixels; it is used at 224×224. About fifteen hours on two idle cores without a GPU. The history
+of the training is in the training.json of the checkpoint. The checkpoint that is embedded today was trained by an
+earlier recipe on fewer domains (train/EXPERIMENTS.md).
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
     python -m train recipe quick --data data/ --output runs/quick
 
-Needs `python -m data_prep catalogue` only. It is right about such thumbnails and wrong about people's photographs; the
-default recipe is for these. 22 minutes on two cores. On the thumbnails of the test split, 67.2 % of colors were right,
-84.3 % of product types, 72.7 % of seasons and 91.1 % of genders, with plain one-cycle training and crops without rotation;
-not measured again since. Published on the same data: 63.0 % of colors (a ResNet-50, g-gertz MSP), 88.4 % of the 20 most frequent product types (a ResNet-50, uditarora), 71.2 % of seasons
-(SigLIP2, prithivMLmods, its training data included), 88.7 % of genders (a ResNet-18, KanishkNoir/CodeMonk).
+Needs `python -m data_prep catalogue` only. It is right about such thumbnails and wrong about people's photographs;
+the default recipe is for these. 22 minutes on two cores. On the thumbnails of the test split, 67.2 % of colors were
+right, 84.3 % of product types, 72.7 % of seasons and 91.1 % of genders, with plain one-cycle training and crops
+without rotation; not measured again since. Published on the same data: 63.0 % of colors (a ResNet-50, g-gertz MSP),
+88.4 % of the 20 most frequent product types (a ResNet-50, uditarora), 71.2 % of seasons (SigLIP2, prithivMLmods, its
+training data included), 88.7 % of genders (a ResNet-18, KanishkNoir/CodeMonk).
 """
 
 from __future__ import annotations
