@@ -126,6 +126,7 @@ def test_larger_photographs_are_shrunk_with_their_masks(zipped, tmp_path, prepar
         ("label_list.mat", b"MATLAB", "label_list.mat has no label_list"),
         ("photos/0699.jpg", b"", "photos/0699.jpg: The file is empty."),
     ],
+    ids=[str(number) for number in range(13)],  # the bytes of a MATLAB file have the time in them
 )
 def test_damaged_files_are_refused(file, data, message, copied, refused, tmp_path):
     if data is None:
