@@ -8,6 +8,8 @@ import torch
 
 from train.data.domains import Domain
 
+MAX_REPEAT = 3.0  # of an image with rare labels, against the others
+
 
 def sampling_weights(
     domain: Domain, share: float, repeat_threshold: float, accessory_share: float | None
@@ -18,7 +20,7 @@ def sampling_weights(
     with None, as many as they have images.
     """
     known = {name: targets for name, targets in domain.targets.items() if bool(targets.any())}
-    weights = repeat_factors(known, len(domain), repeat_threshold)
+    weights = repeat_factors(known, len(domain), repeat_threshold).clamp(max=MAX_REPEAT)
     if accessory_share is not None and domain.accessories is not None:
         accessories = torch.tensor(domain.accessories)
         if 0 < int(accessories.sum()) < len(domain):

@@ -46,6 +46,7 @@ from train.data.table import DataError
 EMPTY = "backgrounds"  # without a product
 EMPTY_IMAGES = 100
 CATALOGUE = (THUMBNAILS, HIGH_RESOLUTION)
+MIN_PASTED_SIDE, MIN_PASTED_SHARE = 40, 0.35  # pixels of the box of a worn product, and its part that the mask fills
 BALANCED = "season"  # the attribute whose classes get the thumbnails' frequencies in high-resolution photographs
 
 
@@ -107,7 +108,9 @@ class TrainingSet(Dataset):
             nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
             domains = [*domains, Domain(EMPTY, [Path()] * EMPTY_IMAGES, nothing, is_fashion=False)]
         self.images = [(domain, row) for domain in domains for row in range(len(domain))]
-        missing = next((p for d in domains if d.name != EMPTY for p in d.paths if not p.is_file()), None)
+        files = [path for domain in domains if domain.name != EMPTY for path in domain.paths]
+        files += [mask_of(path) for domain in domains if domain.name in (WORN, STREETS) for path in domain.paths]
+        missing = next((path for path in files if not path.is_file()), None)
         if missing:
             raise DataError(f"{missing} is missing; data_prep writes it")
         self.targets = concatenate_targets([domain.targets for domain in domains])
@@ -169,58 +172,80 @@ class TrainingSet(Dataset):
         return self._illuminated(view, random, 0.5) if random.random() < 0.5 else view
 
     def _worn_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
-        """A crop around the box with margins of 0 to 40 %, or the product itself before another background."""
+        """A crop around the box, or the product itself before another background.
+
+        The margins are 0 to 40 % of the box's sides, or, for a crop nearer to a square, of its longer side; around some
+        accessories up to 80 %.
+        """
         assert domain.boxes is not None
-        box = domain.boxes[row] * np.tile(image.shape[1::-1], 2)
+        assert domain.accessories is not None
+        size = np.array(image.shape[1::-1])
+        box = domain.boxes[row] * np.tile(size, 2)
         if random.random() < self.augmentation.paste_worn:
             alpha = self._matte(domain, row, box)
             if alpha is not None:
                 view = paste_on_background(image, alpha, self.backgrounds, self.size, random)
                 return self._illuminated(view, random, 0.7)
-        margins = (random.uniform(0, 0.4) + random.uniform(-0.1, 0.1, 4)).clip(0, 0.4)
+        wide = domain.accessories[row] and random.random() < 0.3
+        amount = random.uniform(0.4, 0.8) if wide else random.uniform(0, 0.4)
+        margins = (amount + random.uniform(-0.1, 0.1, 4)).clip(0)
+        sides = box[2:] - box[:2]
+        if random.random() < 0.5:
+            margins *= np.tile(max(sides) / sides, 2)
         if random.random() < self.augmentation.partial:
             margins[random.integers(4)] = random.uniform(-0.33, 0)
-        view = crop_region(image, with_margins(box, margins), self.size, random, max_angle=10)
-        return self._illuminated(view, random, 0.6)
+        box = with_margins(box, margins).clip(0, np.tile(size, 2))
+        return self._illuminated(crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
 
     def _street_view(self, image: np.ndarray, path: Path, random: np.random.Generator) -> np.ndarray:
-        """A part of the photograph, half to a tenth as wide, that shows no product; else its upper corner."""
+        """A part of the photograph without a product: face, hair and hands, what is above the people, or the ground.
+
+        Between these, people whom the masks leave out walk by. The part is a tenth to six tenths as wide.
+        """
         mask = self._mask(path)
-        person = np.isin(mask, [number for number, tag in enumerate(self.tags) if tag in PERSON])
+        person, skin = (np.isin(mask, self._numbers(tags)) for tags in (PERSON, PERSON[1:]))
         height, width = image.shape[:2]
-        for _ in range(20):
+        box = np.array([0, 0, 0.2 * width, 0.1 * height])
+        for _ in range(30):
             side = random.uniform(0.1, 0.6) * width * np.exp(random.uniform(-0.3, 0.3, 2))  # width, height
-            left, top = random.uniform(0, np.maximum(np.array([width, height]) - side, 1))
-            box = np.array([left, top, *np.minimum(np.array([left, top]) + side, [width, height])])
-            x1, y1, x2, y2 = box.round().astype(int)
-            if person[y1:y2, x1:x2].mean() > 0.99:
+            start = random.uniform(0, np.maximum(np.array([width, height]) - side, 1))
+            drawn = np.array([*start, *np.minimum(start + side, [width, height])])
+            left, top, right, bottom = drawn.round().astype(int)
+            apart = bottom < 0.3 * height or top > 0.85 * height or skin[top:bottom, left:right].mean() > 0.4
+            if apart and person[top:bottom, left:right].mean() > 0.99:
+                box = drawn
                 break
-        else:
-            box = np.array([0, 0, 0.2 * width, 0.15 * height])
         return self._illuminated(crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
+
+    def _numbers(self, tags: Sequence[str]) -> list[int]:
+        """Of the tags in the masks."""
+        return [number for number, tag in enumerate(self.tags) if tag in tags]
 
     def _mask(self, photograph: Path) -> np.ndarray:
         """(H, W) uint8: the number of the tag at each pixel."""
-        path = photograph.parent.with_name("masks") / f"{photograph.stem}.png"
+        path = mask_of(photograph)
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise DataError(f"{path} is missing or damaged; `python -m data_prep street-photographs` writes it")
         return mask
 
     def _matte(self, domain: Domain, row: int, box: np.ndarray) -> np.ndarray | None:
-        """(H, W) uint8: 255 where the product of the row is; None if its mask is hardly anything."""
+        """(H, W) uint8: 255 where the product of the row is; None if that is small or little of its box."""
         assert domain.tags is not None
         if domain.tags[row] not in self.tags:
             return None
         mask = self._mask(domain.paths[row])
         left, top, right, bottom = box.round().astype(int)
         alpha = np.zeros_like(mask)
-        alpha[top:bottom, left:right] = (mask[top:bottom, left:right] == self.tags.index(domain.tags[row])) * np.uint8(
-            255
-        )
-        if np.count_nonzero(alpha) < 60:
+        product = mask[top:bottom, left:right] == self.tags.index(domain.tags[row])
+        if product.size == 0 or min(product.shape) < MIN_PASTED_SIDE or product.mean() < MIN_PASTED_SHARE:
             return None
+        alpha[top:bottom, left:right] = np.where(product, 255, 0)
         return cv2.GaussianBlur(alpha, (3, 3), 0)
 
     def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
         return jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
+
+
+def mask_of(street_photograph: Path) -> Path:
+    return street_photograph.parent.with_name("masks") / f"{street_photograph.stem}.png"

@@ -73,7 +73,7 @@ class FitConfig:
     """Loss weight of keeping the ImageNet network's 1000-class predictions (learning without forgetting)."""
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
     """Of an epoch's views, by domain. Domains that are not named are not trained on."""
-    accessory_share: float | None = 0.5
+    accessory_share: float | None = 0.4
     """Of the views of the catalogue and of worn products; None for as many as they have images."""
     repeat_threshold: float = 0.003
     """Labels with a smaller share of a domain are shown more often (repeat factor sampling)."""
