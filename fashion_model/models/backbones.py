@@ -53,7 +53,7 @@ class Backbone(nn.Module):
             self.net, names = _build(name, image_size)
             self._after, self.channels = self._measure(names)
         except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # from timm
-            raise ValueError(f"backbone {name!r} cannot be used: {error}") from error
+            raise ValueError(f"backbone {name!r} cannot be used: {str(error) or type(error).__name__}") from error
 
     @torch.inference_mode(False)  # the caller's has no counts of changes in place
     @torch.no_grad()

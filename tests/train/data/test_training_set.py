@@ -10,7 +10,7 @@ from PIL import Image
 from data_prep.splits import TRAIN
 from tests.train.conftest import split_of, trainer_for
 from train.data.domains import TITLES, Domain, no_targets
-from train.data.sampling import draw_epoch, repeat_factors, sampling_weights
+from train.data.sampling import MAX_REPEAT, draw_epoch, repeat_factors, sampling_weights
 from train.data.table import DataError
 from train.data.training_set import EMPTY, Augmentation, TrainingSet, training_domains
 from train.fit.config import SHARES
@@ -59,7 +59,8 @@ def test_rare_labels_are_shown_more_often():
     assert factors[[0, 90, 99]].tolist() == pytest.approx([1, (0.16 / 0.09) ** 0.5, 4])
     assert (repeat_factors(targets, 100, threshold=0) == 1).all()
     domain = Domain("thumbnails", [None] * 100, targets)
-    assert sampling_weights(domain, 0.3, 0.16, None).tolist() == pytest.approx((0.3 * factors / factors.sum()).tolist())
+    capped = factors.clamp(max=MAX_REPEAT)
+    assert sampling_weights(domain, 0.3, 0.16, None).tolist() == pytest.approx((0.3 * capped / capped.sum()).tolist())
     rows = draw_epoch(factors, 200, torch.Generator().manual_seed(1))
     assert len(rows) == 200
     assert [rows.count(99), rows.count(95), rows.count(5)] == pytest.approx(
@@ -141,7 +142,9 @@ def street(tmp_path):
 def street_views(folder, encoders, name="worn", tag="coat", count=100, **augmentation):
     box = np.array([[50 / 150, 60 / 220, 100 / 150, 160 / 220]])
     paths = [folder / "worn" / "photographs" / "1.png"]
-    domain = Domain(name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]))
+    domain = Domain(
+        name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]), accessories=np.array([tag == "scarf"])
+    )
     changes = Augmentation(**NO_CHANGES | augmentation)
     training_set = TrainingSet([domain], folder, SIZE, {name: 1.0}, augmentation=changes)
     return [training_set.view(0, np.random.default_rng(seed)) for seed in range(count)]
@@ -154,7 +157,7 @@ def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):
         quarters = [share_of(view, color) for color in COLORS]
         assert min(quarters) > 0.6 * max(quarters)  # nothing is cut off
         around.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))  # of what is not padding
-    assert 1 / 1.8**2 - 0.05 < min(around) < 0.45
+    assert 0.1 < min(around) < 0.45
     assert max(around) > 0.8
 
 
@@ -186,7 +189,7 @@ def test_part_of_a_street_shows_no_product(street, tiny_encoders):
     ):  # the upper corner, whatever the mask says
         assert sum(share_of(view, color) for color in COLORS) == 0
     (street / "worn" / "masks" / "1.png").unlink()
-    with pytest.raises(DataError, match=r"masks/1\.png is missing or damaged"):
+    with pytest.raises(DataError, match=r"masks/1\.png is missing"):
         street_views(street, tiny_encoders, name="streets", count=1)
 
 
