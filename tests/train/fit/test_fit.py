@@ -180,14 +180,6 @@ def test_resume_refuses_other_settings_and_data(one_epoch, cleaned, prepared, al
         assert f"belongs to another run: {message}" in capsys.readouterr().err
 
 
-def test_finished_run_has_nothing_to_resume(trained, cleaned, imagenet_file, tmp_path, capsys):
-    run = shutil.copytree(trained, tmp_path / "run")
-    before = (run / "model.safetensors").read_bytes()
-    assert main(smoke_fit(cleaned, run, "--weights", str(imagenet_file), "--resume")) == 0
-    assert "resuming after epoch 2" in capsys.readouterr().out
-    assert (run / "model.safetensors").read_bytes() == before
-
-
 def test_diverging_run_saves_nothing(cleaned, imagenet_file, tmp_path, capsys):
     options = ("--weights", str(imagenet_file), "--learning-rate", "1e30")
     assert main(smoke_fit(cleaned, tmp_path / "run", *options)) == 2
