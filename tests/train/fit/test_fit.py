@@ -140,8 +140,9 @@ def test_resumed_run_equals_an_uninterrupted(
     killed_before_the_state_was_saved, one_epoch, trained_on_all, prepared, all_the_way, tmp_path
 ):
     expected = load_file(trained_on_all / "model.safetensors"), read_json(trained_on_all / TRAINING)
-    folder = shutil.copytree(trained_on_all if killed_before_the_state_was_saved else one_epoch, tmp_path / "run")
-    shutil.copyfile(one_epoch / STATE, folder / STATE)
+    folder = shutil.copytree(one_epoch, tmp_path / "run")
+    if killed_before_the_state_was_saved:  # of the second epoch
+        shutil.copyfile(trained_on_all / TRAINING, folder / TRAINING)
     tensors, document = resumed(prepared, folder, *all_the_way)
     assert same_tensors(tensors, expected[0])
     assert without_times(document) == without_times(expected[1])
