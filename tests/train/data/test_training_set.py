@@ -155,7 +155,7 @@ def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):
     around = []
     for view in views:
         quarters = [share_of(view, color) for color in COLORS]
-        assert min(quarters) > 0.6 * max(quarters)  # nothing is cut off
+        assert min(quarters) > 0.75 * max(quarters)  # nothing is cut off
         around.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))  # of what is not padding
     assert 0.1 < min(around) < 0.45
     assert max(around) > 0.8
@@ -193,20 +193,14 @@ def test_part_of_a_street_shows_no_product(street, tiny_encoders):
         street_views(street, tiny_encoders, name="streets", count=1)
 
 
-def test_pasted_catalogue_product_loses_its_white(training_set, prepared, tiny_encoders, tmp_path):
+def test_half_of_the_catalogue_is_pasted(prepared, tiny_encoders, tmp_path):
     image = np.full((240, 180, 3), 255, np.uint8)
-    image[70:170, 40:140] = (200, 30, 20)
-    Image.fromarray(image).save(tmp_path / "1.jpg", quality=95)
-    square = Domain("high_resolution", [tmp_path / "1.jpg"], no_targets(1, tiny_encoders))
-    pasted = 0
-    for seed in range(60):
-        single = TrainingSet([square], prepared, SIZE, {"high_resolution": 1.0})
-        view = single.view(0, np.random.default_rng(seed)).astype(int)
-        red = (view[..., 0] > 60) & (view[..., 0] > 2 * view[..., 1]) & (view[..., 0] > 2 * view[..., 2])
-        assert red.mean() > 0.02
-        content = view[:, view.min(axis=(0, 2)) < 255][view.min(axis=(1, 2)) < 255]
-        pasted += bool((content[[1, 1, -2, -2], [1, -2, 1, -2]].min(axis=1) < 120).any())
-    assert 15 < pasted < 40  # half of them
+    image[70:170, 40:140] = 60
+    Image.fromarray(image).save(tmp_path / "1.png")
+    domain = Domain("high_resolution", [tmp_path / "1.png"], no_targets(1, tiny_encoders))
+    training_set = TrainingSet([domain], prepared, SIZE, {"high_resolution": 1.0})
+    views = [training_set.view(0, np.random.default_rng(seed)) for seed in range(100)]
+    assert 0.35 < np.mean([(view[SIZE // 2, [8, -8]].min() < 120) for view in views]) < 0.65
 
 
 def test_missing_image_is_named(prepared, tiny_encoders):

@@ -37,7 +37,7 @@ def test_metrics_by_hand():
 
 
 def test_any_accepted_label_is_right():
-    accepted = np.array([[0, 1, 1], [0, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=bool)  # image 1 has no known label
+    accepted = np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0], [0, 0, 1]], dtype=bool)  # image 2 has no known label
     found = attribute_metrics(PROBABILITIES, accepted, list("abcd"))
     assert found["images"] == 3
     assert found["accuracy"] == pytest.approx(2 / 3)

@@ -202,13 +202,6 @@ def test_imagenet_predictions_are_kept(cleaned, imagenet_file, tmp_path, at_full
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
 
-def test_teacher_needs_imagenet_weights(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="the ImageNet weights of test_resnet cannot be downloaded"):
-        ImageNetTeacher("test_resnet", (64, 64))
-
-
 def test_thumbnails_alone_are_validated_alone(prepared, tmp_path):
     trainer, data = trainer_for(prepared, tmp_path, shares={"thumbnails": 1.0})
     assert {domain.name for domain, _ in trainer.training_set.images} == {"thumbnails"}
