@@ -18,7 +18,7 @@ from train.fit.config import SHARES
 SIZE = 64
 NO_CHANGES = {"paste": 0, "paste_worn": 0, "partial": 0, "turn": 0, "illuminate": 0, "degrade": 0}
 COLORS = [(230, 20, 20), (20, 200, 20), (20, 20, 230), (230, 220, 20)]
-MAGENTA = (250, 0, 250)
+MAGENTA, ORANGE = (250, 0, 250), (250, 130, 0)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,12 @@ def share_of(view, color):
 
 @pytest.fixture
 def street(tmp_path):
-    """A folder with a magenta street photograph; its middle is a coat, each of whose quarters has one of COLORS."""
+    """A folder with a magenta street photograph; its middle is a coat, each of whose quarters has one of COLORS.
+
+    Orange people, whom the mask leaves out, walk by.
+    """
     image, mask = np.full((220, 150, 3), MAGENTA, np.uint8), np.zeros((220, 150), np.uint8)
+    image[70:180, [*range(20), *range(130, 150)]] = ORANGE
     for (top, left), color in zip([(60, 50), (60, 75), (110, 75), (110, 50)], COLORS, strict=True):
         image[top : top + 50, left : left + 25] = color
     mask[60:160, 50:100] = 2
@@ -139,26 +143,27 @@ def street(tmp_path):
     return tmp_path
 
 
-def street_views(folder, encoders, name="worn", tag="coat", count=100, **augmentation):
+def street_views(folder, encoders, name="worn", tag="coat", accessory=False, count=100, **augmentation):
     box = np.array([[50 / 150, 60 / 220, 100 / 150, 160 / 220]])
     paths = [folder / "worn" / "photographs" / "1.png"]
-    domain = Domain(
-        name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]), accessories=np.array([tag == "scarf"])
-    )
+    domain = Domain(name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]))
+    domain.accessories = np.array([accessory])
     changes = Augmentation(**NO_CHANGES | augmentation)
     training_set = TrainingSet([domain], folder, SIZE, {name: 1.0}, augmentation=changes)
     return [training_set.view(0, np.random.default_rng(seed)) for seed in range(count)]
 
 
 def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):
-    views = street_views(street, tiny_encoders)
-    around = []
-    for view in views:
-        quarters = [share_of(view, color) for color in COLORS]
-        assert min(quarters) > 0.75 * max(quarters)  # nothing is cut off
-        around.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))  # of what is not padding
-    assert 0.1 < min(around) < 0.45
-    assert max(around) > 0.8
+    shares = {False: [], True: []}  # of what is not padding
+    for accessory, of_kind in shares.items():
+        for view in street_views(street, tiny_encoders, accessory=accessory):
+            quarters = [share_of(view, color) for color in COLORS]
+            assert min(quarters) > 0.75 * max(quarters)  # nothing is cut off
+            of_kind.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))
+        assert max(of_kind) > 0.8
+    assert 0.14 < min(shares[False]) < 0.4
+    clothes, accessories = (np.mean(np.array(of_kind) < 0.25) for of_kind in shares.values())
+    assert accessories > clothes + 0.1  # wider margins
 
 
 def test_partial_view_cuts_off_up_to_a_third(street, tiny_encoders):
@@ -174,7 +179,10 @@ def test_worn_product_is_pasted_by_its_mask(street, tiny_encoders):
     views = street_views(street, tiny_encoders, paste_worn=1.0)
     assert np.mean([share_of(view, MAGENTA) < 0.01 for view in views]) > 0.9  # a plain background may be magenta
     assert np.mean([min(share_of(view, color) for color in COLORS) > 0.002 for view in views]) > 0.5
-    for tag in ("scarf", "unknown"):  # not in the mask
+    Image.fromarray(np.pad(np.full((50, 25), 2, np.uint8), ((60, 110), (50, 75)))).save(
+        street / "worn" / "masks" / "1.png"
+    )
+    for tag in ("coat", "scarf", "unknown"):  # a quarter of the box, and none
         cropped = street_views(street, tiny_encoders, tag=tag, count=10, paste_worn=1.0)
         assert all(share_of(view, MAGENTA) > 0.05 for view in cropped)
 
@@ -182,14 +190,14 @@ def test_worn_product_is_pasted_by_its_mask(street, tiny_encoders):
 def test_part_of_a_street_shows_no_product(street, tiny_encoders):
     for view in street_views(street, tiny_encoders, name="streets"):
         assert share_of(view, MAGENTA) > 0.3
-        assert sum(share_of(view, color) for color in COLORS) < 0.04
+        assert sum(share_of(view, color) for color in [*COLORS, ORANGE]) < 0.05
     Image.fromarray(np.full((220, 150), 2, np.uint8)).save(street / "worn" / "masks" / "1.png")
     for view in street_views(
         street, tiny_encoders, name="streets", count=5
     ):  # the upper corner, whatever the mask says
         assert sum(share_of(view, color) for color in COLORS) == 0
-    (street / "worn" / "masks" / "1.png").unlink()
-    with pytest.raises(DataError, match=r"masks/1\.png is missing"):
+    (street / "worn" / "masks" / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"masks/1\.png is missing or damaged"):
         street_views(street, tiny_encoders, name="streets", count=1)
 
 
@@ -207,3 +215,9 @@ def test_missing_image_is_named(prepared, tiny_encoders):
     domain = Domain("phone", [prepared / "nothing.jpg"], no_targets(1, tiny_encoders))
     with pytest.raises(DataError, match=r"nothing\.jpg is missing; data_prep writes it"):
         TrainingSet([domain], prepared, SIZE, {"phone": 1.0})
+
+
+def test_missing_mask_is_named(street, tiny_encoders):
+    (street / "worn" / "masks" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"masks/1\.png is missing; data_prep writes it"):
+        street_views(street, tiny_encoders)
