@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
+import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
@@ -80,6 +81,18 @@ class Archive:
     def text(self, path: str) -> str:
         """The text of the file. SourceError if it is damaged or cannot be decoded."""
         return decoded(self.read(path), f"{self.path}: {path}")
+
+    def labelled(self, labels: Path, column: str, suffix: str = "") -> pd.DataFrame:
+        """The rows of a table of labels whose photograph is here; its file is named in `column`, without `suffix`.
+
+        SourceError if there is none.
+        """
+        paths = self.photographs()
+        table = pd.read_csv(labels, dtype=str, keep_default_na=False)
+        table = table[[f"{name}{suffix}" in paths for name in table[column]]].reset_index(drop=True)
+        if table.empty:
+            raise SourceError(f"{self.path} holds none of the photographs that {labels.name} has labels of")
+        return table
 
     def image(self, path: str, max_side: int = PREPARED_SIDE) -> Image.Image:
         """The upright RGB image, neither side of which exceeds `max_side` pixels. SourceError if it is unusable."""

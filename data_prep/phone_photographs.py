@@ -24,7 +24,6 @@ from data_prep.__main__ import main
 from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
-from data_prep.tables import SourceError
 from fashion_model.files import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
@@ -83,10 +82,7 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
     Labels without a photograph in `archive` are left out. SourceError if there is no photograph, or one is unreadable.
     """
     paths = archive.photographs()
-    table = pd.read_csv(LABELS, dtype=str, keep_default_na=False)
-    table = table[[f"{image}.jpg" in paths for image in table["image"]]].reset_index(drop=True)
-    if table.empty:
-        raise SourceError(f"{archive.path} holds none of the photographs that {LABELS.name} has labels of")
+    table = archive.labelled(LABELS, "image", ".jpg")
     names = [f"images/{image}.jpg" for image in table["image"]]
     hashes, miniatures = [], []
     with replacing_files(folder, [f"{PHONE}.csv", *names], archive.files()):

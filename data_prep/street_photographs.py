@@ -74,10 +74,7 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
     unusable.
     """
     paths = archive.photographs()
-    table = pd.read_csv(LABELS, dtype=str, keep_default_na=False)
-    table = table[[photo in paths for photo in table["photo"]]].reset_index(drop=True)
-    if table.empty:
-        raise SourceError(f"{archive.path} holds none of the photographs that {LABELS.name} has labels of")
+    table = archive.labelled(LABELS, "photo")
     tags = [" ".join(map(str, np.ravel(tag))) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
     numbers = [Path(photo).stem for photo in table["photo"].unique()]
     files = [name for number in numbers for name in (f"photographs/{number}.jpg", f"masks/{number}.png")]
