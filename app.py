@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from fashion_model.console import ended_by_ctrl_c, exit_with, show_all_characters
+from fashion_model.system import ended_by_ctrl_c, exit_with, show_all_characters
 
 with ended_by_ctrl_c():
     from fashion_model import CheckpointError, FashionClassifier

@@ -17,8 +17,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.tables import SourceError, decoded
-from fashion_model.files import replacing, write_text
 from fashion_model.images import SUFFIXES, ImageError, is_hidden, is_photograph, open_image
+from fashion_model.system import replacing, write_text
 
 PREPARED_SIDE = 400  # pixels of the longer side of a prepared photograph, at most
 WRITTEN = "written.txt"  # in each folder of prepared photographs: the files that the last run wrote, one a line

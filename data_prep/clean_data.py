@@ -28,8 +28,8 @@ from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.source import COLUMNS, Source, source_at
 from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
 from data_prep.tables import SourceError, whole_number
-from fashion_model.files import write_bytes, write_text
 from fashion_model.images import ImageError, open_image
+from fashion_model.system import write_bytes, write_text
 
 LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # rows without one of them are dropped
 OPTIONAL_COLUMNS = ("usage",)  # normalized like labels; empty if missing

@@ -24,7 +24,7 @@ from data_prep.__main__ import main
 from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
 from data_prep.duplicates import difference_hash, miniature, same_picture_groups
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
-from fashion_model.files import write_text
+from fashion_model.system import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
 PHONE = "phone"  # folder and table in the data folder

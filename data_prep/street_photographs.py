@@ -28,7 +28,7 @@ from tqdm import tqdm
 from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
 from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
 from data_prep.tables import SourceError
-from fashion_model.files import replacing, write_text
+from fashion_model.system import replacing, write_text
 
 LABELS = Path(__file__).with_name("worn.csv")
 WORN, TAGS = "worn", "tags.json"  # folder and table in the data folder, and a file in it

@@ -3,8 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fashion_model.version import __version__
-
 if TYPE_CHECKING:
     from fashion_model.checkpoint import CheckpointError, HubCheckpointError
     from fashion_model.classifier import FashionClassifier
@@ -20,6 +18,7 @@ __all__ = [
     "Prediction",
     "__version__",
 ]
+__version__ = "1.0.0"
 # Imported when they are asked for: PyTorch takes seconds.
 _MODULES = {
     "AttributePrediction": "predictions",
@@ -35,7 +34,3 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

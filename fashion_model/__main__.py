@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fashion_model.console import run_command
+from fashion_model.system import run_command
 
 COMMANDS = {"predict": "fashion_model.batch"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from fashion_model.files import write_text
+from fashion_model.system import write_text
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 IS_FASHION = "is_fashion"  # can be explained like an attribute

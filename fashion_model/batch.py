@@ -8,8 +8,8 @@ The exit status is 1 if not one photograph could be read.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
@@ -23,21 +23,9 @@ from tqdm import tqdm
 
 from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
-from fashion_model.files import write_bytes
 from fashion_model.images import ImageError, find_images
-from fashion_model.rows import (
-    CHECKPOINT,
-    Output,
-    OutputError,
-    check_output,
-    csv_line,
-    csv_row,
-    fields_of,
-    name_in_row,
-    not_done,
-    open_output,
-    row_of,
-)
+from fashion_model.rows import OutputError, check_output, name_in_row, open_output, row_of
+from fashion_model.system import write_bytes
 
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
 
@@ -51,7 +39,7 @@ class Config:
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the rows: .csv, .jsonl (JSON Lines) or .parquet; without it CSV on standard output."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Keep the rows that the output holds already, and add those missing."""
+    """Keep the rows that the output holds and add those missing; files whose row has an error are tried again."""
     heatmaps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; it is not read itself."""
     engine: Literal["local", "ray"] = "local"
@@ -87,8 +75,8 @@ def run(config: Config) -> int:
 
 
 def label(config: Config) -> int:
-    passed_over: list[None] = []
-    files = find_images(config.paths, config.heatmaps, lambda path: passed_over.append(None))
+    passed_over: list[Path] = []
+    files = find_images(config.paths, config.heatmaps, passed_over.append)
     if config.output:
         check_output(config.output, config.resume)
     first = next(files, None)
@@ -98,45 +86,31 @@ def label(config: Config) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     classifier = FashionClassifier.from_pretrained(config.checkpoint)
     classifier.take_all_cores()
-    written, failed = write_rows(classifier, chain([first], files), config.output, config.resume, config.heatmaps)
+    names = [attribute.name for attribute in classifier.attributes]
+    assert classifier.directory
+    checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
+    with open_output(config.output, names, checkpoint, config.resume) as output:
+        kept = sum(output.done.values())
+        left = not_done(chain([first], files), output.done)
+        results = write_overlays(classifier, left, config.heatmaps) if config.heatmaps else classifier.stream(left)
+        for file, result in tqdm(results, unit="image", disable=None):
+            output.write(row_of(file, result, names))
+            written, failed = written + 1, failed + isinstance(result, ImageError)
     if config.output or failed or passed_over:
         where = f" → {config.output}" if config.output else ""
         others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
         print(f"predict: {written:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
-    return 1 if written and written == failed else 0
+    return 1 if failed and failed == written + kept else 0
 
 
-def write_rows(
-    classifier: FashionClassifier,
-    files: Iterable[Path],
-    path: Path | None,
-    resume: bool = False,
-    heatmaps: Path | None = None,
-) -> tuple[int, int]:
-    """Write a row for each file, to standard output if `path` is None; that of an unreadable one has its error.
-
-    Returns the number of rows, without those that were there before, and how many of them have an error.
-    """
-    names = [attribute.name for attribute in classifier.attributes]
-    assert classifier.directory
-    checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
-    opened = open_output(path, names, checkpoint, resume) if path else nullcontext(_standard_output(names, checkpoint))
-    with opened as output:
-        left = not_done(files, output.done)
-        results = write_overlays(classifier, left, heatmaps) if heatmaps else classifier.stream(left)
-        for file, result in tqdm(results, unit="image", disable=None):
-            output.write(row_of(file, result, names))
-            written, failed = written + 1, failed + isinstance(result, ImageError)
-    return written, failed
-
-
-def _standard_output(names: list[str], checkpoint: str) -> Output:
-    def put(line: str) -> None:
-        sys.stdout.buffer.write(line.encode())
-        sys.stdout.buffer.flush()
-
-    put(csv_line((*fields_of(names), CHECKPOINT)))
-    return Output(iter(()), lambda row: put(csv_row(row | {CHECKPOINT: checkpoint})))
+def not_done(files: Iterable[Path], done: Counter[str]) -> Iterator[Path]:
+    """The files that have fewer rows in `done` than they are named, in order."""
+    rows = done.copy()
+    for file in files:
+        if rows[name_in_row(file)]:
+            rows[name_in_row(file)] -= 1
+        else:
+            yield file
 
 
 def write_overlays(

@@ -21,11 +21,11 @@ from huggingface_hub import load_torch_model, save_torch_state_dict
 from safetensors import SafetensorError, safe_open
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.files import write_text
 from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import building
 from fashion_model.models.multitask import MultiTaskClassifier
+from fashion_model.system import write_text
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 TRAINING = "training.json"  # settings, data, history and hours of the training

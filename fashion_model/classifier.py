@@ -16,8 +16,7 @@ from PIL import Image
 
 from fashion_model.attributes import Attribute
 from fashion_model.checkpoint import Checkpoint, load_checkpoint
-from fashion_model.explain.cam import LAYERS, METHOD, Explained, Target, explain
-from fashion_model.explain.overlay import OPACITY, backdrop, overlay
+from fashion_model.explain import LAYERS, METHOD, OPACITY, Explained, Target, backdrop, explain, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
 from fashion_model.models.backbones import Backbone
@@ -183,7 +182,7 @@ class FashionClassifier:
         """The prediction, and the overlay for each of `attributes` (all by default), from one run of the backbone.
 
         `labels` names the class to explain where it is not the predicted one. `method` is one of
-        `fashion_model.explain.cam.METHODS`. `layers` are indices of the backbone's stages, negative ones from the end;
+        `fashion_model.explain.METHODS`. `layers` are indices of the backbone's stages, negative ones from the end;
         the maps of several are averaged. `opacity` in [0, 1] is that of the color at the map's maximum. ValueError for
         an unknown attribute, label, method or layer, or an invalid opacity; ImageError as in `predict`.
         """

@@ -7,27 +7,29 @@ a later run can go on. CSV and Parquet files are written from them at the end.
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fashion_model.files import naming, replacing
 from fashion_model.images import ImageError
 from fashion_model.predictions import DIGITS, FASHION_FIELDS, Prediction
+from fashion_model.system import naming, replacing
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 BEFORE_ERROR = 4  # attributes; those of a checkpoint with more follow at the end, so that no field moves
 CHECKPOINT = "checkpoint"  # last field of a row in a file: the digest of what predicted it
 CSV, JSON_LINES, PARQUET = ".csv", ".jsonl", ".parquet"
 ROW_GROUP = 10_000  # rows of a Parquet file held in memory
-START = '{"file": "'  # of every line of JSON
+START = b'{"file": "'  # of every line of JSON
 
 Row = dict[str, str | float | bool | None]
 
@@ -107,9 +109,9 @@ def parquet_schema(fields: Sequence[str]) -> Any:
 
 @dataclass(frozen=True)
 class Output:
-    """The files that have a row already, in order, and `write` for more rows. Read `done` before writing."""
+    """An output that is being written."""
 
-    done: Iterator[str]
+    done: Counter[str]  # how many rows each file has already
     write: Callable[[Row], None]
 
 
@@ -118,67 +120,73 @@ def check_output(path: Path, resume: bool = False) -> None:
     suffix = path.suffix.lower()
     if suffix not in (CSV, JSON_LINES, PARQUET):
         raise OutputError(f"the output has to end in .csv, .jsonl or .parquet; it is {path.name}")
-    if suffix == PARQUET:
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            raise OutputError("Parquet needs one more package: pip install pyarrow") from error
+    if suffix == PARQUET and not importlib.util.find_spec("pyarrow"):
+        raise OutputError("Parquet needs one more package: pip install pyarrow")
     if path.is_dir():
         raise OutputError(f"{path}: Is a directory")
-    if resume and path.exists() and not _rows_until_the_end(path).exists():
+    if resume and path.exists() and not _unfinished(path).exists():
         raise OutputError(f"{path} is finished, and only .jsonl files can be continued then")
 
 
 @contextmanager
-def open_output(path: Path, attributes: Sequence[str], checkpoint: str, resume: bool = False) -> Iterator[Output]:
-    """Write rows of a checkpoint (its digest) to `path` in the format of its ending.
+def open_output(
+    path: Path | None, attributes: Sequence[str], checkpoint: str, resume: bool = False
+) -> Iterator[Output]:
+    """Write rows of a checkpoint (its digest) to `path` in the format of its ending, or as CSV to standard output.
 
-    An unfinished file, or one of JSON Lines, is continued if `resume`; any other is replaced at the end. OutputError if
-    it cannot be continued, as it has other columns, another checkpoint's rows, or is something else.
+    With `resume` the rows of an unfinished file, or of JSON Lines, are kept except those with an error. Any other file
+    is replaced at the end. OutputError if the rows have other columns or are another checkpoint's.
     """
-    fields, rows = (*fields_of(attributes), CHECKPOINT), _rows_until_the_end(path)
-    end = _end_of_rows(rows, fields, checkpoint) if resume and rows.exists() else 0
-    with naming(rows), rows.open("ab") as file:
-        file.truncate(end)
+    fields = (*fields_of(attributes), CHECKPOINT)
+    if path is None:
+        _print(csv_line(fields))
+        yield Output(Counter(), lambda row: _print(csv_row(row | {CHECKPOINT: checkpoint})))
+        return
+    rows = _unfinished(path)
+    done = _keep_rows(rows, fields, checkpoint) if resume and rows.exists() else Counter()
+    with naming(rows), rows.open("ab" if done else "wb") as file:
 
         def write(row: Row) -> None:
             file.write(json_line(row | {CHECKPOINT: checkpoint}).encode())
             file.flush()
 
-        yield Output((row["file"] for row in _rows_of(rows)), write)
+        yield Output(done, write)
     if rows != path:
-        with replacing(path) as unfinished:
-            (_write_csv if path.suffix.lower() == CSV else _write_parquet)(unfinished, _rows_of(rows), fields)
+        with replacing(path) as unfinished, rows.open("rb") as lines:
+            (_write_csv if path.suffix.lower() == CSV else _write_parquet)(unfinished, map(json.loads, lines), fields)
         rows.unlink()
 
 
-def not_done(paths: Iterable[Path], done: Iterator[str]) -> Iterator[Path]:
-    """Those of `paths` that have no row in `done` yet.
-
-    While both agree in order, nothing is held in memory. From the first difference on, the names of the remaining rows
-    are.
-    """
-    paths = iter(paths)
-    for path in paths:
-        name = next(done, None)
-        if name == name_in_row(path):
-            continue
-        rest = Counter(done if name is None else chain([name], done))
-        for other in chain([path], paths):
-            if rest[name_in_row(other)] > 0:
-                rest[name_in_row(other)] -= 1
-            else:
-                yield other
+def _print(line: str) -> None:
+    """In UTF-8 and with the line ends of CSV, whatever the console has."""
+    sys.stdout.buffer.write(line.encode())
+    sys.stdout.buffer.flush()
 
 
-def _rows_until_the_end(path: Path) -> Path:
+def _unfinished(path: Path) -> Path:
     """Where the rows for `path` are written while the run goes on."""
     return path if path.suffix.lower() == JSON_LINES else path.with_name(f"{path.name}.unfinished.jsonl")
 
 
-def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        yield from map(json.loads, file)
+def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[str]:
+    """Delete the rows with an error and one that is cut off; returns how many rows of each file are left."""
+    done: Counter[str] = Counter()
+    with replacing(path) as unfinished, path.open("rb") as old, unfinished.open("wb") as new:
+        for number, line in enumerate(old, 1):
+            if not line.endswith(b"\n") and line.startswith(START[: len(line)]):
+                break  # it was being written when the run ended
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise OutputError(f"{path} cannot be continued: line {number} is no row") from error
+            if not isinstance(row, dict) or tuple(row) != tuple(fields):
+                raise OutputError(f"{path} was not written by this command for this checkpoint: its columns differ")
+            if row[CHECKPOINT] != checkpoint:
+                raise OutputError(f"{path} has rows of another checkpoint than {checkpoint}")
+            if row["error"] is None:
+                new.write(line)
+                done[row["file"]] += 1
+    return done
 
 
 def _write_csv(path: Path, rows: Iterator[Row], fields: Sequence[str]) -> None:
@@ -195,25 +203,3 @@ def _write_parquet(path: Path, rows: Iterator[Row], fields: Sequence[str]) -> No
     with ParquetWriter(path, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))
-
-
-def _end_of_rows(path: Path, fields: Sequence[str], checkpoint: str) -> int:
-    """The offset after the last complete row; what follows was being written when the run ended."""
-    end, line = 0, b""
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise OutputError(f"{path} cannot be continued: byte {end} begins no row ({error})") from error
-            if not isinstance(row, dict) or tuple(row) != tuple(fields):
-                raise OutputError(f"{path} was not written by this command for this checkpoint: its columns differ")
-            if row[CHECKPOINT] != checkpoint:
-                raise OutputError(f"{path} has rows of another checkpoint ({row[CHECKPOINT]}); this is {checkpoint}")
-            end += len(line)
-    cut = line if not line.endswith(b"\n") else b""
-    if not cut.startswith(START.encode()[: len(cut)]):
-        raise OutputError(f"{path} cannot be continued: byte {end} begins no row")
-    return end

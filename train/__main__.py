@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from fashion_model.console import run_command
+from fashion_model.system import run_command
 
 COMMANDS = {
     "recipe": "train.recipes",

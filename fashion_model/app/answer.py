@@ -18,7 +18,7 @@ from PIL import Image
 from fashion_model.app.code import curl_code, python_code
 from fashion_model.app.result import HINTS, document_of, in_words, is_doubtful, main_attribute, percent, shown
 from fashion_model.classifier import FashionClassifier
-from fashion_model.explain.overlay import OPACITY, PALETTE, backdrop, color_layer
+from fashion_model.explain import OPACITY, PALETTE, backdrop, color_layer
 from fashion_model.predictions import Prediction
 from fashion_model.preprocessing import Preprocessing
 

@@ -14,8 +14,7 @@ from fashion_model.app.handlers import ONE_PHOTOGRAPH, File, explained, name_of,
 from fashion_model.app.result import document_of, main_attribute, sentence_of
 from fashion_model.attributes import IS_FASHION
 from fashion_model.classifier import FashionClassifier
-from fashion_model.explain.cam import METHOD, METHODS
-from fashion_model.explain.overlay import OPACITY
+from fashion_model.explain import METHOD, METHODS, OPACITY
 from fashion_model.predictions import TOP
 
 # Clients rely on the order of /predict's first outputs: these attributes, then the overlay.

@@ -57,7 +57,7 @@ def result_file(name: str, data: bytes) -> Path:
     """A complete file with this content, in a folder that is called as the content's digest.
 
     Gradio's own functions write over a file of the same content, which another visitor may be fetching. Unlike
-    `fashion_model.files`, several threads and apps may write the same file here.
+    `fashion_model.system`, several threads and apps may write the same file here.
     """
     path = folder() / hashlib.sha256(data).hexdigest() / name
     try:

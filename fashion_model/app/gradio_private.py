@@ -14,7 +14,7 @@ from gradio.processing_utils import ssrf_protected_download
 from gradio.route_utils import get_root_url
 from starlette.requests import Request
 
-from fashion_model.version import __version__
+from fashion_model import __version__
 
 NOT_UNDERSTOOD = "The request was not understood; /gradio_api/info lists the endpoints and what they take."
 NOT_DOWNLOADED = "Nothing could be downloaded from this address."

@@ -10,10 +10,10 @@ from typing import Any
 
 from fashion_model.attributes import Attribute
 from fashion_model.models.backbones import check_backbone, pretrained_settings
-from fashion_model.models.heads import LINEAR, check_heads
 from fashion_model.preprocessing import INTERPOLATIONS, Preprocessing
 
 FORMAT_VERSION = 1
+LINEAR, MOE = "linear", "moe"  # kinds of heads
 MAX_SIDE = 2048  # pixels
 MAX_EXPERTS = 64
 MIN_STD = 1e-3  # of pixels
@@ -112,6 +112,13 @@ class ModelConfig:
         fits = isinstance(value, tuple) and len(value) == length
         if not fits or not all(is_number(v, kind) and least <= v <= largest for v in value):
             raise ValueError(f"{key} must be {length} numbers from {least} to {largest}; it is {value!r}")
+
+
+def check_heads(kind: str, experts: int) -> None:
+    """ValueError unless `kind` is linear with 0 experts, or moe with at least 2."""
+    if not ((kind == LINEAR and experts == 0) or (kind == MOE and experts >= 2)):
+        wanted = f"{LINEAR} with 0 experts, or {MOE} with at least 2"
+        raise ValueError(f"heads must be {wanted}, not {kind!r} with {experts}")
 
 
 def is_number(value: object, kind: type = float) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import TRAINED_ON, CheckpointError
-from fashion_model.files import write_text
+from fashion_model.system import write_text
 
 DEFAULT_ATTRIBUTES = ("color", "product_type", "season", "gender")
 COLUMNS_AND_TITLES = {

@@ -14,7 +14,7 @@ import torch
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import CARD
-from fashion_model.files import write_text
+from fashion_model.system import write_text
 from train.data.table import TRAINED_ON
 from train.evaluate.card import model_card
 from train.evaluate.predictions import predict_split

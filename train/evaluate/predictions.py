@@ -29,8 +29,8 @@ from fashion_model.checkpoint import (
     read_json,
     weight_files,
 )
-from fashion_model.files import write_bytes
 from fashion_model.models.config import ModelConfig
+from fashion_model.system import write_bytes
 from train.data.domains import Split
 from train.data.table import (
     TRAINED_ON,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from fashion_model.models.backbones import check_backbone
-from fashion_model.models.heads import LINEAR, check_heads
+from fashion_model.models.config import LINEAR, check_heads
 from train.data.domains import DOMAINS
 from train.data.table import DEFAULT_ATTRIBUTES, attributes_named
 from train.data.training_set import EMPTY, Augmentation

@@ -19,9 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fashion_model.files import replacing
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
+from fashion_model.system import replacing
 from train.data.domains import Domain
 from train.data.sampling import draw_epoch
 from train.data.table import DataError

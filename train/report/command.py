@@ -15,7 +15,7 @@ import torch
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import CLASSES, REPORT
-from fashion_model.files import write_text
+from fashion_model.system import write_text
 from train.data.table import read_table
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.split_metrics import split_metrics

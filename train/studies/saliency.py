@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import load_checkpoint
-from fashion_model.explain.cam import LAYERS, METHOD, METHODS, Target, explain
+from fashion_model.explain import LAYERS, METHOD, METHODS, Target, explain
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.data.domains import Split, load_worn
 from train.data.table import DataError, read_table

@@ -11,7 +11,7 @@ from PIL import Image
 from fashion_model.app.answer import BACKDROP_SIDE, MAP_SIDE, Answer, error_html
 from fashion_model.app.handlers import answer_for
 from fashion_model.app.result import NOT_FASHION, document_of, shown
-from fashion_model.explain.overlay import backdrop, overlay
+from fashion_model.explain import backdrop, overlay
 from tests.fashion_model.app.conftest import FakeClassifier
 
 

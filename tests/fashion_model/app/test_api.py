@@ -18,7 +18,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 
-from fashion_model import FashionClassifier
+from fashion_model import FashionClassifier, __version__
 from fashion_model.app import routes
 from fashion_model.app.api import Endpoints
 from fashion_model.app.gradio_private import PRIVATE_ADDRESS
@@ -27,7 +27,6 @@ from fashion_model.app.uploads import TOO_LARGE
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
-from fashion_model.version import __version__
 from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, random_model
 from tests.fashion_model.app.conftest import PATHS, SHOES
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import Checkpoint
-from fashion_model.explain.cam import METHODS, explain
+from fashion_model.explain import METHODS, explain
 from fashion_model.models import engine
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.engine import fold_batch_norms, onnx_engine

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fashion_model.models.heads import build_heads
+from fashion_model.models.multitask import build_heads
 from tests.conftest import NAMES
 
 CLASSES = dict.fromkeys(NAMES, 2)

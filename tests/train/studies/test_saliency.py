@@ -10,7 +10,7 @@ import torch
 
 from data_prep import street_photographs
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
-from fashion_model.explain.cam import METHODS, Target, explain
+from fashion_model.explain import METHODS, Target, explain
 from tests.conftest import DATA
 from train.__main__ import main
 from train.data.domains import Split, load_worn

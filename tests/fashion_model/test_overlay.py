@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from fashion_model.explain.overlay import backdrop, overlay
+from fashion_model.explain import backdrop, overlay
 
 
 def test_overlays_are_gray_where_cold():

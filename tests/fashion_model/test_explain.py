@@ -9,7 +9,7 @@ import torch
 
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import Checkpoint
-from fashion_model.explain.cam import METHODS, explain, resolve_layers
+from fashion_model.explain import METHODS, explain, resolve_layers
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up

@@ -1,4 +1,4 @@
-"""How a command meets its user: its streams, its errors, and Ctrl-C."""
+"""What commands share: streams, errors, Ctrl-C, and files that are the old one or the new one whenever they end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
+
+MAX_MESSAGE = 500  # characters
 
 
 def show_all_characters() -> None:
@@ -41,10 +44,12 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(130)
 
 
-def sentence_of(error: Exception, remedy: str = "run the command again") -> str:
-    """What the error says, and of a full disk the way to go on."""
+def sentence_of(error: Exception) -> str:
+    """What the error says, in one line without the rest of a file that it quotes; for a full disk, what to do."""
+    text = " ".join(str(error).splitlines())
+    text = text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return f"{error}; make room and {remedy}" if full else str(error)
+    return f"{text}; make room and run the command again" if full else text
 
 
 def run_command(package: str, commands: Mapping[str, str], arguments: list[str]) -> int:
@@ -73,3 +78,40 @@ def run_command(package: str, commands: Mapping[str, str], arguments: list[str])
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place if the block ends without an error, and is deleted if not.
+
+    OSErrors are named as by `naming`.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        with naming(path):
+            yield unfinished
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError without a file's name, such as that of a full disk, is given that of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """In UTF-8, in place of what `path` holds."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """In place of what `path` holds."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(data)

@@ -1,1 +1,0 @@
-"""Class activation maps (Grad-CAM and its kin) and the overlays that show them."""

@@ -1,3 +1,0 @@
-"""The version, readable without importing torch."""
-
-__version__ = "1.0.0"
