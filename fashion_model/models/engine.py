@@ -17,8 +17,6 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from fashion_model.models.backbones import Backbone
-
 PACKAGES = ("onnx", "onnxruntime")
 THREADS = torch.get_num_threads()  # what OMP_NUM_THREADS says, or one a core
 TOLERANCE = 1e-3  # of the largest output
@@ -79,31 +77,38 @@ def same_outputs(
     return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
 
 
-def onnx_engine(backbone: Backbone, example: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """What `backbone.features` computes for images (B, 3, H, W) in float32, without gradients.
+def onnx_engine(
+    network: nn.Module, example: torch.Tensor, any_size: bool = False
+) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """What `network` computes for images (B, 3, H, W) in float32, without gradients.
 
     None if the packages are not installed or, with a line on standard error, cannot be used: they fail, the network
-    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch.
+    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch. It
+    is for images of the size of `example`, or, with `any_size`, of others too.
     """
     if not all(map(importlib.util.find_spec, PACKAGES)):
         return None
     try:
-        compute = _onnx_session(export_onnx(backbone, example[:1]))
-        same = same_outputs(backbone.features, compute, example)
+        session = _onnx_session(export_onnx(network, example[:1], any_size))
+        same = same_outputs(network, session, example)
     except Exception as error:  # of other packages, which may be damaged in any way; the user reads the reason
         _say_that_pytorch_takes_its_place(error)
         return None
     if not same:
         _say_that_pytorch_takes_its_place("its outputs differ")
         return None
+    compute: Callable[[torch.Tensor], torch.Tensor] = session
 
     def run(images: torch.Tensor) -> torch.Tensor:
+        nonlocal compute
         try:
             return compute(images)
         except Exception as error:
+            if compute is network:
+                raise
             _say_that_pytorch_takes_its_place(error)
-            backbone.engine = None
-            return backbone.features(images)
+            compute = network
+            return compute(images)
 
     return run
 
@@ -129,28 +134,22 @@ def _onnx_session(model: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
     return compute
 
 
-def export_onnx(backbone: Backbone, image: torch.Tensor) -> bytes:
-    """An ONNX model of `backbone.features` for any number of images. PyTorch's errors for what ONNX lacks."""
+def export_onnx(network: nn.Module, image: torch.Tensor, any_size: bool = False) -> bytes:
+    """An ONNX model of the network for any number of images. PyTorch's errors for what ONNX lacks."""
     file: Any = io.BytesIO()
-    batch = {0: "batch"}
+    inputs = outputs = {0: "batch"}
+    if any_size:
+        inputs = inputs | {2: "height", 3: "width"}
+        outputs = outputs | {axis: f"outputs_{axis}" for axis in range(1, network(image).ndim)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's newer exporter takes 30 times as long, too long for every start
         torch.onnx.export(
-            _Features(backbone).eval(),
+            network.eval(),
             (image,),
             file,
             input_names=["images"],
-            output_names=["features"],
-            dynamic_axes={"images": batch, "features": batch},
+            output_names=["outputs"],
+            dynamic_axes={"images": inputs, "outputs": outputs},
             dynamo=False,
         )
     return file.getvalue()
-
-
-class _Features(nn.Module):
-    def __init__(self, backbone: Backbone):
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.backbone.features(images)
