@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 
 from torch import nn
 
@@ -31,9 +32,11 @@ class Attribute:
     def __post_init__(self) -> None:
         for value in (self.name, self.column, self.title):
             if not isinstance(value, str) or not value:
-                raise ValueError(f"an attribute needs a name, a column and a title; it has {self!r}")
+                raise ValueError(f"an attribute needs a name, a column and a title; it has {shortened(self)}")
         if not NAME.fullmatch(self.name):
-            raise ValueError(f"an attribute's name is lower-case letters, digits and underscores, not {self.name!r}")
+            raise ValueError(
+                f"an attribute's name is lower-case letters, digits and underscores, not {shortened(self.name)}"
+            )
         if self.name in RESERVED or self.name.endswith("_confidence"):
             raise ValueError(f"{self.name!r} is a field of every prediction and cannot be an attribute's name")
         if hasattr(nn.ModuleDict(), self.name):
@@ -82,7 +85,7 @@ class LabelEncoders:
             raise ValueError("does not hold a JSON object")
         unknown = set(document) - {a.column for a in attributes}
         if unknown:
-            raise ValueError(f"has columns of no attribute: {', '.join(sorted(unknown))}")
+            raise ValueError(f"has columns of no attribute: {shortened(sorted(unknown))}")
         return cls({a.name: _labels_in_order(document, a.column) for a in attributes})
 
 

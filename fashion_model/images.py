@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -30,15 +29,10 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
     | {".heic", ".heif"}
 )
-
-OTHER_SUFFIX = re.compile(
-    r"\.[A-Za-z][A-Za-z0-9]{0,4}"
-)  # such as .csv or .cr2: the name tells that it is no photograph
+OTHER_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")  # such as .csv or .cr2: the file is no photograph
 # Besides names with a leading dot: metadata of macOS, thumbnails of network storage and Windows, deleted files.
 HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
-
 OVERLAY = re.compile(r".+\.[0-9a-f]{12}\.[a-z][a-z0-9_]*\.png")  # as `predict --heatmaps` calls them
-
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,17 +47,8 @@ SIDEWAYS = (5, 6, 7, 8)
 
 # What Pillow's decoders raise on damaged files (https://github.com/python-pillow/Pillow/issues/3863).
 _DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, MemoryError, RuntimeError),
 )
 # Pillow's, about damaged metadata and many pixels: what cannot be used is an ImageError.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -82,12 +67,22 @@ def open_image(source: Source, at_least: int | None = None) -> Image.Image:
     A JPEG file is decoded at a half, a quarter or an eighth of its size, which is faster, if no side becomes shorter
     than `at_least` pixels. `info["size"]` of the result is the photograph's own width and height.
     """
-    if isinstance(source, Image.Image):
-        return _guarded(lambda: _to_upright_rgb(source))
-    data = source if isinstance(source, bytes) else _read(source)
-    if not data:
+    if not isinstance(source, bytes | Image.Image):
+        source = _read(source)
+    if source == b"":
         raise ImageError("The file is empty.")
-    return _guarded(lambda: _to_upright_rgb(Image.open(io.BytesIO(data), formats=FORMATS), at_least))
+    try:
+        if isinstance(source, bytes):
+            return _to_upright_rgb(Image.open(io.BytesIO(source), formats=FORMATS), at_least)
+        return _to_upright_rgb(source)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError("The file is not an image in a format that can be read.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_large(MAX_PIXELS)) from error
+    except _DECODER_ERRORS as error:
+        raise ImageError("The image is damaged or cut off.") from error
 
 
 def find_images(
@@ -114,34 +109,25 @@ def _images_below(folder: Path, unread: Path | None, pass_over: Callable[[Path],
     if folder.resolve() == unread:
         return
     try:
-        with os.scandir(folder) as entries:
-            # Names, not entries: these are all that a large folder takes in memory.
-            found = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False), _may_hold_images(entry))
-                for entry in entries
-                if not is_hidden(entry.name)
-            )
+        names = sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))  # paths take more memory
     except OSError:
-        yield folder  # reading it as a file fails, so that it is told of
+        yield folder  # reading it as a file fails, and the error says why
         return
-    for name, is_folder, is_taken in found:
-        if not is_taken:
-            pass_over(folder / name)
-        elif is_folder:
-            yield from _images_below(folder / name, unread, pass_over)
+    for path in (folder / name for name in names):
+        if path.is_dir() and not path.is_symlink():
+            yield from _images_below(path, unread, pass_over)
+        elif _is_image(path):
+            yield path
         else:
-            yield folder / name
+            pass_over(path)
 
 
-def _may_hold_images(entry: os.DirEntry[str]) -> bool:
-    if entry.is_dir(follow_symlinks=False):
-        return True
-    try:
-        if not entry.is_file(follow_symlinks=False) and not stat.S_ISREG(entry.stat().st_mode):
-            return False
-    except OSError:
-        return has_image_suffix(entry.name)  # a link that leads nowhere, or where nobody may look: reading it says so
-    return not OVERLAY.fullmatch(entry.name) and is_photograph(entry.name, lambda: Path(entry.path).open("rb"))
+def _is_image(path: Path) -> bool:
+    # os.path has False for a link that leads nowhere, or where nobody may look; pathlib raises errors for some of them.
+    if not os.path.exists(path):  # noqa: PTH110
+        return has_image_suffix(path.name)  # reading it says what is wrong
+    is_file = os.path.isfile(path) and not OVERLAY.fullmatch(path.name)  # noqa: PTH113
+    return is_file and is_photograph(path.name, lambda: path.open("rb"))
 
 
 def has_image_suffix(name: str) -> bool:
@@ -179,19 +165,6 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise ImageError(f"The file cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # a NUL in the name
         raise ImageError(f"The file cannot be read: {error}.") from error
-
-
-def _guarded(decode: Callable[[], Image.Image]) -> Image.Image:
-    try:
-        return decode()
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError("The file is not an image in a format that can be read.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large(MAX_PIXELS)) from error
-    except _DECODER_ERRORS as error:
-        raise ImageError("The image is damaged or cut off.") from error
 
 
 def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Image:
@@ -242,20 +215,13 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source):
             return image
-        if not image.has_transparency_data:
-            flat = image.convert("RGB") if image.mode == "P" else image
-            return _converted(flat, source)
-        clear = image.convert("RGBA")
-        converted = _converted(clear.convert("RGB"), source)
-        converted.putalpha(clear.getchannel("A"))
+        flat = image.convert("RGB") if image.mode == "P" or image.has_transparency_data else image
+        converted = ImageCms.buildTransform(source, SRGB, flat.mode, "RGB").apply(flat)
+        if image.has_transparency_data:
+            converted.putalpha(image.convert("RGBA").getchannel("A"))
         return converted
     except (ImageCms.PyCMSError, *_DECODER_ERRORS):
         return image
-
-
-def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    transform = ImageCms.buildTransform(profile, SRGB, image.mode, "RGB")
-    return transform.apply(image)
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:

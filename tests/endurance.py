@@ -174,7 +174,7 @@ def ask(http, picture, labels, overlay, timeout):
 
 
 def fuzz(folder):
-    pytest("tests/fashion_model/test_fuzz.py", FUZZ_CASES=str(FUZZ_CASES))
+    pytest("tests/fashion_model/test_images.py", FUZZ_CASES=str(FUZZ_CASES))
     return f"{FUZZ_CASES:,} damaged files: nothing but photographs and ImageErrors."
 
 

@@ -1,1 +1,1 @@
-"""The network: its configuration, backbone, heads, and the classifier made of them."""
+"""The network: its configuration, its backbone, and the classifier with its heads."""

@@ -162,7 +162,7 @@ def check_backbone(name: str) -> None:
         known = [EFFICIENTNET_V2_S, *timm.list_models()]
         similar = difflib.get_close_matches(str(name), known, n=3)
         hint = f"; similar are {', '.join(similar)}" if similar else "; timm.list_models() has the names"
-        raise ValueError(f"unknown backbone {name!r}{hint}")
+        raise ValueError(f"unknown backbone {str(name)[:80]!r}{hint}")
 
 
 def pretrained_settings(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 from fashion_model.attributes import Attribute
@@ -14,10 +15,19 @@ from fashion_model.preprocessing import INTERPOLATIONS, Preprocessing
 
 FORMAT_VERSION = 1
 LINEAR, MOE = "linear", "moe"  # kinds of heads
-MAX_SIDE = 2048  # pixels
-MAX_EXPERTS = 64
-MIN_STD = 1e-3  # of pixels
 TEMPERATURES = (0.01, 100.0)  # minimum and maximum
+LIMITS: dict[str, tuple[type, float, float]] = {  # type, minimum and maximum of the numbers of a setting
+    "num_classes": (int, 1, math.inf),
+    "temperatures": (float, *TEMPERATURES),
+    "mean": (float, 0, 1),
+    "std": (float, 1e-3, 1),
+    "image_size": (int, 1, 2048),
+    "experts": (int, 0, 64),
+    "dropout": (float, 0, 0.99),
+    "fashion_threshold": (float, -1e6, 1e6),
+}
+LENGTHS = {"mean": 3, "std": 3, "image_size": 2}  # numbers in a list
+MAPPINGS = ("num_classes", "temperatures")  # a number for each attribute
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,14 @@ class ModelConfig:
         """ValueError for an unknown version or key, a missing key that has no default, or an invalid value."""
         version = document.get("format_version")
         if type(version) is not int or version != FORMAT_VERSION:
-            raise ValueError(f"has format version {version!r}; this code reads {FORMAT_VERSION}")
+            raise ValueError(f"has format version {shortened(version)}; this code reads {FORMAT_VERSION}")
         fields = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
         missing = sorted(name for name, needed in fields.items() if needed and name not in document)
         unknown = sorted(set(document) - set(fields))
         if missing or unknown:
-            raise ValueError(f"lacks {missing} and has unknown {unknown}")
+            raise ValueError(f"lacks {missing} and has unknown {shortened(unknown)}")
         values: dict[str, Any] = {
-            k: tuple(value) if isinstance(value, list) else value for k, value in document.items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
         }
         try:
             values["attributes"] = tuple(Attribute(**attribute) for attribute in document["attributes"])
@@ -81,37 +91,23 @@ class ModelConfig:
         names = [attribute.name for attribute in self.attributes]
         columns = {attribute.column for attribute in self.attributes}
         if not names or len(set(names)) != len(names) or len(columns) != len(names):
-            raise ValueError(f"attributes must have distinct names and columns, at least one; they are {names}")
+            raise ValueError(f"attributes must have distinct names and columns, not {shortened(names)}")
         check_backbone(self.backbone)
-        if not is_number(self.experts, int) or not 0 <= self.experts <= MAX_EXPERTS:
-            raise ValueError(f"experts must be a whole number from 0 to {MAX_EXPERTS}; it is {self.experts!r}")
-        check_heads(self.heads, self.experts)
-        if not is_number(self.dropout) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout!r}")
-        if not is_number(self.fashion_threshold):
-            raise ValueError(f"fashion_threshold must be a finite number; it is {self.fashion_threshold!r}")
         if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}")
-        self._check_mapping("num_classes", names, int, (1, math.inf))
-        self._check_mapping("temperatures", names, float, TEMPERATURES)
-        self._check_tuple("image_size", 2, int, (1, MAX_SIDE))
-        self._check_tuple("mean", 3, float, (0, 1))
-        self._check_tuple("std", 3, float, (MIN_STD, 1))
-
-    def _check_mapping(self, key: str, names: list[str], kind: type, limits: tuple[float, float]) -> None:
-        value, (least, largest) = getattr(self, key), limits
-        fits = isinstance(value, Mapping) and list(value) == names
-        if not fits or not all(is_number(v, kind) and least <= v <= largest for v in value.values()):
-            raise ValueError(
-                f"{key} must have a number from {least} to {largest} for each of {', '.join(names)}, in this order; "
-                f"it is {value!r}"
-            )
-
-    def _check_tuple(self, key: str, length: int, kind: type, limits: tuple[float, float]) -> None:
-        value, (least, largest) = getattr(self, key), limits
-        fits = isinstance(value, tuple) and len(value) == length
-        if not fits or not all(is_number(v, kind) and least <= v <= largest for v in value):
-            raise ValueError(f"{key} must be {length} numbers from {least} to {largest}; it is {value!r}")
+            raise ValueError(f"interpolation must be one of {INTERPOLATIONS}, not {shortened(self.interpolation)}")
+        for key, (kind, least, largest) in LIMITS.items():
+            value, wanted = getattr(self, key), "a number"
+            numbers: list[Any] = [value]
+            if key in LENGTHS:
+                wanted = f"{LENGTHS[key]} numbers"
+                numbers = list(value) if isinstance(value, tuple) and len(value) == LENGTHS[key] else [None]
+            elif key in MAPPINGS:
+                wanted = f"a number for each of {', '.join(names)}, in this order,"
+                numbers = list(value.values()) if isinstance(value, Mapping) and list(value) == names else [None]
+            are_numbers = all(isinstance(n, int | kind) and not isinstance(n, bool) for n in numbers)
+            if not are_numbers or not all(least <= n <= largest for n in numbers):
+                raise ValueError(f"{key} must be {wanted} from {least} to {largest}; it is {shortened(value)}")
+        check_heads(self.heads, self.experts)
 
 
 def check_heads(kind: str, experts: int) -> None:
@@ -119,10 +115,3 @@ def check_heads(kind: str, experts: int) -> None:
     if not ((kind == LINEAR and experts == 0) or (kind == MOE and experts >= 2)):
         wanted = f"{LINEAR} with 0 experts, or {MOE} with at least 2"
         raise ValueError(f"heads must be {wanted}, not {kind!r} with {experts}")
-
-
-def is_number(value: object, kind: type = float) -> bool:
-    """Whether `value` is a finite number, and whole if `kind` is int."""
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        return False
-    return math.isfinite(value)

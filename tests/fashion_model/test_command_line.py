@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -166,7 +167,7 @@ def test_an_interrupted_run_says_how_to_go_on(predict, tmp_path, monkeypatch, ca
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "scandir", interrupted)
+    monkeypatch.setattr(Path, "iterdir", interrupted)
     given = ["--output", tmp_path / f"x.{ending}"] if ending else []
     assert predict(PATHS[0], tmp_path, *given) == 130
     assert ("--resume goes on from here" in capsys.readouterr().err) is bool(ending)

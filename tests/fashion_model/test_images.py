@@ -1,23 +1,25 @@
+"""Photographs and files that are none. FUZZ_CASES sets how many damaged ones are tried; tests.endurance tries many."""
+
 import io
 import os
-import shutil
 import struct
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fashion_model import ImageError
+from fashion_model.classifier import DETAIL
 from fashion_model.images import find_images, open_image
 from tests.conftest import PRODUCTS, ROOT
+from tests.corpus import of_every_format
+from tests.corpus import saved as encoded
 
 PHOTOGRAPH = next(iter(sorted((PRODUCTS / "images").iterdir())))
-
-
-def encoded(image, file_format, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
+ICC = ROOT / "tests" / "data" / "icc"
+FUZZ_CASES = int(os.environ.get("FUZZ_CASES", 300))
 
 
 def pixels(image):
@@ -60,16 +62,11 @@ def test_transparency_is_laid_on_white():
     image = Image.new("RGBA", (3, 1), (255, 0, 0, 0))
     image.putpixel((0, 0), (255, 0, 0, 255))
     image.putpixel((1, 0), (255, 0, 0, 128))
+    assert pixels(open_image(encoded(image, "PNG"))).tolist() == [[[255, 0, 0], [255, 127, 127], [255, 255, 255]]]
     palette = Image.new("P", (2, 1))
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putdata([0, 1])
-    gray = Image.new("LA", (1, 1), (0, 0))
-    for data, expected in (
-        (encoded(image, "PNG"), [[255, 0, 0], [255, 127, 127], [255, 255, 255]]),
-        (encoded(palette, "PNG", transparency=1), [[255, 0, 0], [255, 255, 255]]),
-        (encoded(gray, "PNG"), [[255, 255, 255]]),
-    ):
-        assert pixels(open_image(data)).tolist() == [expected]
+    assert pixels(open_image(encoded(palette, "PNG", transparency=1))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
 
 
 @pytest.mark.parametrize(
@@ -87,11 +84,6 @@ def test_transparency_is_laid_on_white():
 def test_grays_of_more_bits_are_scaled(values, options, expected):
     data = encoded(Image.fromarray(values), "TIFF" if options is None else "PNG", **options or {})
     assert np.abs(pixels(open_image(data))[0, :, 0] - expected).max() <= 1
-
-
-def test_values_that_are_no_numbers_are_an_error():
-    with pytest.raises(ImageError, match="not numbers"):
-        open_image(encoded(Image.fromarray(np.array([[np.nan, 1]], dtype=np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LAB", "HSV"])
@@ -114,18 +106,15 @@ def test_cmyk_jpeg_keeps_its_colors():
         (b"This is a letter.", "not an image"),
         (PHOTOGRAPH.read_bytes()[:700], "damaged or cut off"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "not an image|damaged"),
+        (encoded(Image.fromarray(np.array([[np.nan, 1]], dtype=np.float32)), "TIFF"), "values that are not numbers"),
+        # Of a format that would start a program.
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not an image in a format"),
     ],
 )
-def test_what_is_no_photograph_is_an_image_error(data, message):
+def test_file_that_is_no_photograph_is_refused(data, message):
+    Image.init()  # as if a program had registered all of Pillow's formats
     with pytest.raises(ImageError, match=message):
         open_image(data)
-
-
-def test_every_truncation_is_an_image_error():
-    data = encoded(Image.open(PHOTOGRAPH).convert("RGB"), "PNG")
-    for length in range(1, len(data) - 12, 97):  # the last 12 bytes are the end mark, which decoders forgive
-        with pytest.raises(ImageError):
-            open_image(data[:length])
 
 
 @pytest.mark.parametrize(
@@ -146,13 +135,6 @@ def test_a_picture_beyond_the_limit_is_refused(file_format, size, message):
         assert open_image(encoded(Image.new("L", (6000, 8000)), "JPEG"), 500).size == (750, 1000)
 
 
-def test_formats_that_start_programs_stay_closed():
-    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
-    Image.init()  # as if a program had registered all of Pillow's formats
-    with pytest.raises(ImageError, match="not an image in a format"):
-        open_image(postscript)
-
-
 def test_the_callers_image_stays_at_its_frame():
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -165,11 +147,11 @@ def test_the_callers_image_stays_at_its_frame():
         open_image(Image.open(io.BytesIO(PHOTOGRAPH.read_bytes()[:700])))
 
 
-def test_missing_files_and_folders_are_errors(tmp_path):
-    with pytest.raises(ImageError, match="No such file"):
-        open_image(tmp_path / "nothing.jpg")
-    with pytest.raises(ImageError, match="directory"):
-        open_image(tmp_path)
+def test_path_that_is_no_file_is_an_error(tmp_path):
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    for path, message in (("no.jpg", "No such file"), (".", "directory"), ("self.jpg", "read"), ("x" * 300, "read")):
+        with pytest.raises(ImageError, match=message):
+            open_image(tmp_path / path)
 
 
 def test_folders_are_read_in_order_to_any_depth(tmp_path):
@@ -188,14 +170,13 @@ def test_folders_are_read_in_order_to_any_depth(tmp_path):
 
 
 def test_a_folder_is_listed_when_its_turn_comes(tmp_path):
-    for name in ("a", "b", "c"):
+    for name in ("a", "b"):
         (tmp_path / name).mkdir()
     (tmp_path / "a" / "1.jpg").touch()
     found = find_images([tmp_path])
     assert next(found) == tmp_path / "a" / "1.jpg"
     (tmp_path / "b" / "2.jpg").touch()
-    (tmp_path / "c").rmdir()
-    assert list(found) == [tmp_path / "b" / "2.jpg", tmp_path / "c"]  # a folder that cannot be read is not passed over
+    assert list(found) == [tmp_path / "b" / "2.jpg"]
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
@@ -203,26 +184,16 @@ def test_links_to_folders_are_not_followed(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "round").symlink_to(tmp_path)
+    (tmp_path / "a" / "round.jpg").symlink_to(tmp_path)
     (tmp_path / "a" / "link.jpg").symlink_to(tmp_path / "b" / "2.jpg")
     (tmp_path / "a" / "nowhere.jpg").symlink_to(tmp_path / "nothing")
-    found = [p.relative_to(tmp_path).as_posix() for p in find_images([tmp_path], leave_out=tmp_path / "b" / "c")]
-    assert found == ["a/1.jpg", "a/link.jpg", "a/nowhere.jpg", "b/2.jpg"]
-
-
-def test_a_name_that_leads_nowhere_is_yielded(tmp_path):
-    shutil.copyfile(PHOTOGRAPH, tmp_path / "good.jpg")
-    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
-    (tmp_path / "folder.jpg").symlink_to(tmp_path)
-    os.mkfifo(tmp_path / "pipe.jpg")  # reading it would wait for ever
+    (tmp_path / "a" / "self.jpg").symlink_to(tmp_path / "a" / "self.jpg")
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")  # reading it would wait for ever
     endless = tmp_path / f"{'x' * 300}.jpg"
-    found = list(find_images([endless, tmp_path]))
-    assert found == [endless, tmp_path / "good.jpg", tmp_path / "self.jpg"]
-    for path in (endless, tmp_path / "self.jpg"):
-        with pytest.raises(ImageError, match="cannot be read"):
-            open_image(path)
-
-
-ICC = ROOT / "tests" / "data" / "icc"
+    first, *found = find_images([endless, tmp_path], leave_out=tmp_path / "b" / "c")
+    assert first == endless
+    expected = ["a/1.jpg", "a/link.jpg", "a/nowhere.jpg", "a/self.jpg", "b/2.jpg"]
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -275,3 +246,43 @@ def test_a_large_jpeg_is_decoded_smaller():
     turned = open_image(encoded(large, "JPEG", exif=exif), 450)
     assert (turned.size, turned.info["size"]) == ((600, 450), (1200, 900))
     assert open_image(encoded(large, "PNG"), 200).size == (900, 1200)
+
+
+FILES = [content for content in of_every_format((60, 80)).values() if len(content) < 50_000]
+FILES.append(PHOTOGRAPH.read_bytes())
+VALUES = (b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x80\x00\x00\x00")
+
+
+@st.composite
+def damaged(draw):
+    """A file with up to eight parts overwritten, cut out or doubled, most of them in its first kilobyte."""
+    data = bytearray(draw(st.sampled_from(FILES)))
+    for _ in range(draw(st.integers(1, 8))):
+        last = max(len(data) - 1, 0)
+        start = draw(st.one_of(st.integers(0, min(last, 1000)), st.integers(0, last)))
+        change = draw(st.sampled_from(("overwrite", "cut", "double", "end")))
+        if change == "overwrite":
+            value = draw(st.one_of(st.sampled_from(VALUES), st.binary(min_size=1, max_size=8)))
+            data[start : start + len(value)] = value
+        elif change == "cut":
+            del data[start : start + draw(st.integers(1, 200))]
+        elif change == "double":
+            data[start:start] = data[start : start + draw(st.integers(1, 200))]
+        else:
+            del data[start:]
+    return bytes(data)
+
+
+@settings(
+    max_examples=FUZZ_CASES, derandomize=FUZZ_CASES <= 300, deadline=None, suppress_health_check=list(HealthCheck)
+)
+@given(damaged())
+def test_damaged_file_is_read_or_an_image_error(data):
+    try:
+        image = open_image(data, DETAIL)
+    except ImageError as error:
+        assert str(error).endswith(".")
+        assert "\n" not in str(error)
+    else:
+        assert image.mode == "RGB"
+        assert image.width * image.height > 0

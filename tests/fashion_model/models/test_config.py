@@ -2,15 +2,15 @@ import json
 
 import pytest
 
-from fashion_model.attributes import Attribute
+from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.models.config import ModelConfig
-from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
+from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
 
 BOTH = [{"name": "color", "column": "a", "title": "A"}, {"name": "size", "column": "b", "title": "B"}]
 
 
 @pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
-def test_a_config_survives_json(attributes):
+def test_config_survives_json(attributes):
     config = random_model(attributes=attributes, heads="moe", experts=3).config
     document = json.loads(json.dumps(config.to_dict()))
     assert ModelConfig.from_dict(document) == config
@@ -22,9 +22,7 @@ def test_a_config_survives_json(attributes):
     [
         ("tf_efficientnet_lite2", ((260, 260), (0.5, 0.5, 0.5), "bicubic")),
         ("efficientnet_v2_s", ((384, 384), (0.485, 0.456, 0.406), "bilinear")),
-        ("test_vit", ((160, 160), (0.5,) * 3, "bicubic")),
         ("mobilevit_xxs", ((256, 256), (0.0,) * 3, "bicubic")),
-        ("resnet18d", ((224, 224), (0.485, 0.456, 0.406), "bicubic")),
     ],
 )
 def test_preprocessing_is_that_of_the_weights(backbone, expected):
@@ -32,94 +30,100 @@ def test_preprocessing_is_that_of_the_weights(backbone, expected):
     assert (config.image_size, config.mean, config.interpolation) == expected
     assert config.temperatures == dict.fromkeys(NAMES, 1.0)
     assert config.preprocessing.image_size == config.image_size
-    smaller = ModelConfig.for_backbone(
-        backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), image_size=(64, 64), interpolation="bilinear"
-    )
+    others = {"image_size": (64, 64), "interpolation": "bilinear"}
+    smaller = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), **others)
     assert (smaller.image_size, smaller.interpolation) == ((64, 64), "bilinear")
+
+
+LIST = "attributes must be a list of objects with name, column and title"
+NUMBERS = {  # of each setting, what no checkpoint can have
+    "num_classes": (
+        {"color": 3},
+        dict.fromkeys(reversed(NAMES), 3),
+        dict.fromkeys(NAMES, 3.0),
+        dict.fromkeys(NAMES, 0),
+    ),
+    "temperatures": (dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, float("nan")), dict.fromkeys(NAMES[:3], 1.0)),
+    "std": ("wide", [0.5, 0.5, 0.0]),
+    "mean": ([-0.1, 0.5, 0.5],),
+    "dropout": ("a", 1),
+    "image_size": ([32.5, 24], [0, 96], [10**6, 10**6], [True, 96]),
+    "fashion_threshold": (float("inf"), None),
+    "experts": (10**9, 2.5),
+}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *(
-            ({"format_version": version}, f"has format version {version!r}; this code reads 1")
-            for version in (0, 2, 99, True, "1", 1.0, None)
-        ),
-        *(
-            ({"backbone": name}, f"unknown backbone '{name}'; {hint}")
-            for name, hint in (
-                ("efficientnet_lite_2", "similar are .*efficientnet_lite2"),
-                ("mobilenet_v3_small_050", "similar are .*mobilenetv3_small_050"),
-                ("convnext-tiny", "similar are .*convnext_tiny"),
-                ("qqqqqqqq", r"timm\.list_models\(\) has the names"),
-            )
-        ),
+        *(({"format_version": value}, "has format version .*; this code reads 1") for value in (0, 2, True, "1", None)),
+        *(({"backbone": value}, "unknown backbone") for value in ("resnet", 5, ["test_vit"])),
+        ({"backbone": "convnext-tiny"}, "unknown backbone 'convnext-tiny'; similar are .*convnext_tiny"),
+        ({"backbone": "q" * 9000}, r"unknown backbone 'q{80}'; timm\.list_models\(\) has the names"),
         ({"surprise": 1}, "unknown .*surprise"),
-        ({"mirrored": True}, "unknown .*mirrored"),
-        ({"thumbnail_size": [80, 60]}, "unknown .*thumbnail_size"),
-        ({"backbone": "resnet"}, "unknown backbone"),
-        ({"backbone": 5}, "unknown backbone"),
-        ({"backbone": ["test_vit"]}, "unknown backbone"),
-        ({"heads": "hydra"}, "heads must be linear with 0 experts, or moe with at least 2"),
-        ({"heads": "linear+moe", "experts": 2}, "heads must be"),
-        ({"heads": "moe"}, "heads must be"),
-        ({"experts": 2}, "heads must be"),
-        ({"heads": "moe", "experts": 1}, "heads must be"),
-        ({"heads": "moe", "experts": 10**9}, "experts must be"),
-        ({"heads": "moe", "experts": 2.5}, "experts must be"),
-        ({"image_size": [0, 96]}, "image_size"),
-        ({"num_classes": {"color": 3}}, "num_classes"),
-        ({"num_classes": dict.fromkeys(reversed(NAMES), 3)}, "num_classes .* in this order"),
-        ({"num_classes": dict.fromkeys((*NAMES, "usage"), 3)}, "num_classes"),
-        ({"num_classes": dict.fromkeys(NAMES, 3.0)}, "num_classes"),
-        ({"num_classes": dict.fromkeys(NAMES, 0)}, "num_classes"),
-        ({"temperatures": dict.fromkeys(NAMES, 0.0)}, "temperatures"),
-        ({"temperatures": dict.fromkeys(NAMES, float("nan"))}, "temperatures"),
-        ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "temperatures must have a number from 0.01 to 100"),
-        ({"temperatures": dict.fromkeys(NAMES[:3], 1.0)}, "temperatures"),
-        ({"std": "wide"}, "std"),
-        ({"std": [0.5, 0.5, 0.0]}, "std must be 3 numbers from 0.001 to 1"),
-        ({"mean": [-0.1, 0.5, 0.5]}, "mean must be 3 numbers from 0 to 1"),
-        ({"interpolation": "lanczos"}, "interpolation must be one of bicubic, bilinear, not"),
-        ({"dropout": "a"}, "dropout"),
-        ({"dropout": 1}, "dropout"),
-        ({"image_size": [32.5, 24]}, "image_size"),
-        ({"image_size": [10**6, 10**6]}, "image_size"),
-        ({"fashion_threshold": float("inf")}, "fashion_threshold"),
-        ({"fashion_threshold": None}, "fashion_threshold"),
-        ({"attributes": []}, "attributes must have distinct names and columns, at least one"),
-        ({"attributes": None}, "attributes must be a list of objects with name, column and title"),
-        ({"attributes": ["color"]}, "attributes must be a list of objects with name, column and title"),
-        ({"attributes": [{"name": "color"}]}, "attributes must be a list of objects with name, column and title"),
-        ({"attributes": [BOTH[0] | {"extra": 1}]}, "attributes must be a list of objects with name, column and title"),
-        ({"attributes": [BOTH[0], BOTH[0] | {"column": "b"}]}, "attributes must have distinct names and columns"),
-        ({"attributes": [BOTH[0], BOTH[1] | {"column": "a"}]}, "attributes must have distinct names and columns"),
-        ({"attributes": [BOTH[0] | {"name": "Color"}]}, "an attribute's name is lower-case letters"),
-        ({"attributes": [BOTH[0] | {"name": 5}]}, "an attribute needs a name"),
-        ({"attributes": [BOTH[0] | {"name": "type"}]}, "'type' is reserved by PyTorch"),
         *(
-            ({"attributes": [BOTH[0] | {"name": name}]}, f"'{name}' is a field of every prediction")
-            for name in ("error", "model", "sentence", "is_fashion", "fashion_score", "box", "to_document")
+            ({"heads": heads, "experts": experts}, "heads must be linear with 0 experts, or moe with at least 2")
+            for heads, experts in (("hydra", 0), ("linear+moe", 2), ("moe", 0), ("linear", 2), ("moe", 1))
         ),
-        ({"attributes": [BOTH[0] | {"name": "color_confidence"}]}, "'color_confidence' is a field of every prediction"),
-        ({"attributes": BOTH}, "num_classes"),
+        *(({key: value}, f"{key} must be ") for key, values in NUMBERS.items() for value in values),
+        ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "must be a number for each of color, .* from 0.01 to 100"),
+        ({"mean": [0.5] * 9000}, r"mean must be 3 numbers from 0 to 1; it is .{,60}$"),
+        ({"interpolation": "lanczos"}, r"interpolation must be one of \('bicubic', 'bilinear'\), not 'lanczos'"),
+        *(({"attributes": value}, LIST) for value in (None, ["color"], [{"name": "color"}], [BOTH[0] | {"extra": 1}])),
+        *(
+            ({"attributes": value}, "attributes must have distinct names and columns")
+            for value in ([], [BOTH[0], BOTH[0] | {"column": "b"}], [BOTH[0], BOTH[1] | {"column": "a"}])
+        ),
+        ({"attributes": BOTH}, "num_classes must be"),
     ],
 )
-def test_what_cannot_be_right_is_refused(tiny_model, change, message):
+def test_setting_that_cannot_be_right_is_refused(tiny_model, change, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig.from_dict(tiny_model.config.to_dict() | change)
 
 
-@pytest.mark.parametrize("key", ["attributes", "temperatures", "backbone", "image_size", "mean"])
-def test_a_missing_key_without_default_is_named(tiny_model, key):
-    document = tiny_model.config.to_dict()
-    del document[key]
-    with pytest.raises(ValueError, match=rf"lacks \['{key}'\]"):
-        ModelConfig.from_dict(document)
-
-
-def test_a_missing_key_has_its_default(tiny_model):
+def test_missing_key_has_its_default_or_is_named(tiny_model):
     document = tiny_model.config.to_dict()
     for key in ("experts", "heads", "dropout", "fashion_threshold", "interpolation"):
         del document[key]
     assert ModelConfig.from_dict(document) == tiny_model.config
+    for key in ("attributes", "temperatures", "backbone", "image_size", "mean"):
+        with pytest.raises(ValueError, match=rf"lacks \['{key}'\]"):
+            ModelConfig.from_dict({name: value for name, value in document.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "message"),
+    [
+        *((name, "column", "an attribute") for name in ("Color", "product type", "1st", "", "a-b", 7, None)),
+        *(("color", column, "needs a name, a column and a title") for column in ("", None, 3)),
+        ("type", "column", "'type' is reserved by PyTorch"),
+        *(
+            (name, "column", f"'{name}' is a field of every prediction")
+            for name in ("error", "model", "box", "a_confidence")
+        ),
+        ("A" * 9000, "column", "underscores, not .{,40}$"),
+    ],
+)
+def test_name_that_cannot_be_an_attributes_is_refused(name, column, message):
+    with pytest.raises(ValueError, match=message):
+        Attribute(name, column, "Title")
+
+
+def test_labels_are_numbered_in_alphabetical_order():
+    encoders = LabelEncoders.fit({"color": ["Red", "Blue", "Red"], "usage": ["Sports"]})
+    assert encoders.labels["color"] == ("Blue", "Red")
+    assert encoders.num_classes == {"color": 2, "usage": 1}
+    assert (encoders.target("color", "Red"), encoders.target("color")) == (("color", 1), ("color", None))
+    with pytest.raises(ValueError, match="unknown attribute 'colour'; the attributes are color, usage"):
+        encoders.target("colour")
+    with pytest.raises(ValueError, match="unknown label 'Spoon' for color"):
+        encoders.target("color", "Spoon")
+
+
+def test_encoders_survive_the_round_trip(tmp_path):
+    attributes = (*ATTRIBUTES, USAGE)
+    encoders = LabelEncoders(encoders_of(attributes).labels | {"color": ("Größe", "紅", "b")})
+    encoders.save(tmp_path / "x.json", attributes)
+    assert LabelEncoders.load(tmp_path / "x.json", attributes) == encoders
+    assert list(json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))) == [a.column for a in attributes]

@@ -2,56 +2,87 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from fashion_model.models.config import TEMPERATURES
-from fashion_model.models.multitask import MultiTaskClassifier
+from fashion_model.models.multitask import build_heads
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
+
+CLASSES = dict.fromkeys(NAMES, 2)
 
 
 @pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
 @pytest.mark.parametrize("kind", [{}, {"heads": "moe", "experts": 3}])
-def test_there_are_logits_for_each_attribute(attributes, kind):
+def test_each_attribute_has_logits(attributes, kind):
     model = random_model(attributes=attributes, image_size=(64, 48), **kind)
     images = torch.randn(2, 3, 64, 48)
-    logits = model(images)
+    logits, pooled = model(images), model.features(images)
     expected = encoders_of(attributes).num_classes
     assert {name: tuple(x.shape) for name, x in logits.items()} == {name: (2, n) for name, n in expected.items()}
-    pooled = model.features(images)
     torch.testing.assert_close(pooled, model.backbone(images).mean(dim=(2, 3)))
-    for name, x in model.heads(pooled).items():
-        assert torch.equal(x, logits[name])
-
-
-def test_temperatures_calibrate_probabilities(tiny_model):
-    temperatures = dict.fromkeys(NAMES, 1.0) | {"color": 2.0}
-    model = MultiTaskClassifier(dataclasses.replace(tiny_model.config, temperatures=temperatures)).eval()
-    images = torch.randn(2, 3, 64, 64)
-    logits = model(images)
-    probabilities = model.calibrate(logits)
-    assert torch.allclose(probabilities["color"], torch.softmax(logits["color"] / 2, 1))
-    assert torch.allclose(probabilities["season"], torch.softmax(logits["season"], 1))
+    assert all(torch.equal(x, logits[name]) for name, x in model.heads(pooled).items())
+    assert (model.fashion_scores(pooled) == 0).all()  # untrained, all count as fashion
+    assert model.config.fashion_threshold == 0
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_probabilities_are_numbers_at_extremes(tiny_model, temperature, dtype):
-    model = tiny_model
-    model.config = dataclasses.replace(model.config, temperatures=dict.fromkeys(NAMES, temperature))
-    found = model.calibrate({"color": torch.tensor([[800.0, 0.0, -800.0], [0.0, 0.0, 0.0]], dtype=dtype)})["color"]
-    assert found.dtype == torch.promote_types(dtype, torch.float32)
-    assert found.isfinite().all()
-    assert found[0, 0] > 0.999
-    assert torch.allclose(found.sum(dim=1).float(), torch.ones(2))
-    assert torch.equal(found[1].float(), torch.full((3,), 1 / 3))
+def test_probabilities_are_calibrated_numbers(tiny_model, temperature, dtype):
+    temperatures = dict.fromkeys(NAMES, 1.0) | {"color": temperature}
+    tiny_model.config = dataclasses.replace(tiny_model.config, temperatures=temperatures)
+    logits = torch.tensor([[800.0, 0.0, -800.0], [2.0, 1.0, 0.0]], dtype=dtype)
+    for name, probabilities in tiny_model.calibrate({"color": logits, "season": logits}).items():
+        assert probabilities.dtype == torch.promote_types(dtype, torch.float32)
+        assert probabilities[0, 0] > 0.999
+        expected = torch.softmax(logits[1].double() / temperatures[name], 0)
+        torch.testing.assert_close(probabilities[1].double(), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_untrained_heads_count_all_as_fashion(tiny_model):
-    assert (tiny_model.fashion_scores(torch.randn(5, tiny_model.backbone.channels)) == 0).all()
-    assert tiny_model.config.fashion_threshold == 0
+def checkered(rows):
+    """Features (N, 8) and targets (N, 4): in one of two classes where two of the features have the same sign."""
+    pooled = torch.randn(rows, 8)
+    targets = torch.stack([(pooled[:, i] * pooled[:, i + 1] > 0).long() for i in range(4)], dim=1)
+    return pooled, targets
+
+
+def accuracy_after_training(kind, experts):
+    """The accuracy on new rows after training on 6,000 others."""
+    torch.manual_seed(0)
+    pooled, targets = checkered(6000)
+    heads = build_heads(kind, 8, CLASSES, dropout=0.1, experts=experts).train()
+    optimizer = torch.optim.AdamW(heads.parameters(), 3e-3)
+    for _ in range(8):
+        for batch in torch.randperm(len(pooled)).split(256):
+            logits = heads(pooled[batch])
+            loss = sum(nn.functional.cross_entropy(logits[n], targets[batch, i]) for i, n in enumerate(NAMES))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    pooled, targets = checkered(1000)
+    logits = heads.eval()(pooled)
+    return sum((logits[n].argmax(1) == targets[:, i]).float().mean().item() for i, n in enumerate(NAMES)) / len(NAMES)
+
+
+def test_experts_learn_what_no_linear_layer_can():
+    assert accuracy_after_training("moe", experts=2) > 0.8
+    assert accuracy_after_training("linear", experts=0) < 0.6
+
+
+@torch.inference_mode()
+def test_logits_are_of_the_gated_sum_of_experts():
+    torch.manual_seed(0)
+    heads, pooled = build_heads("moe", 8, CLASSES, dropout=0.5, experts=3).eval(), torch.randn(5, 8)
+    experts = heads.experts(pooled).relu().split(256, dim=1)
+    for name, logits in heads(pooled).items():
+        weights = heads.gates[name](pooled).softmax(dim=1)
+        mixed = sum(weights[:, i : i + 1] * expert for i, expert in enumerate(experts))
+        torch.testing.assert_close(logits, heads.linear[name](mixed))
+        torch.testing.assert_close(heads.gates_of(pooled)[name], weights)
+    assert build_heads("linear", 8, CLASSES, dropout=0.5, experts=0).gates_of(pooled) == {}
 
 
 @pytest.mark.parametrize("backbone", ["test_efficientnet", "test_vit"])
-def test_heads_leave_the_backbones_random_weights(backbone):
+def test_backbone_starts_alike_with_any_heads(backbone):
     kinds = {"linear": 0, "moe": 2}
     linear, moe = (random_model(backbone, heads=h, experts=e).backbone.state_dict() for h, e in kinds.items())
     assert all(torch.equal(tensor, moe[key]) for key, tensor in linear.items())
