@@ -11,17 +11,19 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import load_torch_model, save_torch_state_dict
-from safetensors import SafetensorError, safe_open
+from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.hub import DEFAULT_TIMEOUT, HubError, fetch
+from fashion_model.hub import HubError, fetch
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import building
 from fashion_model.models.multitask import MultiTaskClassifier
@@ -47,14 +49,14 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be found or used; the message names the place, the file and what is wrong with it."""
+    """A checkpoint cannot be found or used; the message names the checkpoint, the file and the reason."""
 
 
 class HubCheckpointError(CheckpointError):
-    """A checkpoint on the Hub cannot be had or used."""
+    """A checkpoint on the Hub cannot be loaded."""
 
     def __init__(self, repository: str, revision: str | None, reason: str):
-        super().__init__(repository, revision, reason)  # all of them, so that other processes can be told of it
+        super().__init__(repository, revision, reason)  # all of them, so that it can be pickled
         self.repository, self.revision, self.reason = repository, revision, reason
 
     def __str__(self) -> str:
@@ -111,16 +113,13 @@ def save_checkpoint(
         file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(new / CONFIG, model.config.to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
-    weights = [*weight_files(new), *([new / WEIGHTS_INDEX] if has_shards(new) else [])]
+    files = list(new.iterdir())
     before = {path for pattern in WEIGHT_FILES for path in directory.glob(pattern)}
-    stale = before - {directory / file.name for file in weights}
-    for file in weights:
+    for file in files:
         file.replace(directory / file.name)
-    for file in stale:
+    for file in before - {directory / file.name for file in files}:
         file.unlink(missing_ok=True)
-    for name in (ENCODERS, CONFIG):
-        (new / name).replace(directory / name)
-    (directory / METRICS).unlink(missing_ok=True)  # the last: until here its digests tell of a mixture
+    (directory / METRICS).unlink(missing_ok=True)  # the last: until then its digests show that files are mixed
     new.rmdir()
 
 
@@ -128,16 +127,14 @@ def load_checkpoint(
     source: str | os.PathLike[str] | None = None,
     *,
     revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
     refresh: bool = False,
+    **options: Any,
 ) -> Checkpoint:
     """The checkpoint at `source`: None for the embedded default, a directory, or a Hub repository.
 
-    A repository is `user/repo` or `user/repo@revision`; `hub.fetch` says what `timeout` (seconds) and `refresh` do.
-    Loading is strict: CheckpointError for a missing, damaged or unexpected file, tensor or class count; where that
-    comes from the Hub, HubCheckpointError.
+    A repository is `user/repo` or `user/repo@revision`; `options` are `token`, `cache_dir` and `timeout` of
+    `hub.fetch`. Loading is strict: CheckpointError for a missing, damaged or unexpected file, tensor or class count;
+    where that comes from the Hub, HubCheckpointError.
     """
     if source is None:
         return read_checkpoint(DEFAULT_CHECKPOINT, "embedded default")
@@ -145,14 +142,13 @@ def load_checkpoint(
         return read_checkpoint(Path(source), Path(source).resolve().name)
     repository, _, named_revision = str(source).partition("@")
     revision = revision or named_revision or None
-    options: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "timeout": timeout, "patterns": LOADED_FILES}
     try:
-        directory = fetch(repository, revision, refresh=refresh, **options)
+        directory = fetch(repository, revision, patterns=LOADED_FILES, refresh=refresh, **options)
         try:
             return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
         except CheckpointError:
             with suppress(HubError):  # what was cached may have been damaged since
-                directory = fetch(repository, revision, refresh=True, **options)
+                directory = fetch(repository, revision, patterns=LOADED_FILES, refresh=True, **options)
             return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
         raise HubCheckpointError(repository, revision, str(error)) from error
@@ -166,28 +162,23 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))
     encoders = _read(directory, ENCODERS, name, lambda path: LabelEncoders.load(path, config.attributes))
     if encoders.num_classes != dict(config.num_classes):
-        raise CheckpointError(
-            f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} says {dict(config.num_classes)}"
-        )
+        raise CheckpointError(f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} {config.num_classes}")
     try:
         model = MultiTaskClassifier(config)
     except ValueError as error:
         raise CheckpointError(f"{name}: {CONFIG} {error}") from error
-    weights = directory if has_shards(directory) else directory / WEIGHTS
-    if not weights.exists():
-        raise CheckpointError(f"{name}: {WEIGHTS} is missing")
+    state: dict[str, torch.Tensor] = {}
     for file in weight_files(directory):
-        try:
-            with safe_open(file, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{name}: {file.name} is damaged or cut off: {error}") from error
+        tensors = _read(directory, file.name, name, load_file)
+        if repeated := sorted(state.keys() & tensors):  # of an earlier checkpoint with another number of shards
+            raise CheckpointError(f"{name}: {file.name} repeats tensors of another file, such as {repeated[0]}")
+        state |= tensors
     try:
-        load_torch_model(model, weights, strict=True, safe=True)
-    except (SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
-        what = str(error).replace(f"{directory}{os.sep}", "").splitlines()
-        more = f" and {len(what) - 2} more" if len(what) > 2 else ""  # a heading, then one line a tensor
-        raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {' '.join(what[:2])[:300]}{more}") from error
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        _, first, *others = str(error).splitlines()  # a heading, then a line for each kind of difference
+        more = f" and {len(others)} more" if others else ""
+        raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {first.strip()[:300]}{more}") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
     _check_digests(directory, name)
@@ -213,18 +204,18 @@ def _check_digests(directory: Path, name: str) -> None:
         return
     for path in (directory / ENCODERS, *weight_files(directory)):
         if not isinstance(measured, dict) or measured.get(path.name) != digest(path):
-            raise CheckpointError(
-                f"{name}: {path.name} is damaged or was exchanged: its digest is not that in {METRICS}"
-            )
+            raise CheckpointError(f"{name}: {path.name} is damaged or was exchanged: {METRICS} has another digest")
 
 
-def _read(directory: Path, file: str, name: str, reader: Any) -> Any:
+def _read(directory: Path, file: str, name: str, reader: Callable[[Path], Any]) -> Any:
     try:
         return reader(directory / file)
     except FileNotFoundError as error:
         raise CheckpointError(f"{name}: {file} is missing") from error
     except RecursionError as error:  # brackets by the thousand
         raise CheckpointError(f"{name}: {file} is nested too deeply") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{name}: {file} is damaged or cut off: {error}") from error
     except (ValueError, TypeError, OSError) as error:  # json and unicode errors are ValueErrors
         raise CheckpointError(f"{name}: {file} {getattr(error, 'strerror', None) or error}") from error
 

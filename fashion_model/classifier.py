@@ -35,7 +35,7 @@ if hasattr(os, "register_at_fork"):  # a forked process would wait for PyTorch's
 
 
 def open_for_network(image: Source) -> Image.Image:
-    """As `open_image`, in the detail that the network can use."""
+    """The photograph as from `open_image`, but large JPEG files in no more detail than the network needs."""
     return open_image(image, DETAIL)
 
 
@@ -95,7 +95,7 @@ class FashionClassifier:
             torch.set_num_threads(1)
 
     def warm_up(self) -> None:
-        """Do what otherwise the first photograph has to wait for."""
+        """Load what is loaded on first use, so that the first photograph does not wait for it."""
         self.predict_and_explain(Image.new("RGB", self.config.image_size[::-1]))
 
     @property
@@ -135,13 +135,19 @@ class FashionClassifier:
         if isinstance(images, str | os.PathLike | bytes | Image.Image):
             raise TypeError("a list of images is expected, not a single one")
 
+        def input_of(image: Item) -> torch.Tensor | ImageError:
+            try:
+                return self._transform(read(image))
+            except ImageError as error:
+                return error
+
         def label(batch: list[Item]) -> list[tuple[Item, Prediction | ImageError]]:
-            inputs = [self._input(image, read) for image in batch]
-            good = [x for x in inputs if isinstance(x, torch.Tensor)]
-            predictions = iter(self._predict(self._batch(good)) if good else [])
-            return [
-                (i, x if isinstance(x, ImageError) else next(predictions)) for i, x in zip(batch, inputs, strict=True)
-            ]
+            inputs = [input_of(image) for image in batch]
+            readable = [x for x in inputs if isinstance(x, torch.Tensor)]
+            with isolated(self._device.type):
+                predictions = iter(self._predictions(self.model.features(self._batch(readable))) if readable else ())
+            results = (x if isinstance(x, ImageError) else next(predictions) for x in inputs)
+            return list(zip(batch, results, strict=True))
 
         for labelled in in_parallel(label, batches(images, batch_size), WORKERS):
             yield from labelled
@@ -214,15 +220,8 @@ class FashionClassifier:
             name: np.stack(list(islice(maps, count))) for name, count in counts.items()
         }
 
-    def _input(self, image: Item, read: Callable[[Item], Image.Image]) -> torch.Tensor | ImageError:
-        """(3, H, W)."""
-        try:
-            return self._transform(read(image))
-        except ImageError as error:
-            return error
-
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-        """(B, 3, H, W)."""
+        """Inputs (3, H, W) → (B, 3, H, W) on the device."""
         if os.getpid() != self._process:  # forked: the engine's threads are not there any more
             self.backbone.engine, self._process = None, os.getpid()
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
@@ -231,14 +230,8 @@ class FashionClassifier:
         with isolated(self._device.type):
             return explain(self.model, self._batch([self._transform(photograph)]), targets, *how)
 
-    def _predict(self, batch: torch.Tensor) -> list[Prediction]:
-        """Of images (B, 3, H, W)."""
-        with isolated(self._device.type):
-            pooled = self.model.features(batch)
-        return self._predictions(pooled)
-
     def _predictions(self, pooled: torch.Tensor) -> list[Prediction]:
-        """Of pooled features (B, C)."""
+        """Pooled features (B, C) → a prediction for each image."""
         with isolated(self._device.type):
             probabilities = self.model.calibrate(self.model.heads(pooled))
             arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
@@ -265,7 +258,7 @@ def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: 
         while ahead:
             yield ahead.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)  # whoever asked may have gone
+        pool.shutdown(cancel_futures=True)  # the caller may have closed this generator
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
