@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -96,7 +94,7 @@ def test_push_during_a_load_mixes_no_commits(hub, repository, load, push_other_w
     assert len(repository.commits) == 2
 
 
-def test_private_repository_needs_the_token(repository, load):
+def test_private_repository_needs_the_token(repository, load, monkeypatch):
     repository.private = True
     with pytest.raises(HubCheckpointError, match="no such repository, or the token may not see it"):
         load()
@@ -104,23 +102,24 @@ def test_private_repository_needs_the_token(repository, load):
         with pytest.raises(HubCheckpointError, match="token is not valid"):
             load(token=wrong)
     assert load(token=f"{TOKEN}\n")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert load(token="", cache="another")
 
 
-def test_empty_token_is_none(repository, load):
-    assert load(token="")
-
-
-def test_flipped_byte_is_fetched_again(hub, repository, load):
-    hub.fault("GET .*model.safetensors", "flip", times=1)
-    assert load()
-    assert hub.requests[f"GET /{NAME}/resolve/{repository.branches['main']}/model.safetensors"] == 2
+@pytest.mark.parametrize("variable", ["", " ", None])
+@pytest.mark.parametrize("token", ["", "\n", None])
+def test_empty_token_is_none(repository, load, monkeypatch, token, variable):
+    if variable is not None:
+        monkeypatch.setenv("HF_TOKEN", variable)
+    assert load(token=token)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
-def test_byte_that_flips_twice_is_refused(hub, repository, load, file):
+def test_flipped_byte_is_fetched_again(hub, repository, load, file):
     hub.fault(f"GET .*{file}", "flip", times=2)
     with pytest.raises(HubCheckpointError, match=rf"{NAME}@main .* {file} came twice with another checksum"):
         load()
+    hub.fault(f"GET .*{file}", "flip", times=1)
     assert load()
 
 
@@ -144,13 +143,6 @@ def test_broken_connection_is_continued(hub, repository, load):
     assert load()
 
 
-def test_partial_download_is_not_served(hub, repository, load):
-    hub.fault(".*model.safetensors", "403", times=1)
-    with pytest.raises(HubCheckpointError, match=r"may not do that \(status 403"):
-        load()
-    assert load()
-
-
 STEPS = {"revision": "GET /api/.*/revision/", "tree": "GET .*/tree/", "head": "HEAD .*", "file": "GET .*/resolve/.*"}
 KINDS = {
     "hang": "sent nothing for 1 s",
@@ -165,11 +157,9 @@ KINDS = {
     "429": "too many requests",
     "503": "out of order",
 }
-FAULTS = [(step, kind) for step in STEPS for kind in ("hang", "drop", "page", "403", "503")]
-FAULTS += [(step, "truncate") for step in STEPS if step != "head"]  # it has no body
-FAULTS += [
-    (step, kind) for step in ("revision", "head") for kind in KINDS if kind[:2] in ("40", "42") and kind != "403"
-]
+FAULTS = [(step, kind) for step in STEPS for kind in ("hang", "drop", "503")]
+FAULTS += [("head", kind) for kind in KINDS if kind not in ("hang", "drop", "503", "truncate")]  # it has no body
+FAULTS += [("tree", "page"), ("file", "page"), ("revision", "truncate")]
 
 
 @pytest.mark.parametrize(("step", "kind"), FAULTS)
@@ -207,15 +197,6 @@ def test_failed_refresh_leaves_what_is_cached(hub, load, push_other_weights):
     assert not hub.requests
 
 
-def test_read_only_cache_is_read(repository, load, tmp_path):
-    repository.tags["v1"] = repository.branches["main"]
-    assert load()
-    references = tmp_path / "cache/models--user--repo/refs"
-    references.rename(references.with_name("kept"))
-    references.write_text("")  # where a folder has to be, so that nobody, root neither, can write into it
-    assert load(f"{NAME}@v1")
-
-
 def test_unreachable_hub_is_an_error(monkeypatch, load):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubCheckpointError, match="the Hub cannot be reached"):
@@ -241,18 +222,6 @@ def test_cache_of_single_files_is_completed(repository, tmp_path):
     assert contents(folder).keys() == {"config.json", "label_encoders.json"}
 
 
-@pytest.mark.slow
-def test_hanging_hub_does_not_keep_the_process(hub, repository, tmp_path):
-    hub.fault("GET .*/resolve/.*model.safetensors", "hang")
-    options = f"{NAME!r}, cache_dir={str(tmp_path)!r}, timeout=1"
-    code = f"from fashion_model import FashionClassifier as F\nF.from_pretrained({options})"
-    start = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
-    assert ended.returncode == 1
-    assert "HubCheckpointError: user/repo@main cannot be loaded" in ended.stderr
-    assert time.monotonic() - start < 60
-
-
 def test_invalid_checkpoint_names_the_file_only(repository, load, tmp_path):
     repository.head["config.json"] = repository.head["config.json"].replace(b"test_efficientnet", b"efficientnet_v2_s")
     with pytest.raises(HubCheckpointError) as caught:
@@ -263,21 +232,18 @@ def test_invalid_checkpoint_names_the_file_only(repository, load, tmp_path):
     assert str(tmp_path) not in caught.value.reason
 
 
-def test_pickle_is_not_taken_for_weights(repository, load):
+def test_pickle_is_not_taken_for_weights(hub, repository, load):
     repository.head["pytorch_model.bin"] = repository.head.pop("model.safetensors")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         load()
+    hub.add("model", NAME)
+    with pytest.raises(HubCheckpointError, match=r"config\.json is missing"):
+        load(cache="of something else")
 
 
 def test_threads_may_load_at_once(repository, load):
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(lambda _: load(), range(4)))
-
-
-def test_repository_of_something_else_is_an_error(hub, load):
-    hub.add("model", NAME)
-    with pytest.raises(HubCheckpointError, match=r"config\.json is missing"):
-        load()
 
 
 def test_classifier_takes_the_same_arguments(repository, tmp_path):
