@@ -1,10 +1,6 @@
-"""Kill, load and fuzz for an hour what the tests only touch, run them with other start methods, and print the figures.
-
-python -m tests.endurance [kills] [load] [fuzz] [start-methods]
-"""
+"""Kill commands and load the app for half an hour, and print the figures: python -m tests.endurance [kills] [load]."""
 
 import io
-import os
 import random
 import shutil
 import subprocess
@@ -30,7 +26,7 @@ from tests.corpus import saved
 from tests.hub import Hub
 from train.studies.benchmark import app, memory_of
 
-KILLS, FUZZ_CASES = 9, 50_000  # kills of each command
+KILLS = 9  # of each command
 CLIENTS, SECONDS, LEAVING = 50, 120, 0.05  # LEAVING: share of the requests whose client goes before the answer
 FIT = ("--backbone", "test_efficientnet", "--weights", "none", "--image-size", "64", "64", "--batch-size", "8")
 DOWNLOAD = """import sys; from fashion_model import FashionClassifier
@@ -143,10 +139,10 @@ def visitor(classifier, number):
 
 
 def visit(http, visitors, seconds):
-    """What came of each request, and after how many seconds."""
+    """The outcome of each request, and after how many seconds."""
     end = time.monotonic() + seconds
 
-    def ask_again_and_again(number):
+    def ask_until_the_end(number):
         moments, requests = random.Random(number), []
         while (began := time.monotonic()) < end:
             timeout = moments.uniform(0.05, 1) if moments.random() < LEAVING else 120
@@ -154,47 +150,28 @@ def visit(http, visitors, seconds):
         return requests
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        return list(chain.from_iterable(pool.map(ask_again_and_again, range(CLIENTS))))
+        return list(chain.from_iterable(pool.map(ask_until_the_end, range(CLIENTS))))
 
 
 def ask(http, picture, labels, overlay, timeout):
     try:
-        answer = http.post("/predict", files={"file": ("picture.jpg", picture)}, timeout=timeout)
+        response = http.post("/predict", files={"file": ("picture.jpg", picture)}, timeout=timeout)
     except httpx2.TimeoutException:
         assert timeout < 120, "no answer"
         return "left"
-    if answer.status_code == 503:
+    if response.status_code == 503:
         time.sleep(0.5)
         return "refused"
-    document = answer.raise_for_status().json()
+    document = response.raise_for_status().json()
     assert {name: document[name]["label"] for name in conftest.NAMES} == labels
     received = Image.open(io.BytesIO(http.get(document["overlay"]).raise_for_status().content))
     assert np.abs(np.asarray(received).astype(int) - overlay).mean() < 6, "JPEG changes less"
     return "answered"
 
 
-def fuzz(folder):
-    pytest("tests/fashion_model/test_images.py", FUZZ_CASES=str(FUZZ_CASES))
-    return f"{FUZZ_CASES:,} damaged files: nothing but photographs and ImageErrors."
-
-
-def start_methods(folder):
-    for method in ("spawn", "forkserver"):
-        pytest("tests", START_METHOD=method)
-    return "The tests pass with spawn and forkserver."
-
-
-def pytest(path, **environment):
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", path], cwd=conftest.ROOT, env=os.environ | environment, check=True
-    )
-
-
-PARTS = {"kills": kills, "load": load, "fuzz": fuzz, "start-methods": start_methods}
-
 if __name__ == "__main__":
-    for part in sys.argv[1:] or PARTS:
+    for part in sys.argv[1:] or ("kills", "load"):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            figures = PARTS[part](Path(folder))
+            figures = {"kills": kills, "load": load}[part](Path(folder))
         print(f"## {part} ({time.monotonic() - began:,.0f} s)\n\n{figures}\n", flush=True)

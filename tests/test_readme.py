@@ -1,13 +1,11 @@
 """What the README tells people to type works."""
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
 
 import pytest
-from gradio_client import Client
 
 from data_prep.__main__ import COMMANDS as DATA_COMMANDS
 from tests.conftest import ROOT, running_app
@@ -26,44 +24,23 @@ def snippet(language, containing, page=README):
     return found
 
 
-def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ | environment,
-        text=True,
-        timeout=120,
-        capture_output=True,
-        check=True,
-    ).stdout
-
-
-@pytest.fixture(scope="module")
-def started_app():
-    """`python app.py` as the README starts it."""
-    with running_app(ROOT) as address:
-        yield address
+def run(code):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, text=True, timeout=120, capture_output=True, check=True).stdout
 
 
 def test_the_python_snippet_runs():
-    output = run(snippet("python", "FashionClassifier.from_pretrained()"))
-    assert "Handbags" in output
+    assert "Handbags" in run(snippet("python", "FashionClassifier.from_pretrained()"))
     (ROOT / "overlay.png").unlink()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "expected"), [("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")])
-def test_the_client_snippets_run_against_python_app_py(started_app, page, expected):
-    code = snippet("python", "gradio_client", (ROOT / page).read_text(encoding="utf-8"))
-    assert "http://127.0.0.1:7860" in code
-    assert expected in run(code.replace("http://127.0.0.1:7860", started_app))
-
-
-@pytest.mark.slow
-def test_python_app_py_says_which_checkpoint_it_serves(started_app):
-    config = Client(started_app, verbose=False).config
-    texts = [c["props"].get("value", "") for c in config["components"] if c["type"] == "html"]
-    assert any("embedded default" in text for text in texts)
+def test_the_client_snippets_run_against_python_app_py():
+    with running_app(ROOT) as address:
+        for page, expected in (("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")):
+            code = snippet("python", "gradio_client", (ROOT / page).read_text(encoding="utf-8"))
+            assert "http://127.0.0.1:7860" in code
+            assert expected in run(code.replace("http://127.0.0.1:7860", address))
 
 
 @pytest.mark.slow
@@ -110,11 +87,6 @@ def test_the_links_of_the_documentation_lead_somewhere(page):
     assert all(((ROOT / page).parent / link).exists() for link in local), local
 
 
-def test_the_readme_is_short():
-    body = README.split("---\n", 2)[2]
-    assert len(body.split()) <= 700
-
-
 def test_the_front_matter_makes_a_space():
     front = re.match(r"---\n(.*?)\n---\n", README, re.DOTALL).group(1)
     fields = dict(line.split(": ", 1) for line in front.splitlines() if ": " in line)
@@ -122,12 +94,6 @@ def test_the_front_matter_makes_a_space():
     assert (ROOT / fields["app_file"]).is_file()
     assert len(fields["short_description"]) <= 60
     assert fields["colorFrom"] in {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-
-
-def test_the_pictures_of_the_readme_are_there():
-    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
-    assert pictures
-    assert all((ROOT / picture).is_file() for picture in pictures)
 
 
 def test_every_promise_names_tests_that_exist():

@@ -159,29 +159,6 @@ def test_a_large_jpeg_is_explained_in_its_size(classifier, tmp_path):
         assert np.array_equal(prediction[name].probabilities, classifier.predict([large])[0][name].probabilities)
 
 
-@pytest.mark.parametrize("layers", [(-1,), (2,), (-1, 2)])
-def test_stages_before_the_layers_run_once(classifier, layers, monkeypatch):
-    backbone = classifier.model.backbone
-    monkeypatch.setattr(backbone, "engine", None)
-    stages = [backbone.net.get_submodule(name) for name in backbone.stages[:-1]]
-    runs = [0] * len(stages)
-
-    def count(stage):
-        def hook(module, arguments, output):
-            runs[stage] += len(output)
-
-        return hook
-
-    handles = [stage.register_forward_hook(count(i), prepend=True) for i, stage in enumerate(stages)]
-    classifier.predict_and_explain(PATHS[0], layers=layers)
-    for handle in handles:
-        handle.remove()
-    first = min(layer % len(backbone.stages) for layer in layers)
-    assert runs[: first + 1] == [1] * min(first + 1, len(runs))
-    # From there on one row an attribute, and once more where the feature map is a layer as well.
-    assert runs[first + 1 :] == [len(NAMES) + (-1 in layers)] * (len(runs) - first - 1)
-
-
 @pytest.mark.parametrize(
     "settings",
     [{"method": "layercam", "layers": (3,)}, {"layers": (-1, 3)}, {"opacity": 0.3}, {"label": "Red"}],

@@ -6,23 +6,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import Checkpoint
-from fashion_model.explain import METHODS, explain, resolve_layers
+from fashion_model.explain import METHODS, backdrop, explain, overlay, resolve_layers
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up
 MIXTURE = {"attributes": (*ATTRIBUTES, USAGE), "heads": "moe", "experts": 3}
 TINY = ("test_efficientnet", "test_convnext", "mobilenetv3_small_050", "test_vit", "test_mambaout")
-NETWORKS = [
-    *((backbone, {}, None) for backbone in TINY),
-    ("test_efficientnet", MIXTURE, (-1, 2)),
-    *(
-        pytest.param(backbone, {}, (-2, -1), marks=pytest.mark.slow)
-        for backbone in ("tf_efficientnet_lite0", "efficientnet_v2_s")
-    ),
-]
+NETWORKS = [*((backbone, {}) for backbone in TINY), ("test_efficientnet", MIXTURE)]
 
 
 def definition(method, activations, gradients):
@@ -81,35 +76,30 @@ def network_and_image(backbone, dtype=torch.float64, **settings):
     return model, torch.randn(1, 3, *SIZE, dtype=dtype)
 
 
-@pytest.mark.parametrize(("backbone", "settings", "layers"), NETWORKS)
+@pytest.mark.parametrize(("backbone", "settings"), NETWORKS)
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_are_those_of_the_definition(backbone, settings, layers, method):
-    model, image = network_and_image(
-        backbone, torch.float64 if layers is None or settings else torch.float32, **settings
-    )
+def test_maps_are_those_of_the_definition(backbone, settings, method):
+    model, image = network_and_image(backbone, **settings)
     targets = [(name, n) for n, name in enumerate(model.config.num_classes)] + [("is_fashion", 0), ("is_fashion", 1)]
-    for layer in layers or range(len(model.backbone.stages)):
-        found, expected = (
-            explain(model, image, targets, method, [layer]),
-            expected_maps(model, image, targets, method, layer),
-        )
-        assert found.maps.shape == expected.shape
+    for layer in range(len(model.backbone.stages)):
+        explained = explain(model, image, targets, method, [layer])
+        expected = expected_maps(model, image, targets, method, layer)
+        assert explained.maps.shape == expected.shape
         assert expected.max() > 0.5
-        assert np.allclose(found.maps, expected, atol=0.01)
-        torch.testing.assert_close(found.pooled, model.features(image), atol=1e-5, rtol=1e-4)
+        assert np.allclose(explained.maps, expected, atol=0.01)
+        torch.testing.assert_close(explained.pooled, model.features(image), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", ["test_efficientnet", "mobilenetv3_small_050", "test_resnet"])
-@pytest.mark.parametrize("method", METHODS)
-def test_the_served_network_has_the_same_maps(backbone, method):
+def test_the_served_network_has_the_same_maps(backbone):
     """Batch norms are folded in it, also where one is a stage of its own, as in MobileNetV3."""
     model = random_model(backbone, image_size=SIZE)
     served = FashionClassifier(Checkpoint(model, encoders_of(ATTRIBUTES), "tiny")).model.double()
     served.backbone.engine = None  # it computes in float32
     model, image, targets = model.double().requires_grad_(False), torch.randn(1, 3, *SIZE).double(), [("color", 1)]
     for layer in range(len(model.backbone.stages)):
-        expected = explain(model, image, targets, method, [layer]).maps
-        assert np.abs(explain(served, image, targets, method, [layer]).maps - expected).mean() < 0.01
+        expected = explain(model, image, targets, "gradcam", [layer]).maps
+        assert np.abs(explain(served, image, targets, "gradcam", [layer]).maps - expected).mean() < 0.01
 
 
 def test_an_unnamed_class_is_chosen_by_rank():
@@ -160,3 +150,29 @@ def test_threads_do_not_mix_up_their_maps(layers):
     assert found == [True] * 4
     assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_overlays_are_gray_where_cold():
+    photograph = Image.new("RGB", (4, 2), (200, 30, 30))
+    heat = Image.new("L", (4, 2), 0)
+    heat.putpixel((3, 1), 255)
+    ground = backdrop(photograph)
+    drawn = overlay(ground, heat)
+    assert drawn.size == photograph.size
+    assert len(set(drawn.getpixel((0, 0)))) == 1
+    red, green, blue = drawn.getpixel((3, 1))
+    assert min(red, green) > 1.5 * blue  # yellow
+    assert photograph.getpixel((3, 1)) == (200, 30, 30)
+    assert overlay(ground, heat, opacity=0).getpixel((3, 1)) == drawn.getpixel((0, 0))
+    for opacity in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="the opacity must be from 0 to 1"):
+            overlay(ground, heat, opacity)
+
+
+@pytest.mark.parametrize("color", ["black", "white", "red", "navy", "yellow", "green"])
+def test_heat_stands_out_on_any_color(color):
+    """In CIE L*a*b*, where a difference of 2.3 can just be seen (Mahy et al. 1994)."""
+    heat = Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8))
+    cold, half, full = rgb2lab(np.asarray(overlay(backdrop(Image.new("RGB", (3, 1), color)), heat)))[0]
+    for one, other in ((cold, half), (half, full), (cold, full)):
+        assert deltaE_ciede2000(one, other) > 15

@@ -1,4 +1,4 @@
-"""Photographs and files that are none. FUZZ_CASES sets how many damaged ones are tried; tests.endurance tries many."""
+"""Photographs and files that are none. FUZZ_CASES sets how many damaged ones are tried."""
 
 import io
 import os

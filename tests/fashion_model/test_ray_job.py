@@ -24,27 +24,11 @@ PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
 
 
-@pytest.fixture
-def photographs(tmp_path):
-    """Several blocks of them, and two that cannot be read."""
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    for number in range(200):
-        shutil.copyfile(PATHS[number % len(PATHS)], folder / f"{number:03} ß.jpg")
-    (folder / "empty.jpg").touch()
-    (folder / "letter.png").write_text("Dear Sir")
-    return folder
-
-
-def command(checkpoint, *arguments):
-    return [sys.executable, "-m", "fashion_model", "predict", "--checkpoint", str(checkpoint), *map(str, arguments)]
-
-
 def with_ray(checkpoint, output, *sources):
-    engine = ("--engine", "ray", "--workers", "2", "--output", output)
-    return subprocess.Popen(
-        command(checkpoint, *sources, *engine), cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True
-    )
+    """A process that labels with two workers."""
+    options = ["--checkpoint", checkpoint, "--engine", "ray", "--workers", "2", "--output", output]
+    command = [sys.executable, "-m", "fashion_model", "predict", *map(str, [*sources, *options])]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True)
 
 
 def finished(process):
@@ -53,20 +37,20 @@ def finished(process):
 
 
 def labelling(job):
-    """The process ids of its workers that have photographs in hand."""
+    """The process ids of its workers that are computing."""
 
     def status(process):
         return dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
 
-    found = []
+    workers = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             title, parent = (process / "cmdline").read_bytes(), Path("/proc") / status(process)["PPid"]
             if title.startswith(b"ray::") and b"submit" in title and int(status(parent)["PPid"]) == job:
-                found.append(int(process.name))
+                workers.append(int(process.name))
         except (OSError, KeyError):
             continue  # it has ended
-    return found
+    return workers
 
 
 def rows_in(path):
@@ -74,29 +58,26 @@ def rows_in(path):
     return rows.assign(file=rows["file"].str.rpartition("/")[2])
 
 
-def assert_same(found, expected):
-    confidences = [column for column in expected if column.endswith(("_confidence", "_score"))]
-    pd.testing.assert_frame_equal(found.drop(columns=confidences), expected.drop(columns=confidences))
-    pd.testing.assert_frame_equal(found[confidences], expected[confidences], atol=1.1e-4)  # the last digit
-
-
 @pytest.mark.slow
-def test_a_killed_worker_of_ray_loses_no_row(photographs, tiny_checkpoint, tmp_path):
-    assert (
-        main(["predict", "--checkpoint", str(tiny_checkpoint), str(photographs), "--output", f"{tmp_path}/l.parquet"])
-        == 0
-    )
-    expected = rows_in(tmp_path / "l.parquet")
-    assert expected["error"].notna().sum() == 2
-
-    output = tmp_path / "ray.parquet"
-    job = with_ray(tiny_checkpoint, output, photographs)
+def test_a_killed_worker_of_ray_loses_no_row(tiny_checkpoint, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number in range(200):  # several blocks
+        shutil.copyfile(PATHS[number % len(PATHS)], folder / f"{number:03} ß.jpg")
+    (folder / "letter.png").write_text("Dear Sir")
+    local, output = tmp_path / "local.parquet", tmp_path / "ray.parquet"
+    assert main(["predict", "--checkpoint", str(tiny_checkpoint), str(folder), "--output", str(local)]) == 0
+    job = with_ray(tiny_checkpoint, output, folder)
     while not (workers := labelling(job.pid)):
         assert job.poll() is None, job.stderr.read()
         time.sleep(0.02)
     os.kill(workers[0], signal.SIGKILL)
     finished(job)
-    assert_same(rows_in(output), expected)
+    rows, expected = rows_in(output), rows_in(local)
+    assert expected["error"].notna().sum() == 1
+    confidences = [column for column in expected if column.endswith(("_confidence", "_score"))]
+    pd.testing.assert_frame_equal(rows.drop(columns=confidences), expected.drop(columns=confidences))
+    pd.testing.assert_frame_equal(rows[confidences], expected[confidences], atol=1.1e-4)  # the last digit
 
 
 @pytest.mark.slow
@@ -132,9 +113,9 @@ def test_tables_of_images_are_read_by_ray(tiny_checkpoint, tmp_path):
 def test_images_in_tables_have_names(columns, names):
     table = pa.table(columns)
     check_columns(dict(zip(table.schema.names, table.schema.types, strict=True)))
-    found = with_names(table)
-    assert [path.decode() for path in found["path"].to_pylist()] == names
-    assert found["bytes"].to_pylist() == [b"1", b"2"]
+    renamed = with_names(table)
+    assert [path.decode() for path in renamed["path"].to_pylist()] == names
+    assert renamed["bytes"].to_pylist() == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("columns", [{"price": [1]}, {"image": [1]}, {"bytes": ["text"]}, {"image": [{"path": "x"}]}])
@@ -144,13 +125,8 @@ def test_tables_without_images_are_refused(columns):
         check_columns(dict(zip(schema.names, schema.types, strict=True)))
 
 
-def test_what_ray_cannot_do_is_said_at_once(tiny_checkpoint, tmp_path, capsys):
-    def refused(*arguments):
-        assert (
-            main(["predict", str(PATHS[0]), "--checkpoint", str(tiny_checkpoint), "--engine", "ray", *arguments]) == 2
-        )
-        return capsys.readouterr().err
-
-    assert "has to end in .parquet" in refused("--output", str(tmp_path / "rows.csv"))
+def test_output_that_ray_cannot_write_is_refused(tmp_path, capsys):
     (tmp_path / "old.parquet").touch()
-    assert "exists already" in refused("--output", str(tmp_path / "old.parquet"))
+    for name, message in (("rows.csv", "has to end in .parquet"), ("old.parquet", "exists already")):
+        assert main(["predict", str(PATHS[0]), "--engine", "ray", "--output", str(tmp_path / name)]) == 2
+        assert message in capsys.readouterr().err
