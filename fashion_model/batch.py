@@ -89,12 +89,11 @@ def label(config: Config) -> int:
     names = [attribute.name for attribute in classifier.attributes]
     assert classifier.directory
     checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
-    with open_output(config.output, names, checkpoint, config.resume) as output:
-        kept = sum(output.done.values())
-        left = not_done(chain([first], files), output.done)
+    with open_output(config.output, names, checkpoint, config.resume) as (done, write):
+        kept, left = sum(done.values()), not_done(chain([first], files), done)
         results = write_overlays(classifier, left, config.heatmaps) if config.heatmaps else classifier.stream(left)
         for file, result in tqdm(results, unit="image", disable=None):
-            output.write(row_of(file, result, names))
+            write(row_of(file, result, names))
             written, failed = written + 1, failed + isinstance(result, ImageError)
     if config.output or failed or passed_over:
         where = f" → {config.output}" if config.output else ""

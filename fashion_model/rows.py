@@ -15,7 +15,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -107,14 +106,6 @@ def parquet_schema(fields: Sequence[str]) -> Any:
     return pa.schema(pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields)
 
 
-@dataclass(frozen=True)
-class Output:
-    """An output that is being written."""
-
-    done: Counter[str]  # how many rows each file has already
-    write: Callable[[Row], None]
-
-
 def check_output(path: Path, resume: bool = False) -> None:
     """OutputError for an unknown ending, Parquet without pyarrow, or a finished file that cannot be continued."""
     suffix = path.suffix.lower()
@@ -131,16 +122,17 @@ def check_output(path: Path, resume: bool = False) -> None:
 @contextmanager
 def open_output(
     path: Path | None, attributes: Sequence[str], checkpoint: str, resume: bool = False
-) -> Iterator[Output]:
+) -> Iterator[tuple[Counter[str], Callable[[Row], None]]]:
     """Write rows of a checkpoint (its digest) to `path` in the format of its ending, or as CSV to standard output.
 
-    With `resume` the rows of an unfinished file, or of JSON Lines, are kept except those with an error. Any other file
-    is replaced at the end. OutputError if the rows have other columns or are another checkpoint's.
+    The context is how many rows each file has already, and a function that writes a row. With `resume` the rows of an
+    unfinished file, or of JSON Lines, are kept except those with an error. Any other file is replaced at the end.
+    OutputError if the rows have other columns or are another checkpoint's.
     """
     fields = (*fields_of(attributes), CHECKPOINT)
     if path is None:
         _print(csv_line(fields))
-        yield Output(Counter(), lambda row: _print(csv_row(row | {CHECKPOINT: checkpoint})))
+        yield Counter(), lambda row: _print(csv_row(row | {CHECKPOINT: checkpoint}))
         return
     rows = _unfinished(path)
     done = _keep_rows(rows, fields, checkpoint) if resume and rows.exists() else Counter()
@@ -150,7 +142,7 @@ def open_output(
             file.write(json_line(row | {CHECKPOINT: checkpoint}).encode())
             file.flush()
 
-        yield Output(done, write)
+        yield done, write
     if rows != path:
         with replacing(path) as unfinished, rows.open("rb") as lines:
             (_write_csv if path.suffix.lower() == CSV else _write_parquet)(unfinished, map(json.loads, lines), fields)

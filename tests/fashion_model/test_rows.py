@@ -34,9 +34,9 @@ def prediction_of(names):
 
 
 def write(path, files=FILES, resume=False, attributes=NAMES, checkpoint="abc", unreadable=()):
-    with open_output(path, attributes, checkpoint, resume) as output:
-        for file in not_done(files, output.done):
-            output.write(row_of(file, EMPTY if file in unreadable else prediction_of(attributes), attributes))
+    with open_output(path, attributes, checkpoint, resume) as (done, write_row):
+        for file in not_done(files, done):
+            write_row(row_of(file, EMPTY if file in unreadable else prediction_of(attributes), attributes))
 
 
 def unfinished(path):
@@ -106,8 +106,8 @@ def test_interrupted_run_leaves_the_old_file(tmp_path, ending):
     output = tmp_path / f"x.{ending}"
     write(output)
     before = output.read_bytes()
-    with pytest.raises(KeyboardInterrupt), open_output(output, NAMES, "abc") as opened:
-        opened.write(row_of(FILES[0], prediction_of(NAMES), NAMES))
+    with pytest.raises(KeyboardInterrupt), open_output(output, NAMES, "abc") as (_, write_row):
+        write_row(row_of(FILES[0], prediction_of(NAMES), NAMES))
         raise KeyboardInterrupt
     assert output.read_bytes() == before
     write(output, FILES[:2], resume=True)
