@@ -86,16 +86,11 @@ class LabelEncoders:
         unknown = set(document) - {a.column for a in attributes}
         if unknown:
             raise ValueError(f"has columns of no attribute: {shortened(sorted(unknown))}")
-        return cls({a.name: _labels_in_order(document, a.column) for a in attributes})
-
-
-def _labels_in_order(document: Mapping[str, object], column: str) -> tuple[str, ...]:
-    classes = document.get(column)
-    if not isinstance(classes, dict) or not classes:
-        raise ValueError(f"has no classes for {column!r}")
-    if set(classes) != {str(i) for i in range(len(classes))}:
-        raise ValueError(f"the classes of {column!r} are not numbered 0 to {len(classes) - 1}")
-    labels = tuple(classes[str(i)] for i in range(len(classes)))
-    if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
-        raise ValueError(f"the labels of {column!r} are not distinct texts")
-    return labels
+        labels = {}
+        for attribute in attributes:
+            classes = document.get(attribute.column)
+            texts = [classes.get(str(i)) for i in range(len(classes))] if isinstance(classes, dict) else []
+            if not texts or not all(isinstance(text, str) for text in texts) or len(set(texts)) < len(texts):
+                raise ValueError(f"must number distinct labels of {attribute.column!r} from 0")
+            labels[attribute.name] = tuple(texts)
+        return cls(labels)

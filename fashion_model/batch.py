@@ -41,12 +41,12 @@ class Config:
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep the rows that the output holds and add those missing; files whose row has an error are tried again."""
     heatmaps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; it is not read itself."""
+    """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; photographs in this folder are not labelled."""
     engine: Literal["local", "ray"] = "local"
     """ray: with Ray Data, on this machine or the cluster of RAY_ADDRESS, to a folder of Parquet files; the photographs
     may then also be an address such as s3://bucket/folder, or Parquet files with images."""
     workers: int = 1
-    """Of Ray; each has a network of its own."""
+    """Processes of Ray, each with its own network."""
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -115,7 +115,7 @@ def not_done(files: Iterable[Path], done: Counter[str]) -> Iterator[Path]:
 def write_overlays(
     classifier: FashionClassifier, files: Iterable[Path], folder: Path
 ) -> Iterator[tuple[Path, Prediction | ImageError]]:
-    """As `FashionClassifier.stream`; also writes the overlay of each photograph and attribute."""
+    """Yields what `FashionClassifier.stream` does, and writes the overlay of each photograph and attribute."""
     writing = Lock()  # a file may be given twice
 
     def explain(path: Path) -> tuple[Path, Prediction | ImageError]:

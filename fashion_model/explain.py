@@ -59,7 +59,7 @@ def explain(
     method: str = METHOD,
     layers: Sequence[int] = LAYERS,
 ) -> Explained:
-    """Where in the image (1, 3, H, W) the evidence for each target lies.
+    """Maps of the evidence for each target in the image (1, 3, H, W).
 
     `layers` are indices of `model.backbone.stages`, as Python counts. The maps of several layers are averaged, each
     scaled to [0, 1]; the result has the size of the first. The backbone runs once for all targets up to the layers,
@@ -104,7 +104,7 @@ class _Rest(nn.Module):
         return torch.cat([*self.model.heads(pooled).values(), against, -against], dim=1)
 
     def logit_of(self, target: Target) -> Callable[[torch.Tensor], torch.Tensor]:
-        """From a row of the output, the logit of a target's class."""
+        """A function that takes a row of the output and returns the logit of the target's class."""
         attribute, index, rank = Target(*target)
         classes = {**self.model.config.num_classes, IS_FASHION: 2}
         names = list(classes)

@@ -15,7 +15,7 @@ from huggingface_hub.utils import filter_repo_objects, hf_raise_for_status
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 CONNECT_TIMEOUT = 5.0  # seconds for each address of the Hub
-ONCE = "X-Once"  # a header that is not sent, of requests that are not to be repeated; its value is their timeout
+ONCE = "X-Once"  # marks requests that are not repeated; its value is their timeout. It is not sent
 GARBAGE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)  # of the client, if no Hub answers
 FAULTS = (OSError, RuntimeError, httpx2.HTTPError, *GARBAGE)  # RuntimeError: of uploads, with a cause
 REASONS: tuple[tuple[Any, str], ...] = (

