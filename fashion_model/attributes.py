@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
+from typing import Any
 
 from torch import nn
 
@@ -86,10 +87,10 @@ class LabelEncoders:
         unknown = set(document) - {a.column for a in attributes}
         if unknown:
             raise ValueError(f"has columns of no attribute: {shortened(sorted(unknown))}")
-        labels = {}
+        labels: dict[str, tuple[str, ...]] = {}
         for attribute in attributes:
             classes = document.get(attribute.column)
-            texts = [classes.get(str(i)) for i in range(len(classes))] if isinstance(classes, dict) else []
+            texts: list[Any] = [classes.get(str(i)) for i in range(len(classes))] if isinstance(classes, dict) else []
             if not texts or not all(isinstance(text, str) for text in texts) or len(set(texts)) < len(texts):
                 raise ValueError(f"must number distinct labels of {attribute.column!r} from 0")
             labels[attribute.name] = tuple(texts)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, snapshot_download
 
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError
 from fashion_model.checkpoint import load_checkpoint, save_checkpoint
@@ -203,13 +203,16 @@ def test_unreachable_hub_is_an_error(monkeypatch, load):
         load(timeout=5)
 
 
-@pytest.mark.parametrize("by_file", [False, True])
-def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path, by_file):
-    if by_file:
+@pytest.mark.parametrize("filled", ["by us", "file by file", "file by file after a listing"])
+def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path, filled):
+    repository.head["report/classes.json"] = b"{}"  # not needed
+    if filled == "by us":
+        assert load()
+    if "listing" in filled:
+        snapshot_download(NAME, allow_patterns=["config.json"], cache_dir=tmp_path / "cache")
+    if "file" in filled:
         for file in ("config.json", "label_encoders.json", "model.safetensors"):
             hf_hub_download(NAME, file, cache_dir=tmp_path / "cache")
-    else:
-        assert load()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert load()
     with pytest.raises(HubCheckpointError, match="it is not whole in the cache, and HF_HUB_OFFLINE forbids"):
