@@ -8,33 +8,62 @@ repository cannot be used, the embedded default is served, and page and log say 
 import os
 import sys
 import threading
+from functools import partial
+from typing import Any
 
-from fashion_model.system import ended_by_ctrl_c, exit_with, show_all_characters
+from fashion_model.system import end_at_once, on_signals, show_all_characters
 
-with ended_by_ctrl_c():
+with on_signals(end_at_once):
     from fashion_model import CheckpointError, FashionClassifier
     from fashion_model.app.disk import FOLDER, keep_clean, own_folder
-    from fashion_model.app.page import launch
     from fashion_model.checkpoint import HubCheckpointError
     from fashion_model.hub import DEFAULT_TIMEOUT
+
+NUMBERS = ("GRADIO_SERVER_PORT", "GRADIO_NUM_PORTS", "GRADIO_NODE_NUM_PORTS")  # environment variables
+STOP_SECONDS = 0.5  # that requests in progress have to end when the app is stopped
 
 
 def main() -> None:
     show_all_characters()
     try:
+        check_numbers()
         uploads = own_folder()
         classifier, warning = load_classifier()
     except OSError as error:
         sys.exit(f"app: uploads need a folder to write to, which {FOLDER} can name: {error}")
-    except CheckpointError as error:
+    except ValueError as error:
         sys.exit(f"app: {error}")
+    from fashion_model.app.page import launch  # gradio reads the environment when it is imported
+
+    os.umask(0o077)  # whoever deletes the folder of uploads while the app runs finds the next one private, too
     keep_clean(uploads)
     if warning:
         print(f"app: {warning}", file=sys.stderr, flush=True)
     classifier.take_all_cores()
     threading.Thread(target=classifier.warm_up, daemon=True, name="warm up").start()
-    page, _ = launch(classifier, warning)
-    page.block_thread()
+    try:
+        page, _ = launch(classifier, warning)
+    except OSError as error:
+        sys.exit(f"app: {error}")
+    with on_signals(partial(stop, page)):
+        page.block_thread()
+
+
+def stop(page: Any, *_: object) -> None:
+    """End the process with status 0, and without waiting for a batch or for pages that are open."""
+    closing = threading.Thread(target=page.close, daemon=True)
+    closing.start()
+    closing.join(STOP_SECONDS)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def check_numbers() -> None:
+    """ValueError for what gradio cannot read: Kubernetes sets GRADIO_SERVER_PORT=tcp://… for a service of that name."""
+    for name in NUMBERS:
+        text = os.environ.get(name, "1")
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+            raise ValueError(f"{name} has to be a number from 1 to 65535; it is {text!r}")
 
 
 def load_classifier() -> tuple[FashionClassifier, str]:
@@ -62,4 +91,5 @@ def hub_timeout() -> float:
 
 
 if __name__ == "__main__":
-    exit_with(main)
+    with on_signals(end_at_once):
+        main()

@@ -1,16 +1,18 @@
-"""What commands share: streams, errors, Ctrl-C, and files that are the old one or the new one whenever they end."""
+"""What commands share: streams, errors, signals, and files that are the old one or the new one whenever they end."""
 
 from __future__ import annotations
 
 import errno
 import importlib
 import io
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 MAX_MESSAGE = 500  # characters
@@ -24,24 +26,22 @@ def show_all_characters() -> None:
 
 
 @contextmanager
-def ended_by_ctrl_c() -> Iterator[None]:
-    """Ctrl-C ends the process at once, without a traceback: for imports, which take seconds."""
-    if threading.current_thread() is not threading.main_thread():  # only this one is interrupted
+def on_signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Call `handler` for Ctrl-C and SIGTERM. Process 1 of a container has to handle them: it ignores the others."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread may set handlers
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
-def exit_with(main: Callable[[], int | None]) -> NoReturn:
-    """End the process with the status that `main` returns; quietly after Ctrl-C."""
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+def end_at_once(number: int, frame: FrameType | None = None) -> NoReturn:
+    """End the process without a traceback and without waiting for its threads: for imports, which take seconds."""
+    os._exit(128 + number)
 
 
 def sentence_of(error: Exception) -> str:
@@ -63,15 +63,17 @@ def run_command(package: str, commands: Mapping[str, str], arguments: list[str])
         print(f"usage: python -m {package} {{{','.join(commands)}}} …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     name, *options = arguments
-    with ended_by_ctrl_c():
+    with on_signals(end_at_once):
         import tyro
 
         from fashion_model.hub import HubError
 
         module = importlib.import_module(commands[name])
     try:
-        config = tyro.cli(module.Config, prog=f"python -m {package} {name}", description=module.__doc__, args=options)
-        return module.run(config) or 0
+        with on_signals(signal.default_int_handler):
+            program = f"python -m {package} {name}"
+            config = tyro.cli(module.Config, prog=program, description=module.__doc__, args=options)
+            return module.run(config) or 0
     except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, SourceError are ValueErrors
         print(f"{name}: {sentence_of(error)}", file=sys.stderr)
         return 2

@@ -23,6 +23,8 @@ MAX_BODIES = {
     f"{API}mcp": 4 * 2**20,
     "/predict": MAX_BYTES * 3 // 2,
 }
+# Clients differ by a slash at the end of an address, and do not all follow a redirect.
+SAME = {f"{API}mcp": f"{API}mcp/", "/predict/": "/predict"}
 # Only pages of the app and of Hugging Face, which shows Spaces in a frame, may show it in one.
 HEADERS = {
     "content-security-policy": "frame-ancestors 'self' https://huggingface.co https://*.hf.space; object-src 'none'; "
@@ -41,7 +43,9 @@ class Guard:
         self.limited = {limit: RequestBodyLimitMiddleware(app, limit) for limit in limits}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self.limited[MAX_BODIES.get(scope.get("path", "").rstrip("/"), MAX_BODY)]
+        path = scope.get("path", "")
+        scope = {**scope, "path": SAME.get(path, path)}
+        app = self.limited[MAX_BODIES.get(path.rstrip("/"), MAX_BODY)]
         if scope["type"] != "http":
             await app(scope, receive, send)
             return

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fashion_model.app.gradio_private import refused
 from fashion_model.classifier import open_for_network
-from fashion_model.images import ImageError, has_image_suffix
+from fashion_model.images import OVERLAY, ImageError, is_hidden, is_photograph
 
 MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
