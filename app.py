@@ -36,7 +36,7 @@ def main() -> None:
     from fashion_model.app.page import launch  # gradio reads the environment when it is imported
 
     os.umask(0o077)  # whoever deletes the folder of uploads while the app runs finds the next one private, too
-    keep_clean(uploads)
+    threading.Thread(target=keep_clean, args=[uploads], daemon=True, name="clean uploads").start()
     if warning:
         print(f"app: {warning}", file=sys.stderr, flush=True)
     classifier.take_all_cores()

@@ -155,7 +155,8 @@ def is_photograph(name: str, open_file: Callable[[], IO[bytes]]) -> bool:
 
 def is_hidden(path: str) -> bool:
     """Whether another program keeps the file of this relative path for itself, such as `__MACOSX/._a.jpg`."""
-    return any(part.startswith(".") or part.lower() in HIDDEN for part in PurePath(path).parts)
+    parts = [part for part in PurePath(path).parts if part != ".."]
+    return any(part.startswith(".") or part.lower() in HIDDEN for part in parts)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

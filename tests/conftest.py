@@ -181,9 +181,24 @@ def free_port():
         return free.getsockname()[1]
 
 
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def responds(address):
+    try:
+        with urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 @contextmanager
 def running_app(folder, **variables):
-    """The address of `python app.py` in `folder`, with no way out of this machine."""
+    """The address and the process of `python app.py` in `folder`, with no way out of this machine."""
     port = free_port()
     nowhere = "http://127.0.0.1:9"  # the discard port: a request that leaves through a proxy fails
     environment = os.environ | {
@@ -197,47 +212,23 @@ def running_app(folder, **variables):
     address = f"http://127.0.0.1:{port}"
     with subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment) as process:
         try:
-            wait_until_answering(address, process)
-            yield address
+            wait_until(lambda: process.poll() is not None or responds(address))
+            assert process.poll() is None, "app.py ended"
+            yield address, process
         finally:
             process.terminate()
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def wait_until_answering(address, process):
-    for _ in range(240):
-        assert process.poll() is None, "app.py ended"
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(address)
-
-
-@contextmanager
-def launching(classifier):
-    """The page for `classifier`, and its address."""
-    from fashion_model.app.page import launch
-
-    demo, address = launch(classifier, quiet=True, server_port=free_port())
-    try:
-        yield demo, address
-    finally:
-        demo.close(verbose=False)
 
 
 @contextmanager
 def serving(classifier):
     """The address of the page for `classifier`."""
-    with launching(classifier) as (_, address):
+    from fashion_model.app.page import launch
+
+    page, address = launch(classifier, quiet=True, server_port=free_port())
+    try:
         yield address
+    finally:
+        page.close(verbose=False)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from tests import conftest  # first: no request leaves this machine
 
 # isort: split
 from fashion_model import FashionClassifier
-from fashion_model.app.handlers import EXAMPLES
+from fashion_model.app.single import EXAMPLES
 from fashion_model.images import open_image
 from tests.corpus import saved
 from tests.hub import Hub
@@ -131,7 +131,7 @@ def load(folder):
 
 def visitor(classifier, number):
     """A picture that nobody else has, an example turned and cut; its labels and its overlay."""
-    image = open_image(list(EXAMPLES.values())[number % len(EXAMPLES)].path)
+    image = open_image(EXAMPLES[number % len(EXAMPLES)])
     cut = image.crop((number, number // 2, image.width - number // 3, image.height)).rotate(number, fillcolor="white")
     picture = saved(cut, "JPEG", quality=95)
     prediction, overlays = classifier.predict_and_explain(picture, ["product_type"])

@@ -9,12 +9,11 @@ import pytest
 from data_prep.clean_data import parse_row
 from data_prep.phone_photographs import LABELS
 from data_prep.splits import TEST, hashed_split
-from fashion_model.app.handlers import EXAMPLES
+from fashion_model.app.single import EXAMPLES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ATTRIBUTES, EVERYDAY, PHONE, TEST_SPLIT
 from train.data.table import read_trained_on
 
-EXAMPLE_PATHS = [example.path for example in EXAMPLES.values()]
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
 CATALOGUE_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.66, "gender": 0.86}
 PHONE_FLOOR = {"color": 0.75, "product_type": 0.70, "gender": 0.72}
@@ -31,7 +30,7 @@ def test_products_were_not_trained_on(products):
     assert len(trained) > 30_000
     assert len(products) >= 100
     assert not trained & {int(product["id"]) for product in products}
-    assert not trained & {int(path.stem) for path in EXAMPLE_PATHS if path.stem.isdigit()}
+    assert not trained & {int(path.stem) for path in EXAMPLES if path.stem.isdigit()}
 
 
 def test_products_are_recognized(classifier, products):
@@ -63,7 +62,7 @@ def test_what_is_no_fashion_is_refused(classifier):
 
 
 def test_examples_are_recognized(classifier):
-    shoes, carton = (next(p for p in EXAMPLE_PATHS if name in p.name) for name in ("black-shoes", "carton"))
+    shoes, carton = (next(p for p in EXAMPLES if name in p.name) for name in ("black-shoes", "carton"))
     prediction, refused = classifier.predict([shoes, carton])
     assert prediction.is_fashion
     assert "Shoes" in prediction.product_type.label

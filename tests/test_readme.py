@@ -36,7 +36,7 @@ def test_the_python_snippet_runs():
 
 @pytest.mark.slow
 def test_the_client_snippets_run_against_python_app_py():
-    with running_app(ROOT) as address:
+    with running_app(ROOT) as (address, _):
         for page, expected in (("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")):
             code = snippet("python", "gradio_client", (ROOT / page).read_text(encoding="utf-8"))
             assert "http://127.0.0.1:7860" in code

@@ -1,118 +1,111 @@
-"""The answer as HTML: a sentence, a card for each attribute, and the overlays, all of it without another request.
+"""The page's HTML, and above all the answer for one photograph, which needs no other request.
 
-Clicks, the opacity and the downloads are handled by `static/page.js`, which finds everything by the data attributes.
+`static/page.js` handles clicks, the opacity and the downloads; it finds the elements by their data attributes.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import shlex
+from pathlib import Path
 
-import numpy as np
+from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from fashion_model.app.code import curl_code, python_code
-from fashion_model.app.result import HINTS, document_of, in_words, is_doubtful, main_attribute, percent, shown
+from fashion_model.app.result import (
+    HINTS,
+    SHOWN_CLASSES,
+    document_of,
+    in_words,
+    is_doubtful,
+    main_attribute,
+    percent,
+    shown,
+)
 from fashion_model.classifier import FashionClassifier
 from fashion_model.explain import OPACITY, PALETTE, backdrop, color_layer
-from fashion_model.predictions import Prediction
-from fashion_model.preprocessing import Preprocessing
 
+STATIC = Path(__file__).parent / "static"
+TEMPLATES = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
 BACKDROP_SIDE = 1000  # pixels of the gray photograph below the overlays
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
 RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in PALETTE[::17])
+# page.js puts the app's own address in the place of ADDRESS.
+PYTHON = """from gradio_client import Client, handle_file
+
+client = Client("ADDRESS")
+color, product_type, season, gender, overlay, *_ = client.predict(handle_file(FILE), api_name="/predict")
+print(product_type["label"], product_type["confidences"])
+print(overlay)  # the path of an image"""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the page shows of one photograph."""
+def render(name: str, **values: object) -> str:
+    """The HTML of a template in `static/`; values are escaped."""
+    return TEMPLATES.get_template(f"{name}.html.jinja").render(values)
 
-    file: str
-    classifier: FashionClassifier
-    prediction: Prediction
-    photograph: Image.Image
-    maps: Mapping[str, np.ndarray]  # of the most probable classes: attribute → (classes, h, w) in [0, 1]
 
-    def to_html(self) -> str:
-        document = document_of(self.file, self.classifier, self.prediction)
-        attributes = self.classifier.attributes
-        first = main_attribute([a.name for a in attributes])
-        muted = "" if self.prediction.is_fashion else " muted"
-        cards = "".join(self._card(a.name, a.title, a.name == first) for a in attributes)
-        return (
-            f'<div class="answer{muted}" data-result="{html.escape(json.dumps(document))}"'
-            f' data-python="{html.escape(python_code(self.file))}"'
-            f' data-curl="{html.escape(curl_code(self.file))}">'
-            f'<p class="sentence" role="status">{html.escape(document["sentence"])}</p>'
-            f'<div class="cards">{cards}</div>{self._overlays(first)}</div>'
-        )
-
-    def _card(self, name: str, title: str, pressed: bool) -> str:
-        prediction = self.prediction[name]
-        buttons = "".join(
-            f'<button class="class" data-map="{name}-{rank}" data-label="{html.escape(label)}" data-attribute="{name}"'
-            f' aria-pressed="{str(pressed and rank == 0).lower()}" title="Show why">'
-            f'<span class="label">{html.escape(label)}</span> '
-            f'<span class="share">{f"{in_words(p)}, " if rank == 0 and name not in HINTS else ""}{percent(p)}</span>'
-            "</button>"
-            for rank, (label, p) in enumerate(shown(prediction))
-        )
-        hint = f'<p class="hint">A hint: {HINTS[name]}.</p>' if name in HINTS else ""
-        doubtful = " doubtful" if is_doubtful(name, prediction) else ""
-        return f'<section class="card{doubtful}"><h2>{html.escape(title)}</h2>{buttons}{hint}</section>'
-
-    def _overlays(self, first: str) -> str:
-        """The overlays, one of them visible, and what can be done with them."""
-        scale = min(1, BACKDROP_SIDE / max(self.photograph.size))
-        size = tuple(max(1, round(side * scale)) for side in self.photograph.size)
-        gray = backdrop(self.photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
-        preprocessing = self.classifier.config.preprocessing
-        layers = "".join(
-            f'<img class="map" alt="" src="{_map_url(self.maps[a.name][rank], size, preprocessing)}"'
-            f' data-layer="{a.name}-{rank}"{"" if a.name == first and rank == 0 else " hidden"}>'
-            for a in self.classifier.attributes
-            for rank, _ in enumerate(shown(self.prediction[a.name]))
-        )
-        label = html.escape(self.prediction[first].label)
-        return (
-            '<figure class="look">'
-            f'<div class="layers" style="--opacity: {OPACITY}; aspect-ratio: {size[0]} / {size[1]}">'
-            f'<img class="base" alt="The photograph, colored where the network saw evidence" src="{_jpeg_url(gray)}">'
-            f"{layers}</div>"
-            f'<figcaption><span>Evidence for <b class="explained">{label}</b></span>'
-            f'<span class="legend">little <i style="background: linear-gradient(to right, {RAMP})"></i> most</span>'
-            "</figcaption>"
-            f'<label class="opacity">Opacity <input type="range" min="0" max="1" step="0.05" value="{OPACITY}"></label>'
-            '<div class="take"><button data-take="overlay">Save overlay</button>'
-            '<button data-take="result">Save JSON</button><button data-copy="python">Copy as Python</button>'
-            '<button data-copy="curl">Copy as curl</button></div>'
-            f"<details><summary>Details</summary>{self._details()}</details></figure>"
-        )
-
-    def _details(self) -> str:
-        prediction = self.prediction
-        return (
-            f'<p class="score">Fashion score {prediction.fashion_score:.1f}. A photograph counts as one of a fashion '
-            f"product from {prediction.fashion_threshold:.1f}.</p><p>Model: {html.escape(self.classifier.name)}</p>"
-        )
+def answer_html(classifier: FashionClassifier, file: str, photograph: Image.Image) -> str:
+    """A sentence, a card for each attribute, and the overlays for the upright RGB `photograph`, called `file`."""
+    prediction, maps = classifier.predict_and_map(photograph, SHOWN_CLASSES)
+    document = document_of(file, classifier, prediction)
+    size = _within(photograph.size, BACKDROP_SIDE)
+    map_size, preprocessing = _within(size, MAP_SIDE), classifier.config.preprocessing
+    cards = []
+    for attribute in classifier.attributes:
+        name, of_attribute = attribute.name, prediction[attribute.name]
+        classes = [
+            {
+                "id": f"{name}-{rank}",
+                "label": label,
+                "share": f"{in_words(p)}, {percent(p)}" if rank == 0 and name not in HINTS else percent(p),
+                "map": _data_url(color_layer(preprocessing.map_on_photograph(maps[name][rank], map_size)), "PNG"),
+            }
+            for rank, (label, p) in enumerate(shown(of_attribute))
+        ]
+        doubtful = is_doubtful(name, of_attribute)
+        cards.append({"name": name, "title": attribute.title, "classes": classes, "doubtful": doubtful})
+    main = main_attribute(list(prediction.attributes))
+    gray = backdrop(photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
+    return render(
+        "answer",
+        document=document,
+        json=json.dumps(document),
+        python=python_code(file),
+        curl=curl_code(file),
+        cards=cards,
+        hints=HINTS,
+        visible=f"{main}-0",
+        explained=prediction[main].label,
+        photograph=_data_url(gray, "JPEG", quality=82),
+        size=size,
+        opacity=OPACITY,
+        ramp=RAMP,
+    )
 
 
 def error_html(message: str) -> str:
-    return f'<div class="answer error"><p class="sentence" role="alert">{html.escape(message)}</p></div>'
+    return render("error", message=message)
 
 
-def _map_url(values: np.ndarray, size: tuple[int, ...], preprocessing: Preprocessing) -> str:
-    scale = min(1, MAP_SIDE / max(size))
-    small = tuple(max(1, round(side * scale)) for side in size)
-    return _data_url(color_layer(preprocessing.map_on_photograph(values, small)), "PNG", optimize=False)
+def python_code(file: str) -> str:
+    return PYTHON.replace("FILE", json.dumps(file, ensure_ascii=False))
 
 
-def _jpeg_url(image: Image.Image) -> str:
-    return _data_url(image, "JPEG", quality=82)
+def curl_code(file: str) -> str:
+    """For bash. A file name with quotes or the like is quoted for curl, then for the shell."""
+    if re.fullmatch(r"[\w.-]+", file):
+        return f"curl -F file=@{file} ADDRESS/predict"
+    quoted = 'file=@"' + file.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"curl -F {shlex.quote(quoted)} ADDRESS/predict"
+
+
+def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size with the same ratio whose sides are at most `side`."""
+    scale = min(1, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _data_url(image: Image.Image, format: str, **options: object) -> str:

@@ -1,4 +1,4 @@
-"""The endpoints that others call, through gradio_client, HTTP or MCP. Their components are never drawn."""
+"""The endpoints for programs: gradio_client, HTTP and MCP. Their components are never drawn."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from fashion_model.app.disk import jpeg_file
-from fashion_model.app.gradio_private import no_tool, refused
-from fashion_model.app.handlers import ONE_PHOTOGRAPH, File, explained, name_of, read_photograph
+from fashion_model.app.gradio_private import no_tool
 from fashion_model.app.result import document_of, main_attribute, sentence_of
+from fashion_model.app.uploads import ONE_PHOTOGRAPH, File, name_of, read_photograph, received_file, refuse_large
 from fashion_model.attributes import IS_FASHION
 from fashion_model.classifier import FashionClassifier
 from fashion_model.explain import METHOD, METHODS, OPACITY
-from fashion_model.predictions import TOP
+from fashion_model.images import ImageError
+from fashion_model.predictions import TOP, Prediction
 
 # Clients rely on the order of /predict's first outputs: these attributes, then the overlay.
 FIRST_OUTPUTS = ("color", "product_type", "season", "gender")
@@ -45,9 +47,9 @@ class Endpoints:
             other attributes of the checkpoint; notice, a sentence about what is in the photograph; is_fashion, whether
             the photograph shows a fashion product
         """
-        if not isinstance(classes, int) or classes < 0:
-            raise refused("The number of classes has to be a whole number, and 0 for all.")
-        prediction, overlay = explained(self.classifier, photo, attribute, opacity=opacity)
+        if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+            raise gr.Error("The number of classes has to be a whole number, and 0 for all.")
+        prediction, overlay = self._explained(photo, attribute, opacity=opacity)
         document = prediction.to_document(classes)
         outputs: dict[str, Any] = {name: dict(document[name]["top"]) for name in self.names}
         notice = sentence_of(prediction, self.classifier.attributes)
@@ -67,7 +69,8 @@ class Endpoints:
         Returns:
             the overlay, in the photograph's size
         """
-        return str(jpeg_file(explained(self.classifier, photo, attribute, label, opacity=opacity, method=method)[1]))
+        _, overlay = self._explained(photo, attribute, label, opacity=opacity, method=str(method))
+        return str(jpeg_file(overlay))
 
     def classify_photograph(self, photo: File | None) -> str:
         """Color, product type, season of use and target gender of a fashion product in a photograph.
@@ -104,6 +107,23 @@ class Endpoints:
             "image_size": list(config.image_size),
             "attributes": {a.name: a.title for a in self.classifier.attributes},
         }
+
+    def _explained(
+        self, photo: File | None, attribute: str, label: str | None = None, **options: Any
+    ) -> tuple[Prediction, Image.Image]:
+        """The prediction and the overlay; `options` as for `FashionClassifier.explain`. Arguments may have any type."""
+        path, attribute = received_file(photo), str(attribute)
+        labels = {} if label in (None, "") else {attribute: str(label)}
+        if isinstance(options["opacity"], bool):
+            raise gr.Error("The opacity has to be a number from 0 to 1.")
+        try:
+            refuse_large(path)
+            prediction, overlays = self.classifier.predict_and_explain(path, [attribute], labels, **options)
+        except ImageError:
+            raise
+        except ValueError as error:
+            raise gr.Error(f"{error}.") from error
+        return prediction, overlays[attribute]
 
 
 def output_names(attributes: Sequence[str]) -> list[str]:

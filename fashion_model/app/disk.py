@@ -7,10 +7,10 @@ import hashlib
 import io
 import os
 import tempfile
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from PIL import Image
 
@@ -41,16 +41,11 @@ def folder() -> Path:
     return Path(os.environ[FOLDER]).resolve()
 
 
-def keep_clean(path: Path) -> None:
-    """Clean now, as a process that was killed may have left files, and from then on in the background."""
-    clean(path)
-
-    def repeat() -> None:
-        while True:
-            time.sleep(INTERVAL)
-            clean(path)
-
-    threading.Thread(target=repeat, daemon=True, name="clean uploads").start()
+def keep_clean(path: Path) -> NoReturn:
+    """Clean now, as a process that was killed may have left files, and from then on."""
+    while True:
+        clean(path)
+        time.sleep(INTERVAL)
 
 
 def result_file(name: str, data: bytes) -> Path:

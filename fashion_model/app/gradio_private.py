@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from gradio.route_utils import get_root_url
 from starlette.requests import Request
 
 from fashion_model import __version__
+from fashion_model.images import ImageError
 
 NOT_UNDERSTOOD = "The request was not understood; /gradio_api/info lists the endpoints and what they take."
 NOT_DOWNLOADED = "Nothing could be downloaded from this address."
@@ -23,24 +25,24 @@ REFUSED_HOST = "failed validation"  # of the ValueError that safehttpx raises fo
 Function = TypeVar("Function")
 
 
-def refused(message: str) -> gr.Error:
-    """An error that visitors and clients see, and that prints no traceback."""
-    return gr.Error(message, print_exception=False)
-
-
 class Page(gr.Blocks):
-    """Blocks that refuse a payload of another shape than its components with a sentence, without a traceback.
+    """Blocks that answer whatever goes wrong in an event with a sentence, without a traceback.
 
     Gradio passes inputs to its components before an event's function, so the function cannot catch their errors.
     """
 
-    async def preprocess_data(self, *arguments: Any, **options: Any) -> list[Any]:
+    async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         try:
-            return await super().preprocess_data(*arguments, **options)
-        except gr.Error as error:
-            raise refused(error.message) from error
-        except Exception as error:  # gradio's, pydantic's, and those of the download of an address
-            raise refused(PRIVATE_ADDRESS if REFUSED_HOST in str(error) else NOT_UNDERSTOOD) from error
+            return await super().process_api(*arguments, **options)
+        except Exception as error:
+            if isinstance(error, ImageError | gr.Error):
+                sentence = error.message if isinstance(error, gr.Error) else str(error)
+            elif REFUSED_HOST in str(error):
+                sentence = PRIVATE_ADDRESS
+            else:  # gradio's, pydantic's, and those of the download of an address
+                sentence = NOT_UNDERSTOOD
+                print(f"app: {error!r}", file=sys.stderr, flush=True)
+            raise gr.Error(sentence, print_exception=False) from error
 
 
 def no_tool(function: Function) -> Function:
@@ -63,11 +65,13 @@ def set_up_mcp(page: gr.Blocks) -> None:
 
 
 def downloaded(address: str, folder: Path) -> Path:
-    """Download a file from the web into `folder`. gr.Error for private addresses, also after redirects."""
+    """Download a file from the web into `folder`. ImageError for private addresses, also after redirects."""
+    if not address.startswith(("http://", "https://")):
+        raise ImageError("The address has to begin with http:// or https://.")
     try:
         return Path(ssrf_protected_download(address, str(folder)))
     except Exception as error:  # bare Exceptions, and those of the HTTP client
-        raise refused(PRIVATE_ADDRESS if REFUSED_HOST in str(error) else NOT_DOWNLOADED) from error
+        raise ImageError(PRIVATE_ADDRESS if REFUSED_HOST in str(error) else NOT_DOWNLOADED) from error
 
 
 def root_of(request: Request) -> str:

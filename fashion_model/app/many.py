@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from fashion_model.app.answer import error_html
+from fashion_model.app.answer import answer_html, error_html
 from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
-from fashion_model.app.handlers import EXAMPLES, File, answer_for, label_all, photograph_at
 from fashion_model.app.result import caption_of, percentage
-from fashion_model.app.uploads import MAX_BYTES, MAX_PHOTOGRAPHS, MAX_ZIP
+from fashion_model.app.single import EXAMPLES
+from fashion_model.app.uploads import (
+    MAX_BYTES,
+    MAX_PHOTOGRAPHS,
+    MAX_ZIP,
+    File,
+    Upload,
+    photographs,
+    received_files,
+)
 from fashion_model.classifier import FashionClassifier
 from fashion_model.images import ImageError
-from fashion_model.rows import Row, csv_of, fields_of, json_lines_of, row_of
+from fashion_model.predictions import Prediction
+from fashion_model.rows import Row, csv_of, fields_of, json_line, row_of
 
 LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
 EACH = 8  # photographs between two updates of the page
+MAX_SECONDS = 180  # of one batch
+TOO_LONG = f"The photographs took more than {MAX_SECONDS // 60} minutes; please send the rest again."
+THUMBNAIL = (240, 240)  # pixels
 HEADERS = {
     "file": "File",
     "error": "Not read because",
@@ -53,27 +67,48 @@ class ManyEvents:
         gallery: list[tuple[str, str]] = []  # paths and captions
         readable: list[int] = []  # indices of the gallery's photographs among the files
 
-        def show_progress(read: int, total: int) -> None:
-            progress((read, total), unit="photographs")
-
-        for name, result, thumbnail in label_all(self.classifier, files, show_progress):
-            rows.append(row_of(name, result, self.names))
-            if not isinstance(result, ImageError):
-                gallery.append((str(jpeg_file(thumbnail, "thumbnail.jpeg")), caption_of(result)))
-                readable.append(len(rows) - 1)
-            if len(rows) % EACH == 0:
-                yield cells(rows), gallery, None, f"{len(rows)} files so far.", None, readable
+        with photographs(received_files(files)) as (uploads, passed_over):
+            for name, result, thumbnail in label_all(self.classifier, uploads):
+                rows.append(row_of(name, result, self.names))
+                if not isinstance(result, ImageError):
+                    gallery.append((str(jpeg_file(thumbnail, "thumbnail.jpeg")), caption_of(result)))
+                    readable.append(len(rows) - 1)
+                progress((len(rows), len(uploads)), unit="photographs")
+                if len(rows) % EACH == 0:
+                    yield cells(rows), gallery, None, f"{len(rows)} files so far.", None, readable
         csv = result_file("predictions.csv", csv_of(rows, self.names).encode())
-        json_lines = result_file("predictions.jsonl", json_lines_of(rows, self.names).encode())
-        yield cells(rows), gallery, str(csv), summary_of(rows), str(json_lines), readable
+        json_lines = result_file("predictions.jsonl", "".join(map(json_line, rows)).encode())
+        yield cells(rows), gallery, str(csv), summary_of(rows, passed_over), str(json_lines), readable
 
     def open_one(self, event: gr.SelectData, files: list[File] | None, readable: list[int]) -> str:
         """The answer for the photograph of a thumbnail."""
         try:
-            name, photograph = photograph_at(files, readable[event.index])
-        except gr.Error as error:
-            return error_html(error.message)
-        return answer_for(self.classifier, name, photograph).to_html()
+            with photographs(received_files(files)) as (uploads, _):
+                name, open_upload = uploads[readable[event.index]]
+                return answer_html(self.classifier, name, open_upload())
+        except ImageError as error:
+            return error_html(str(error))
+        except (IndexError, TypeError):  # another client than the page
+            return error_html("There is no such photograph.")
+
+
+def label_all(
+    classifier: FashionClassifier, uploads: Sequence[Upload]
+) -> Iterator[tuple[str, Prediction | ImageError, Image.Image | None]]:
+    """Name, result and thumbnail of each upload, as they come."""
+    thumbnails: dict[int, Image.Image] = {}
+    end = time.monotonic() + MAX_SECONDS
+
+    def read(index: int) -> Image.Image:
+        if time.monotonic() > end:
+            raise ImageError(TOO_LONG)
+        photograph = uploads[index][1]()
+        thumbnails[index] = photograph.copy()
+        thumbnails[index].thumbnail(THUMBNAIL)
+        return photograph
+
+    for index, result in classifier.stream(range(len(uploads)), read=read):
+        yield uploads[index][0], result, thumbnails.pop(index, None)
 
 
 def many_tab(classifier: FashionClassifier) -> None:
@@ -107,9 +142,9 @@ def many_tab(classifier: FashionClassifier) -> None:
     batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
     batch |= {"fn": events.predict_batch, "inputs": files, "concurrency_id": "many"}  # one visitor's at a time
     uploaded = files.upload(api_name="predict_batch", **batch)
-    picked = examples.click(
-        fn=lambda: [str(e.path) for e in EXAMPLES.values()], outputs=files, api_visibility="private"
-    ).then(api_visibility="private", **batch)
+    picked = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, api_visibility="private").then(
+        api_visibility="private", **batch
+    )
     for event in (uploaded, picked):
         event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], api_visibility="private")
     no_file = gr.update(value=None, interactive=False)
@@ -137,7 +172,9 @@ def cell(field: str, value: Any) -> Any:
     return "" if value is None else value
 
 
-def summary_of(rows: list[Row]) -> str:
+def summary_of(rows: list[Row], passed_over: int) -> str:
     failed = [f"{html.escape(str(row['file']))}: {html.escape(str(row['error']))}" for row in rows if row["error"]]
-    read = f"{len(rows) - len(failed)} of {len(rows)} files could be read."
-    return read + "".join(f"\n- {line}" for line in failed)
+    summary = f"{len(rows) - len(failed)} of {len(rows)} files could be read."
+    if passed_over:
+        summary += f" Other files in zips that were passed over: {passed_over:,}."
+    return summary + "".join(f"\n- {line}" for line in failed)

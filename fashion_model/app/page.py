@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+import html
 import os
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from fashion_model.app.answer import STATIC, curl_code, python_code, render
 from fashion_model.app.api import add_api
-from fashion_model.app.code import code_tab
 from fashion_model.app.gradio_private import Page, set_up_mcp
 from fashion_model.app.many import many_tab
-from fashion_model.app.middleware import Guard
-from fashion_model.app.quality import measured_on_test, quality_tab
-from fashion_model.app.routes import Routes
+from fashion_model.app.quality import PHONE, measured_on_test, quality_tab
+from fashion_model.app.routes import Guard, Routes
 from fashion_model.app.single import single_tab
 from fashion_model.app.uploads import MAX_ZIP
 from fashion_model.classifier import FashionClassifier
 
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
+EXAMPLE = "photograph.jpg"  # in the code that the page shows
 MAX_QUEUE = 64  # requests
 STATUS_SECONDS = 5  # between two messages about a request's place in the queue
 MAX_SESSIONS = 1000  # of visitors and requests; each holds about 100 kB
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
-STATIC = Path(__file__).parent / "static"
-FONTS = ["system-ui", "sans-serif"]  # no font from another host
 # Hidden until it is complete, so that nothing moves.
 HEAD = f"""<meta name="description" content="{DESCRIPTION}">
 <meta property="og:title" content="{TITLE}"><meta property="og:description" content="{DESCRIPTION}">
 <meta property="og:image" content="examples/phone-3-checked-shirt.jpg">
 <style>gradio-app:not(:has(#photo button):has(.examples)) {{ visibility: hidden; }}</style>
 <script>{(STATIC / "page.js").read_text(encoding="utf-8")}</script>"""
-# More contrast than the theme has: at least 4.5.
-THEME = gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"]).set(
+# No font from another host, and more contrast than the theme has: at least 4.5.
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
     block_label_text_color="*primary_700",
     block_title_text_color="*primary_700",
     block_info_text_color="*neutral_600",
@@ -45,16 +43,6 @@ THEME = gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"]).set(
     link_text_color_visited_dark="*primary_300",
     link_text_color_active_dark="*primary_300",
 )
-LAUNCH: dict[str, Any] = {
-    "max_file_size": f"{MAX_ZIP}mb",
-    "theme": THEME,
-    "css": (STATIC / "page.css").read_text(encoding="utf-8"),
-    "head": HEAD,
-    "ssr_mode": False,
-    "mcp_server": True,
-    "state_session_capacity": MAX_SESSIONS,
-    "footer_links": [],  # the tab "Code" links to the API
-}
 
 
 def build_page(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
@@ -69,8 +57,9 @@ def build_page(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
         with gr.Tab("How good is it?", elem_id="good"):
             quality_tab(classifier)
         with gr.Tab("Code", elem_id="code"):
-            code_tab()
-        gr.HTML(f'<p class="checkpoint">{checkpoint_line(classifier)}</p>', elem_id="checkpoint")
+            code = {"python": python_code(EXAMPLE), "curl": curl_code(EXAMPLE), "file": EXAMPLE}
+            gr.HTML(render("code", **code), elem_id="code-blocks")
+        gr.HTML(f'<p class="checkpoint">{html.escape(checkpoint_line(classifier))}</p>', elem_id="checkpoint")
         add_api(classifier)
     # Every request waits in the queue. With "auto" as its rate the queue would end for everyone where a new session
     # pushes out one that waits: gradio keeps 2,000.
@@ -81,8 +70,19 @@ def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> 
     """Start the page and its routes in the background; the page and its address."""
     page = build_page(classifier, warning)
     reach_loopback_directly()
-    ours = {"middleware": [Middleware(Guard)], "routes": Routes(classifier).all()}
-    _, address, _ = page.launch(prevent_thread_lock=True, app_kwargs=ours, **LAUNCH | options)
+    _, address, _ = page.launch(
+        prevent_thread_lock=True,
+        app_kwargs={"middleware": [Middleware(Guard)], "routes": Routes(classifier).all()},
+        max_file_size=f"{MAX_ZIP}mb",
+        theme=THEME,
+        css=(STATIC / "page.css").read_text(encoding="utf-8"),
+        head=HEAD,
+        ssr_mode=False,
+        mcp_server=True,
+        state_session_capacity=MAX_SESSIONS,
+        footer_links=[],  # the tab "Code" links to the API
+        **options,
+    )
     set_up_mcp(page)
     return page, address
 
@@ -98,9 +98,7 @@ def reach_loopback_directly() -> None:
 def checkpoint_line(classifier: FashionClassifier) -> str:
     """Name, backbone and headline figures."""
     height, width = classifier.config.image_size
-    accuracy = measured_on_test(classifier).get("phone", {})
-    figures = [
-        f"{a.title.lower()} {round(100 * accuracy[a.name])} %" for a in classifier.attributes if a.name in accuracy
-    ]
-    right = f"; right on phone photographs: {', '.join(figures)}" if figures else ""
-    return f"Model: {classifier.name} ({classifier.config.backbone}, {height}×{width}){right}"
+    right = measured_on_test(classifier).get(PHONE, {"right": {}})["right"]
+    figures = ", ".join(f"{a.title.lower()} {right[a.name]} %" for a in classifier.attributes if a.name in right)
+    line = f"Model: {classifier.name} ({classifier.config.backbone}, {height}×{width})"
+    return f"{line}; right on phone photographs: {figures}" if figures else line

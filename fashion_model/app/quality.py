@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from fashion_model.app.answer import render
 from fashion_model.app.result import HINTS
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
 
 MAX_JSON = 8_000_000  # bytes of a file
+PHONE = "phone"
 # Domains of metrics.json that the page shows, in this order.
 DOMAINS = {
-    "phone": "photographs taken with phones at home, by people whose photographs it never saw",
+    PHONE: "photographs taken with phones at home, by people whose photographs it never saw",
     "worn": "products that people wear in the street, cropped",
     "high_resolution": "catalogue photographs",
 }
-SEASON = (
-    "The season of use follows the date at which the catalogue listed a product. A photograph does not show that, so "
-    "take the season as a hint."
-)
 COLUMNS = (
     "Of each class: its images in the catalogue's test split and how many of them are recognised; how often the label "
     "is right where it is given, there and on phone photographs; and what it is confused with."
 )
-HEADERS = (
-    "Class",
-    "Attribute",
-    "Images",
-    "Recognised, %",
-    "Right, %",
-    "Right, phones",
-    "Taken for",
-    "Answered instead of",
-)
+HEADERS = {  # and their widths
+    "Class": "150px",
+    "Attribute": "120px",
+    "Images": "80px",
+    "Recognised, %": "120px",
+    "Right, %": "80px",
+    "Right, phones": "100px",
+    "Taken for": "240px",
+    "Answered instead of": "240px",
+}
 
 
 def quality_tab(classifier: FashionClassifier) -> None:
@@ -48,14 +45,13 @@ def quality_tab(classifier: FashionClassifier) -> None:
         gr.Dataframe(
             rows,
             headers=list(HEADERS),
-            datatype=["str", "str", "number", "number", "number", "str", "str", "str"],
+            column_widths=list(HEADERS.values()),
             label="Classes",
             show_label=False,
             show_search="search",
             interactive=False,
             wrap=True,
             max_height=480,
-            column_widths=["150px", "120px", "80px", "120px", "80px", "100px", "240px", "240px"],
             elem_id="classes",
         )
     if report_of(classifier):
@@ -79,17 +75,22 @@ def read_file(classifier: FashionClassifier, file: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, float]]:
-    """Domain → attribute → accuracy, and "images" and "groups" (people; 0 where that is not known).
+def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]:
+    """Of each domain: "right", attribute → how many predictions of 100; "images"; "people", 0 where that is not known.
 
     Empty where metrics.json is not what `train evaluate` writes.
     """
     try:
+        domains = read_file(classifier, METRICS)["splits"]["test"]["domains"]
         return {
-            domain: {name: float(metrics["accuracy"]) for name, metrics in section["attributes"].items()}
-            | {"images": int(section["images"]), "groups": int(section.get("groups", 0))}
-            for domain, section in read_file(classifier, METRICS)["splits"]["test"]["domains"].items()
-            if domain in DOMAINS
+            name: {
+                "title": title,
+                "right": {a: round(100 * float(m["accuracy"])) for a, m in domains[name]["attributes"].items()},
+                "images": int(domains[name]["images"]),
+                "people": int(domains[name].get("groups", 0)) if name == PHONE else 0,
+            }
+            for name, title in DOMAINS.items()
+            if name in domains
         }
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
@@ -97,24 +98,9 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, float
 
 def in_words(classifier: FashionClassifier) -> str:
     """HTML: how often the predictions are right."""
-    test = measured_on_test(classifier)
-    parts = []
-    for domain in [name for name in DOMAINS if name in test]:
-        measured = test[domain]
-        items = "".join(
-            f"<li><b>{round(100 * measured[a.name])}</b> {html.escape(a.title)}"
-            f"{' (a hint)' if a.name in HINTS else ''}</li>"
-            for a in classifier.attributes
-            if a.name in measured
-        )
-        parts.append(f"<h2>Right in 100 {DOMAINS[domain]}</h2><ul class='figures'>{items}</ul>")
-        if domain == "phone":
-            parts.append(f"<p class='hint'>{measured['images']:,} photographs by {measured['groups']} people.</p>")
-    if not parts:
-        return "<p>Nothing was measured for this checkpoint.</p>"
-    if any(a.name in HINTS for a in classifier.attributes):
-        parts.append(f"<p>{SEASON}</p>")
-    return "".join(parts)
+    hints = [a.name for a in classifier.attributes if a.name in HINTS]
+    domains = list(measured_on_test(classifier).values())
+    return render("quality", domains=domains, attributes=classifier.attributes, hints=hints)
 
 
 def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:

@@ -1,26 +1,53 @@
-"""Routes beside gradio's: POST /predict with the overlays that it names, the report, and the example photographs."""
+"""What surrounds gradio: routes of our own, limits of bodies, security headers, and sentences for errors.
+
+A server may be open to everyone. Gradio bounds each uploaded file, but no other body; and its routes end in a traceback
+where a request names an endpoint, event or component that does not exist.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fashion_model.app.disk import OVERLAY, folder, jpeg_file
-from fashion_model.app.gradio_private import root_of
-from fashion_model.app.handlers import EXAMPLES
+from fashion_model.app.gradio_private import NOT_UNDERSTOOD, root_of
 from fashion_model.app.quality import report_of
 from fashion_model.app.result import document_of, main_attribute
-from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
+from fashion_model.app.single import EXAMPLES_FOLDER
+from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE
 from fashion_model.classifier import WORKERS, FashionClassifier
 from fashion_model.images import ImageError
+
+API = "/gradio_api/"
+MAX_BODY = 2**20  # bytes; file names of a full batch take 200 kB
+# Uploads wait on the disk. MCP clients send photographs in the message, for which its library has this limit as well.
+MAX_BODIES = {
+    f"{API}upload": 5 * MAX_ZIP * 2**20,
+    f"{API}mcp": 4 * 2**20,
+    "/predict": MAX_BYTES * 3 // 2,
+}
+# Clients differ by a slash at the end of an address, and do not all follow a redirect.
+SAME = {f"{API}mcp": f"{API}mcp/", "/predict/": "/predict"}
+# Only pages of the app and of Hugging Face, which shows Spaces in a frame, may show it in one.
+HEADERS = {
+    "content-security-policy": "frame-ancestors 'self' https://huggingface.co https://*.hf.space; object-src 'none'; "
+    "base-uri 'self'",
+    "permissions-policy": "camera=(self), clipboard-write=(self), geolocation=(), microphone=()",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
 
 MAX_REQUESTS = 64  # to POST /predict that are received, wait or are answered at the same time
 MAX_SECONDS = 30  # that a request waits for its answer
@@ -37,22 +64,24 @@ class Routes:
         self.requests = asyncio.Semaphore(MAX_REQUESTS)
         self.threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
 
-    def all(self) -> list[Route]:
+    def all(self) -> list[BaseRoute]:
         return [
             Route("/predict", self.predict, methods=["POST"]),
             Route("/overlays/{digest}.jpeg", self.overlay),
             Route("/report", self.report),
-            Route("/examples/{name}", self.example),
+            Mount("/examples", StaticFiles(directory=EXAMPLES_FOLDER)),
         ]
 
     async def predict(self, request: Request) -> Response:
         """A multipart form with a photograph in the field `file` → the JSON document with the overlay's address."""
         if self.requests.locked():
             return busy()
-        async with self.requests, request.form(max_files=1) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                return error(400, HOW)
+        async with self.requests, request.form() as form:
+            match form.getlist("file"):
+                case [UploadFile() as file]:
+                    pass
+                case _:
+                    return error(400, HOW)
             if (file.size or 0) > MAX_BYTES:  # the whole body may be larger
                 return error(413, TOO_LARGE)
             arguments = file.filename or "photograph", await file.read(), root_of(request)
@@ -84,12 +113,6 @@ class Routes:
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
-    def example(self, request: Request) -> Response:
-        example = EXAMPLES.get(request.path_params["name"])
-        if not example:
-            raise HTTPException(404)
-        return FileResponse(example.path)
-
 
 def error(status: int, message: str) -> Response:
     return JSONResponse({"error": message}, status_code=status)
@@ -97,3 +120,42 @@ def error(status: int, message: str) -> Response:
 
 def busy() -> Response:
     return JSONResponse({"error": BUSY}, status_code=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+class Guard:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp):
+        limits = {MAX_BODY, *MAX_BODIES.values()}
+        self.limited = {limit: RequestBodyLimitMiddleware(app, limit) for limit in limits}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        scope = {**scope, "path": SAME.get(path, path)}
+        app = self.limited[MAX_BODIES.get(path.rstrip("/"), MAX_BODY)]
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        started = may_end = False  # whether the response has started, and may end where it is
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started, may_end
+            if message["type"] == "http.response.start":
+                started, given = True, {name.lower() for name, _ in message["headers"]}
+                may_end = b"content-length" not in given
+                ours = [(name.encode(), text.encode()) for name, text in HEADERS.items() if name.encode() not in given]
+                message = {**message, "headers": [*message["headers"], *ours]}
+            else:
+                may_end &= message.get("more_body", False)
+            await send(message)
+
+        try:
+            await app(scope, receive, send_with_headers)
+        except Exception as error:  # whatever gradio's routes raise
+            if not scope["path"].startswith(API) or (started and not may_end):
+                raise
+            print(f"app: {scope['method']} {scope['path']!r}: {error!r}", file=sys.stderr, flush=True)
+            if started:  # a stream of events, which has sent the error
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await JSONResponse({"error": NOT_UNDERSTOOD}, 400)(scope, receive, send_with_headers)

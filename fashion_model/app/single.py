@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.answer import error_html
+from fashion_model.app.answer import STATIC, answer_html, error_html, render
 from fashion_model.app.disk import folder
-from fashion_model.app.gradio_private import downloaded, refused
-from fashion_model.app.handlers import EXAMPLES, ONE_PHOTOGRAPH, File, answer_for, name_of, read_photograph
-from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
-from fashion_model.classifier import FashionClassifier
+from fashion_model.app.gradio_private import downloaded
+from fashion_model.app.uploads import MAX_BYTES, ONE_PHOTOGRAPH, TOO_LARGE, File, name_of, read_photograph
+from fashion_model.classifier import FashionClassifier, open_for_network
+from fashion_model.images import ImageError
 
 PROMPT = "Drop a photograph of a fashion product, or tap"
-LIMITS = f"JPEG, PNG, WebP or HEIC, up to {MAX_BYTES // 2**20} MB. Paste works too."
 NOT_SHOWN_BY_BROWSERS = ("HEIF", "TIFF")
-STATIC = Path(__file__).parent / "static"
+EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
+TEXTS = {
+    "phone-1-black-shoes.jpg": "Black shoes on a floor",
+    "phone-2-green-dress.jpg": "A green dress",
+    "phone-3-checked-shirt.jpg": "A checked shirt",
+    "phone-4-small-trousers.jpg": "A baby's trousers",
+    "phone-5-dark-shoes.jpg": "Dark shoes on their carton",
+    "phone-6-carton.jpg": "A carton of milk",
+    "2221.jpg": "A dark blue backpack",
+    "2250.jpg": "Red flip flops",
+    "2315.jpg": "A pink T-shirt",
+    "2498.jpg": "A black canvas shoe",
+    "2650.jpg": "A brown handbag",
+    "2697.jpg": "A turquoise children's dress",
+}
+EXAMPLES = [EXAMPLES_FOLDER / name for name in TEXTS]
 
 
 class SingleEvents:
@@ -37,12 +50,10 @@ class SingleEvents:
 
     def pick(self, event: gr.EventData) -> tuple[Any, str]:
         """An example."""
-        example = EXAMPLES.get(str(field_of(event, "example")))
-        if not example:
+        path = EXAMPLES_FOLDER / str(field_of(event, "example"))
+        if path not in EXAMPLES:
             return gr.skip(), error_html("There is no such example.")
-        with Image.open(example.path) as photograph:
-            answer = answer_for(self.classifier, example.path.name, photograph.convert("RGB"))
-        return str(example.path), answer.to_html()
+        return str(path), answer_html(self.classifier, path.name, open_for_network(path))
 
     def send(self, event: gr.EventData) -> tuple[Any, str]:
         """A photograph that was pasted or taken, and uploaded already."""
@@ -51,11 +62,9 @@ class SingleEvents:
     def fetch(self, address: str) -> tuple[Any, str]:
         """A photograph on the web."""
         try:
-            if not str(address).startswith(("http://", "https://")):
-                raise refused("The address has to begin with http:// or https://.")
-            path = downloaded(address, folder())
-        except gr.Error as error:
-            return None, error_html(error.message)
+            path = downloaded(str(address), folder())
+        except ImageError as error:
+            return None, error_html(str(error))
         return self._answer({"path": str(path), "orig_name": path.name})
 
     def refuse(self) -> tuple[Any, str]:
@@ -65,11 +74,11 @@ class SingleEvents:
     def _answer(self, photo: File) -> tuple[Any, str]:
         try:
             photograph = read_photograph(photo)
-        except gr.Error as error:
-            return None, error_html(error.message)
+        except ImageError as error:
+            return None, error_html(str(error))
         with Image.open(photo["path"]) as image:
             shown = photograph if image.format in NOT_SHOWN_BY_BROWSERS else photo["path"]
-        return shown, answer_for(self.classifier, name_of(photo), photograph).to_html()
+        return shown, answer_html(self.classifier, name_of(photo), photograph)
 
 
 def field_of(event: gr.EventData, name: str) -> Any:
@@ -96,7 +105,9 @@ def single_tab(classifier: FashionClassifier) -> None:
         answer = gr.HTML(elem_id="answer")
         with gr.Column(elem_id="others"):
             others = gr.HTML(
-                sources_html(), js_on_load=(STATIC / "sources.js").read_text(encoding="utf-8"), elem_id="sources"
+                render("sources", examples=TEXTS, megabytes=MAX_BYTES // 2**20),
+                js_on_load=(STATIC / "sources.js").read_text(encoding="utf-8"),
+                elem_id="sources",
             )
             address = gr.Textbox(
                 label="Address of an image",
@@ -116,17 +127,3 @@ def single_tab(classifier: FashionClassifier) -> None:
     others.refuse(fn=events.refuse, **private)
     address.submit(fn=events.fetch, inputs=address, **photograph)
     photo.clear(fn=lambda: "", outputs=answer, api_visibility="private", show_progress="hidden")
-
-
-def sources_html() -> str:
-    """Other ways to a photograph: the camera of a phone, and examples."""
-    examples = "".join(
-        f'<button data-example="{name}"><img src="examples/{name}" alt="{html.escape(example.text)}" loading="lazy">'
-        "</button>"
-        for name, example in EXAMPLES.items()
-    )
-    return (
-        f'<p class="limits" data-max-bytes="{MAX_BYTES}">{LIMITS}</p>'
-        '<label class="camera">Take a photograph<input type="file" accept="image/*" capture="environment"></label>'
-        f'<div class="examples" role="group" aria-label="Examples">{examples}</div>'
-    )

@@ -1,21 +1,24 @@
-"""Untrusted uploads: photographs and zips of them. A zip is read in memory and never unpacked."""
+"""Untrusted uploads: photographs and zips of them. A zip is read in memory and never unpacked.
+
+Every fault is an ImageError, whose message is fit for the visitor.
+"""
 
 from __future__ import annotations
 
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import NoReturn
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 from PIL import Image
 
-from fashion_model.app.gradio_private import refused
-from fashion_model.classifier import open_for_network
+from fashion_model.app.disk import folder
+from fashion_model.classifier import WORKERS, open_for_network
 from fashion_model.images import OVERLAY, ImageError, is_hidden, is_photograph
 
 MAX_BYTES = 10 * 2**20  # of one photograph
@@ -23,56 +26,91 @@ MAX_ZIP = 100  # MB
 MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
 HEADER = 30  # bytes of a file's header in a zip, without its name
+BEGINNING = 2**17  # bytes that tell whether a file is a photograph where its name does not
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
-
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
 TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please save it as JPEG, or make it smaller."
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
-
+# Settings of events that run the network for one photograph: so many are answered at the same time, others wait.
+# While one decodes, draws and writes, the other computes; the network is no faster in batches.
+ONE_PHOTOGRAPH: dict[str, Any] = {"concurrency_id": "photograph", "concurrency_limit": WORKERS}
+File = dict[str, Any]  # gradio's FileData as JSON
 Upload = tuple[str, Callable[[], Image.Image]]  # its name, and a function that opens it or raises ImageError
 
 
+def received_file(photo: File | None) -> Path:
+    """The path of an uploaded file. Clients can send any path; only those in the folder of uploads are accepted."""
+    if not photo:
+        raise ImageError("Please choose a photograph first.")
+    path = photo.get("path") if isinstance(photo, dict) else None
+    if not isinstance(path, str) or "\0" in path or not Path(path).resolve().is_relative_to(folder()):
+        raise ImageError("The photograph has to be uploaded.")
+    return Path(path)
+
+
+def received_files(files: list[File] | None) -> list[tuple[str, Path]]:
+    """Original name and path of each uploaded file."""
+    if not files:
+        raise ImageError("Please choose photographs or a zip first.")
+    return [(name_of(file), path) for file, path in zip(files, map(received_file, files), strict=True)]
+
+
+def name_of(file: File) -> str:
+    """The file's name on the visitor's machine."""
+    return str(file.get("orig_name") or Path(file["path"]).name)
+
+
+def read_photograph(photo: File | None) -> Image.Image:
+    return open_photograph(received_file(photo))
+
+
 def open_photograph(path: Path) -> Image.Image:
-    """The upright RGB photograph, in the detail that the network can use. ImageError if it is none, or too large."""
+    """The upright RGB photograph of a file, in the detail that the network can use."""
     refuse_large(path)
     return open_for_network(path)
 
 
 def refuse_large(path: Path) -> None:
-    """ImageError if the file is larger than a photograph may be."""
     if path.is_file() and path.stat().st_size > MAX_BYTES:
-        _refuse(TOO_LARGE)
+        raise ImageError(TOO_LARGE)
 
 
 @contextmanager
-def photographs(files: Sequence[tuple[str, Path]], limit: int = MAX_PHOTOGRAPHS) -> Iterator[list[Upload]]:
-    """Each of `files` (names and where they are) and the images in those that are zips; usable within the context.
+def photographs(files: list[tuple[str, Path]]) -> Iterator[tuple[list[Upload], int]]:
+    """Each of `files` (names and paths) and the photographs in those that are zips; and how many others the zips hold.
 
-    Other files in a zip are passed over, as in a folder. gr.Error for none and for more than `limit`.
+    Usable within the context. There may be up to MAX_PHOTOGRAPHS, and none is a fault.
     """
-    if len(files) > limit:
-        raise refused(f"At most {limit} files can be sent at a time; these are {len(files):,}.")
+    if len(files) > MAX_PHOTOGRAPHS:
+        raise ImageError(f"At most {MAX_PHOTOGRAPHS} files can be sent at a time; these are {len(files):,}.")
     with ExitStack() as opened:
         uploads: list[Upload] = []
-        listed = 0
+        listed = passed_over = 0
         for name, path in files:
-            if name.lower().endswith(".zip"):
-                images, files_in_zip = _images_in(name, path, opened)
-                uploads += images
-                listed += files_in_zip
-            else:
+            if not name.lower().endswith(".zip"):
                 uploads.append((name, partial(open_photograph, path)))
-            if len(uploads) > limit:
-                raise refused(
-                    f"At most {limit} photographs can be labelled at a time; there are at least {len(uploads):,}."
-                )
+                continue
+            try:
+                archive = _open_zip(path, opened)
+            except zipfile.BadZipFile as error:
+                uploads.append((name, partial(_refuse, str(error))))
+                continue
+            listed += len(archive.infolist())
             if listed > MAX_LISTED:
-                raise refused(TOO_MANY_LISTED)
+                raise ImageError(TOO_MANY_LISTED)
+            members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(m.filename)]
+            taken = [member for member in members if _is_photograph(archive, member)]
+            uploads += [(f"{name}/{member.filename}", partial(_open_member, archive, member)) for member in taken]
+            passed_over += len(members) - len(taken)
+        if len(uploads) > MAX_PHOTOGRAPHS:
+            raise ImageError(
+                f"At most {MAX_PHOTOGRAPHS} photographs can be labelled at a time; these are {len(uploads):,}."
+            )
         if not uploads:
-            raise refused("There is no photograph among the files.")
-        yield uploads
+            raise ImageError("There is no photograph among the files.")
+        yield uploads, passed_over
 
 
 class _InSmallPieces(io.FileIO):
@@ -86,42 +124,48 @@ class _InSmallPieces(io.FileIO):
         return super().read(size if 0 <= size <= MAX_LIST_BYTES else MAX_LIST_BYTES)
 
 
-def _images_in(name: str, path: Path, opened: ExitStack) -> tuple[list[Upload], int]:
-    """The images in a zip, and how many files it lists."""
+def _open_zip(path: Path, opened: ExitStack) -> zipfile.ZipFile:
+    """BadZipFile, with a sentence, for what is no zip; ImageError for too long a list of files."""
     file = None
     try:
         file = opened.enter_context(_InSmallPieces(path))
         archive = opened.enter_context(zipfile.ZipFile(file))
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         if file and file.cut:
-            raise refused(TOO_MANY_LISTED) from error
-        return [(name, partial(_refuse, "The zip file is damaged, or it is none."))], 0
-    members = archive.infolist()
-    if _overlap(members):
-        return [(name, partial(_refuse, "Files in the zip overlap each other."))], 0
-    return [
-        (f"{name}/{member.filename}", partial(_open_member, archive, member))
-        for member in members
-        if not member.is_dir() and has_image_suffix(member.filename) and not member.filename.startswith("__MACOSX/")
-    ], len(members)
+            raise ImageError(TOO_MANY_LISTED) from error
+        raise zipfile.BadZipFile("The zip file is damaged, or it is none.") from error
+    # The same bytes listed several times: a small zip could otherwise cost hours.
+    ranges = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in archive.infolist())
+    if any(start < end for (_, end), (start, _) in pairwise(ranges)):
+        raise zipfile.BadZipFile("Files in the zip overlap each other.")
+    return archive
 
 
-def _overlap(members: list[zipfile.ZipInfo]) -> bool:
-    """Whether the same bytes are listed several times: a small zip could otherwise cost hours."""
-    ranges = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in members)
-    return any(start < end for (_, end), (start, _) in pairwise(ranges))
+def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """By the rule that folders have."""
+
+    def beginning() -> io.BytesIO:
+        if member.compress_type not in METHODS:
+            return io.BytesIO()
+        try:
+            return io.BytesIO(archive.open(member).read(BEGINNING))
+        except ZIP_ERRORS:
+            return io.BytesIO()
+
+    name = PurePath(member.filename).name
+    return not OVERLAY.fullmatch(name) and is_photograph(name, beginning)
 
 
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:
     if member.flag_bits & 1:
-        _refuse("The file in the zip is encrypted.")
+        raise ImageError("The file in the zip is encrypted.")
     if member.compress_type not in METHODS:
-        _refuse("The file in the zip is compressed in a way that cannot be read.")
+        raise ImageError("The file in the zip is compressed in a way that cannot be read.")
     if member.file_size > MAX_BYTES:
-        _refuse(TOO_LARGE)
+        raise ImageError(TOO_LARGE)
     try:
         data = archive.read(member)  # no more than file_size, whatever it unpacks to
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise ImageError("The file in the zip is damaged.") from error
     return open_for_network(data)
 

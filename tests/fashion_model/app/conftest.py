@@ -8,12 +8,11 @@ from gradio_client import Client
 
 from fashion_model import FashionClassifier
 from fashion_model.app.disk import folder
-from fashion_model.app.handlers import EXAMPLES
+from fashion_model.app.single import EXAMPLES as PATHS
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.predictions import AttributePrediction, Prediction
 from tests.conftest import ATTRIBUTES, encoders_of, random_model
 
-PATHS = [example.path for example in EXAMPLES.values()]
 SHOES = PATHS[0]
 # Of the three, four, five and six classes of the attributes.
 PROBABILITIES = {

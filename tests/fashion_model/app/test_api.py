@@ -2,9 +2,13 @@
 
 import asyncio
 import base64
+import html
 import json
+import re
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -20,6 +24,7 @@ from PIL import Image
 
 from fashion_model import FashionClassifier, __version__
 from fashion_model.app import routes
+from fashion_model.app.answer import curl_code, python_code, render
 from fashion_model.app.api import Endpoints
 from fashion_model.app.gradio_private import PRIVATE_ADDRESS
 from fashion_model.app.result import NOT_FASHION, document_of, sentence_of
@@ -134,29 +139,43 @@ def test_labels_and_model_describe_the_checkpoint(client, classifier):
     }
 
 
-@pytest.mark.parametrize(
-    ("arguments", "endpoint", "message"),
-    [
-        ([None], "/predict", "choose a photograph first"),
-        ([SHOES, "usage"], "/predict", "unknown attribute 'usage'"),  # which another checkpoint has
-        ([SHOES, "color", 1.5], "/predict", "the opacity must be from 0 to 1"),
-        ([SHOES, "color", "much"], "/predict", "the opacity must be from 0 to 1"),
-        ([SHOES, "color", 0.5, -1], "/predict", "number of classes"),
-        ([SHOES, "product_type", "Spacesuits"], "/explain", "Spacesuits"),
-        ([SHOES, "product_type", "", 0.5, "magic"], "/explain", "unknown method 'magic'"),
-    ],
-)
-def test_wrong_inputs_are_messages(client, arguments, endpoint, message):
-    photo, *others = arguments
-    with pytest.raises(AppError, match=message):
-        client.predict(photo and handle_file(photo), *others, api_name=endpoint)
+GOOD = {
+    "/predict": {"photo": None, "attribute": "color", "opacity": 0.5, "classes": 3},
+    "/explain": {"photo": None, "attribute": "color", "label": "", "opacity": 0.5, "method": "gradcam"},
+    "/classify": {"photo": None},
+    "/predict_batch": {"files": None},
+}
+SENTENCES = {
+    "photo": "choose a photograph first|has to be uploaded|not understood",
+    "files": "choose photographs or a zip first|not understood",
+    "attribute": "unknown attribute .*; the attributes are",
+    "label": "unknown label .* for color",
+    "opacity": "opacity (must be|has to be a number) from 0 to 1",
+    "classes": "number of classes has to be a whole number",
+    "method": "unknown method .*; there are",
+}
+WRONG = ["3", -1, 2.5, True, [1], {"a": 1}, None]
+
+
+@pytest.mark.parametrize(("endpoint", "argument"), [(e, argument) for e in GOOD for argument in GOOD[e]])
+def test_argument_of_wrong_type_is_a_sentence(client, capfd, endpoint, argument):
+    photo = {"photo": handle_file(SHOES)} if "photo" in GOOD[endpoint] else {}
+    for value in [*WRONG, []] if argument != "label" else [value for value in WRONG if value is not None]:
+        with pytest.raises(AppError, match=SENTENCES[argument]):
+            client.predict(**GOOD[endpoint] | photo | {argument: value}, api_name=endpoint)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_only_another_checkpoint_has_is_refused(client):
+    with pytest.raises(AppError, match="unknown attribute 'usage'"):
+        client.predict(handle_file(SHOES), "usage", api_name="/predict")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "empty"), (b"a letter", "not an image"), (SHOES.read_bytes()[:2000], "damaged or cut off")],
 )
-def test_no_photograph_is_the_same_sentence_everywhere(client, served, tmp_path, content, message):
+def test_no_photograph_is_the_same_sentence(client, served, tmp_path, content, message):
     (tmp_path / "upload.jpg").write_bytes(content)
     with pytest.raises(AppError, match=message) as raised:
         client.predict(handle_file(tmp_path / "upload.jpg"), api_name="/predict")
@@ -177,7 +196,7 @@ def test_path_on_the_server_is_not_opened(served, tmp_path, endpoint, meta):
 
 
 @pytest.mark.parametrize("path", [str(ROOT / "requirements.txt"), "/etc/hostname", None])
-def test_private_event_opens_no_path_on_the_server(served, client, path):
+def test_private_event_opens_no_path(served, client, path):
     """What the page's script sends as the path of an uploaded file."""
     (function,) = [d["id"] for d in client.config["dependencies"] if "send" in [event for _, event in d["targets"]]]
     body = {"fn_index": function, "data": [], "event_data": {"path": path, "name": "x.jpg"}, "session_hash": "x"}
@@ -208,16 +227,19 @@ def test_post_predict_answers_with_the_document(served, classifier):
     assert post(served, headers=headers).json()["overlay"].startswith("https://shoes.example.com/overlays/")
 
 
-@pytest.mark.parametrize("digest", ["0" * 64, "..%2f..%2fetc", "x"])
-def test_only_overlays_are_sent_as_overlays(served, digest):
-    assert httpx2.get(f"{served}overlays/{digest}.jpeg").status_code == 404
-
-
 @pytest.mark.parametrize(
-    "request_", [{}, {"data": {"file": "shoe.jpg"}}, {"files": {"photo": ("shoe.jpg", b"")}}, {"content": b"x"}]
+    "request_",
+    [
+        {},
+        {"data": {"file": "shoe.jpg"}},
+        {"json": {"file": "shoe.jpg"}},
+        {"files": {"photo": ("shoe.jpg", b"")}},
+        {"files": [("file", ("a.jpg", b"")), ("file", ("b.jpg", b""))]},
+        {"content": b"x"},
+    ],
 )
 def test_post_without_a_photograph_says_how(served, request_):
-    response = httpx2.post(f"{served}predict", **request_)
+    response = httpx2.post(f"{served}predict/", **request_)
     assert response.status_code == 400
     assert "curl -F file=@" in response.json()["error"]
 
@@ -277,9 +299,9 @@ def test_no_request_bypasses_the_queue(served):
 
 
 @asynccontextmanager
-async def mcp_session(address):
+async def mcp_session(address, path="gradio_api/mcp/"):
     async with (
-        streamablehttp_client(f"{address}gradio_api/mcp/") as (read, write, _),
+        streamablehttp_client(f"{address}{path}") as (read, write, _),
         ClientSession(read, write) as session,
     ):
         session.server = (await session.initialize()).serverInfo
@@ -290,12 +312,17 @@ def data_url(content):
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def call_tool(address, tool, **arguments):
-    async def call():
-        async with mcp_session(address) as session:
-            return await session.call_tool(tool, arguments)
+PHOTO = data_url(SHOES.read_bytes())
 
-    return asyncio.run(call())
+
+def ask_mcp(address, *calls, **options):
+    """The results of tools, each given by its name and arguments."""
+
+    async def ask():
+        async with mcp_session(address, **options) as session:
+            return [await session.call_tool(tool, arguments) for tool, arguments in calls]
+
+    return asyncio.run(ask())
 
 
 def test_mcp_tools_describe_themselves(served):
@@ -313,29 +340,63 @@ def test_mcp_tools_describe_themselves(served):
 
 
 @pytest.mark.slow
-def test_mcp_answers_are_json_and_an_image(served, classifier):
-    photo = data_url(SHOES.read_bytes())
-    (text,) = call_tool(served, "classify_photograph", photo=photo).content
+@pytest.mark.parametrize("path", ["gradio_api/mcp", "gradio_api/mcp/"])
+def test_mcp_answers_are_json_and_an_image(served, classifier, path):
+    why = {"photo": PHOTO, "attribute": "product_type", "label": "Sandals"}
+    calls = ("classify_photograph", {"photo": PHOTO}), ("explain_photograph", why), ("labels", {})
+    # One content each: beside the overlay no address with a path on the server.
+    (text,), (overlay,), (labels,) = (result.content for result in ask_mcp(served, *calls, path=path))
     expected = classifier.predict([SHOES])[0]
     assert json.loads(text.text)["product_type"] == expected.to_document()["product_type"]
-    (overlay,) = call_tool(
-        served, "explain_photograph", photo=photo, attribute="product_type", label="Sandals"
-    ).content  # and no address with a path on the server
     check_overlay(base64.b64decode(overlay.data), classifier.explain(SHOES, "product_type", "Sandals"))
-    (labels,) = call_tool(served, "labels").content
     assert json.loads(labels.text)["season"] == list(classifier.encoders.labels["season"])
 
 
+def test_address_of_mcp_is_not_redirected(served):
+    for path in ("gradio_api/mcp", "gradio_api/mcp/"):
+        headers = {"accept": "application/json, text/event-stream"}
+        assert httpx2.post(f"{served}{path}", json={}, headers=headers).status_code == 400
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("photo", "message"),
-    [
-        ("/etc/hostname", "Invalid file data format"),
-        (data_url(b"a letter"), "not an image"),
-        ("http://127.0.0.1/shoe.jpg", PRIVATE_ADDRESS),
-    ],
-)
-def test_mcp_client_learns_what_is_wrong(served, photo, message):
-    result = call_tool(served, "classify_photograph", photo=photo)
-    assert result.isError
-    assert message in result.content[0].text
+def test_mcp_client_learns_what_is_wrong(served):
+    wrong = [
+        ("photo", "/etc/hostname", "Invalid file data format"),
+        ("photo", data_url(b"a letter"), "not an image"),
+        ("photo", "http://127.0.0.1/shoe.jpg", PRIVATE_ADDRESS),
+        ("photo", None, "validation error|choose a photograph"),
+        ("attribute", "usage", "unknown attribute 'usage'"),
+        ("attribute", 3, "not of type 'string'"),
+        ("label", "Spacesuits", "Spacesuits"),
+        ("opacity", 1.5, "the opacity must be from 0 to 1"),
+        ("opacity", "much", "not of type 'number'"),
+        ("method", ["gradcam"], "not of type 'string'"),
+        ("classes", "3", "not a valid"),
+    ]
+    results = ask_mcp(served, *[("explain_photograph", {"photo": PHOTO, name: value}) for name, value, _ in wrong])
+    for (name, value, sentence), result in zip(wrong, results, strict=True):
+        assert result.isError, (name, value)
+        assert re.search(sentence, result.content[0].text), result.content[0].text
+
+
+def code_on_page(name):
+    (code,) = re.findall(rf'data-code="{name}">(.*?)</pre>', render("code", file=SHOES), re.DOTALL)
+    return html.unescape(code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["photograph.jpg", 'it\'s "new" $HOME.jpg'])
+def test_code_on_the_page_runs(served, tmp_path, name):
+    """The JavaScript does in the browser test."""
+
+    def printed(*command):
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    shutil.copy(ROOT / "fashion_model" / "examples" / "2315.jpg", tmp_path / name)
+    code = python_code(name).replace("ADDRESS", served)
+    assert "\nTshirts [{'label': 'Tshirts', 'confidence': " in printed(sys.executable, "-c", code)
+    document = json.loads(printed("bash", "-c", curl_code(name).replace("ADDRESS/", served)))
+    assert document["product_type"]["label"] == "Tshirts"
+    assert document["file"].replace("%22", '"') == name  # curl encodes quotes as browsers do
+    batch = code_on_page("batch").replace("ADDRESS", served)
+    assert "'Casual Shoes'" in printed(sys.executable, "-c", batch)

@@ -5,19 +5,21 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-import gradio as gr
 import httpx2
 import pytest
 
+from fashion_model import ImageError
 from fashion_model.app.disk import folder
 from fashion_model.app.gradio_private import NOT_DOWNLOADED, PRIVATE_ADDRESS, downloaded
-from tests.conftest import ROOT, launching
+from fashion_model.app.page import launch
+from tests.conftest import ROOT, free_port
 from tests.fashion_model.app.conftest import SHOES
 
 HERE = Path(__file__).parent
-TESTS = [HERE / f"test_{name}.py" for name in ("gradio_private", "middleware", "api")]  # that use all parts
+TESTS = [HERE / f"test_{name}.py" for name in ("gradio_private", "routes", "api")]  # that use all parts
 
 
 @pytest.mark.parametrize(
@@ -29,13 +31,14 @@ TESTS = [HERE / f"test_{name}.py" for name in ("gradio_private", "middleware", "
     ],
 )
 def test_address_that_is_not_public_is_refused(address, message):
-    with pytest.raises(gr.Error, match=re.escape(message)):
+    with pytest.raises(ImageError, match=re.escape(message)):
         downloaded(address, folder())
 
 
 def test_forgotten_sessions_do_not_stop_the_queue(tiny_classifier):
     """Gradio keeps 2,000 sessions, and of older ones forgets also those that wait."""
-    with launching(tiny_classifier) as (page, address), httpx2.Client(base_url=f"{address}gradio_api/") as http:
+    page, address = launch(tiny_classifier, quiet=True, server_port=free_port())
+    with closing(page), httpx2.Client(base_url=f"{address}gradio_api/") as http:
         page._queue.pending_messages_per_session.max_size = 3
         uploads = [("files", (f"{number}.jpg", SHOES.read_bytes())) for number in range(100)]
         paths = http.post("upload", files=uploads, timeout=60).json()

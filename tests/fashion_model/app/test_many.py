@@ -7,8 +7,9 @@ import pytest
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
+from fashion_model.app import many
 from fashion_model.app.disk import folder
-from fashion_model.app.many import ManyEvents, header_of
+from fashion_model.app.many import ManyEvents
 from fashion_model.app.result import caption_of, percentage
 from fashion_model.images import open_image
 from fashion_model.rows import fields_of
@@ -62,38 +63,38 @@ def test_batch_becomes_table_thumbnails_and_files(client, classifier, letter, tm
     assert [row["file"] for row in written] == names
     assert [row["product_type"] for row in written] == [row["product_type"] or "" for row in rows]
     assert [json.loads(line)["file"] for line in Path(json_lines).read_text(encoding="utf-8").splitlines()] == names
-    assert summary.splitlines() == ["3 of 4 files could be read.", f"- bletter.jpg: {UNREADABLE}"]
+    assert summary.splitlines() == [
+        "3 of 4 files could be read. Other files in zips that were passed over: 1.",
+        f"- bletter.jpg: {UNREADABLE}",
+    ]
 
 
-def test_fifth_attribute_is_in_table_captions_and_files(usage_classifier, uploaded, letter):
+def test_fifth_attribute_is_in_table_and_files(usage_classifier, uploaded, letter):
     files = [uploaded(path) for path in (*PATHS, letter)]
     first, last = ManyEvents(usage_classifier).predict_batch(files)
     assert [len(rows) for rows, *_ in (first, last)] == [8, 13]  # they appear as they come
     assert first[3] == "8 files so far."
     rows, gallery, csv_file, summary, json_lines, readable = last
     fields = fields_of((*NAMES, "usage"))
-    assert fields[-4:] == ("usage", "usage_confidence", "fashion_score", "fashion_threshold")
-    assert header_of("usage_confidence", {"usage": "Usage"}) == "Usage, %"
     with Path(csv_file).open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     assert tuple(written[0]) == fields
-    for values, row, prediction in zip(rows, written, usage_classifier.predict(PATHS), strict=False):
+    predictions = usage_classifier.predict(PATHS)
+    for values, row, prediction in zip(rows, written, predictions, strict=False):
         shown = dict(zip(fields, values, strict=True))
         assert shown["usage"] == row["usage"] == prediction.usage.label
         assert shown["usage_confidence"] == percentage(prediction.usage.confidence)
-    assert [caption for _, caption in gallery] == [caption_of(p) for p in usage_classifier.predict(PATHS)]
+    assert [caption for _, caption in gallery] == [caption_of(p) for p in predictions]
     assert readable == list(range(12))
     assert summary.splitlines()[1] == f"- &lt;b&gt;letter.jpg: {UNREADABLE}"
     for left in (gallery[0][0], csv_file, json_lines):  # where old files are deleted
         assert Path(left).is_relative_to(folder())
 
 
-def test_batch_without_a_photograph_is_rows_of_errors(client, tmp_path):
-    (tmp_path / "broken.zip").write_text("Dear Sir")
-    table, gallery, _, summary, _ = client.predict([handle_file(tmp_path / "broken.zip")], api_name="/predict_batch")
-    assert "zip file is damaged" in table["data"][0][9]
-    assert gallery == []
-    assert summary.startswith("0 of 1 files could be read.")
+def test_batch_that_takes_too_long_ends(tiny_classifier, uploaded, monkeypatch):
+    monkeypatch.setattr(many, "MAX_SECONDS", -60)
+    *_, (rows, *_) = ManyEvents(tiny_classifier).predict_batch([uploaded(path) for path in PATHS[:2]])
+    assert [row[9] for row in rows] == [many.TOO_LONG] * 2
 
 
 def test_no_files_and_too_many_are_messages(client, tmp_path):
@@ -101,7 +102,7 @@ def test_no_files_and_too_many_are_messages(client, tmp_path):
         with pytest.raises(AppError, match="choose photographs or a zip"):
             client.predict(nothing, api_name="/predict_batch")
     files = [handle_file(zipped(tmp_path / "many.zip", {f"{n}.jpg": b"" for n in range(500)})), handle_file(PATHS[0])]
-    with pytest.raises(AppError, match="At most 500 photographs can be labelled at a time; there are at least 501"):
+    with pytest.raises(AppError, match="At most 500 photographs can be labelled at a time; these are 501"):
         client.predict(files, api_name="/predict_batch")
 
 

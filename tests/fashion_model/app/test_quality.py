@@ -1,15 +1,11 @@
 import json
 
-import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from fashion_model import FashionClassifier
 from fashion_model.app import quality
 from fashion_model.app.quality import HEADERS, class_rows, in_words, read_file
-from fashion_model.app.routes import Routes
-from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, METRICS, REPORT
+from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, METRICS
 
 
 def test_figures_are_those_of_the_metrics(classifier):
@@ -58,17 +54,3 @@ def test_files_that_cannot_be_used_are_as_if_missing(tiny_checkpoint, monkeypatc
         assert "Nothing was measured" in in_words(classifier)
     monkeypatch.setattr(quality, "MAX_JSON", 3)
     assert read_file(classifier, METRICS) == {}
-
-
-def test_report_is_sent_in_a_sandbox(served):
-    response = httpx2.get(f"{served}report")
-    assert response.text == (DEFAULT_CHECKPOINT / REPORT).read_text(encoding="utf-8")
-    assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert response.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
-
-
-@pytest.mark.parametrize(
-    ("path", "status"), [("report", 404), ("examples/../../config.json", 404), ("examples/2315.jpg", 200)]
-)
-def test_only_what_exists_is_sent(tiny_classifier, path, status):
-    assert TestClient(Starlette(routes=Routes(tiny_classifier).all())).get(f"/{path}").status_code == status

@@ -35,7 +35,7 @@ def test_pushed_space_starts_elsewhere_and_predicts(hub, model, tmp_path):
         (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "space" / name).write_bytes(content)
     reach_hub = {"HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
-    with running_app(tmp_path / "space", **reach_hub, **space.variables) as address:
+    with running_app(tmp_path / "space", **reach_hub, **space.variables) as (address, _):
         client = Client(address, verbose=False)
         answer = client.predict(handle_file(ROOT / "fashion_model/examples/2650.jpg"), api_name="/predict")
         properties = [component["props"] for component in client.config["components"]]

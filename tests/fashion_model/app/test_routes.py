@@ -1,4 +1,4 @@
-"""The limits before gradio's routes, seen from outside."""
+"""What surrounds gradio, seen from outside: limits, headers, errors, the report."""
 
 import json
 import time
@@ -6,8 +6,9 @@ import time
 import httpx2
 import pytest
 
-from fashion_model.app import middleware, uploads
+from fashion_model.app import routes, uploads
 from fashion_model.app.gradio_private import NOT_UNDERSTOOD
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT, REPORT
 from fashion_model.classifier import open_for_network
 from tests.fashion_model.app.conftest import SHOES
 
@@ -41,7 +42,7 @@ def test_body_beyond_the_limit_is_refused(http, path, megabytes, chunked):
 
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/call/v2/nothing", "/nothing"])
 def test_every_response_has_the_security_headers(http, path):
-    assert http.get(path).headers.items() >= middleware.HEADERS.items()
+    assert http.get(path).headers.items() >= routes.HEADERS.items()
 
 
 @pytest.mark.parametrize(
@@ -75,13 +76,36 @@ def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
     assert len(events) > 8
     for number in events:
         session = f"session {number} {len(data)}"
-        joined = http.post("/gradio_api/queue/join", json={"data": data, "fn_index": number, "session_hash": session})
+        body = {"data": data, "fn_index": number, "session_hash": session, "event_data": {"index": "x"}}
+        joined = http.post("/gradio_api/queue/join", json=body)
         assert joined.status_code == 200
         with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
             messages = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
         (completed,) = [message for message in messages if message["msg"] == "process_completed"]
         assert completed["success"] or completed["output"]["error"], (number, completed)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("examples/../../config.json", 404),
+        ("examples/%2e%2e/attributes.py", 404),
+        ("examples/2315.jpg", 200),
+        (f"overlays/{'0' * 64}.jpeg", 404),
+        ("overlays/..%2f..%2fetc.jpeg", 404),
+        ("report", 200),
+    ],
+)
+def test_only_what_exists_is_sent(http, path, status):
+    assert http.get(f"/{path}").status_code == status
+
+
+def test_report_is_sent_in_a_sandbox(http):
+    response = http.get("/report")
+    assert response.text == (DEFAULT_CHECKPOINT / REPORT).read_text(encoding="utf-8")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
 
 
 @pytest.mark.slow
