@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 TOKEN, USER = "hf_loopback", "user"
@@ -94,7 +94,7 @@ class Hub:
     def fault(self, where, kind, times=None):
         """What happens to the next `times` requests, or all, whose `METHOD PATH` has a match of `where`.
 
-        `kind`: hang, drop, lose, page, truncate, flip, drip, or a status like 503 or "403 GatedRepo".
+        `kind`: hang, drop, lose, page, truncate, flip, or a status like 503 or "403 GatedRepo".
         """
         self.faults.append([where, kind, times])
 
@@ -122,8 +122,6 @@ class Hub:
             return Broken(response if kind == "truncate" else None)
         if kind == "flip":
             response.body = bytes([response.body[0] ^ 1]) + response.body[1:]
-        if kind == "drip":
-            return StreamingResponse(dripping(response.body), headers=response.headers)
         return response
 
 
@@ -139,14 +137,6 @@ class Broken:
             half = self.response.body[: len(self.response.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
         receive.__self__.transport.close()
-
-
-async def dripping(content):
-    """In twelve pieces, within two seconds."""
-    size = -(-len(content) // 12)
-    for start in range(0, len(content), size):
-        await asyncio.sleep(2 / 12)
-        yield content[start : start + size]
 
 
 def listener():

@@ -175,11 +175,6 @@ def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_slow_hub_that_sends_is_waited_for(hub, repository, load):
-    hub.fault("GET .*model.safetensors", "drip")
-    assert load(timeout=1.5)
-
-
 def test_xet_files_come_by_http(repository, load, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     repository.xet = True
