@@ -17,9 +17,11 @@ from fashion_model.system import write_text
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 IS_FASHION = "is_fashion"  # can be explained like an attribute
 NO, YES = "no", "yes"  # its labels
-# What documents, rows, the app's outputs and boxes are made of beside the attributes, and members of `Prediction`.
+# What documents, rows, the app's outputs, boxes and the history of a training are made of beside the attributes, and
+# members of `Prediction`.
 RESERVED = frozenset(
     {"file", "error", "model", "sentence", "notice", "overlay", IS_FASHION, "fashion_score", "fashion_threshold"}
+    | {"fashion", "nll_sum"}
     | {"products", "box", "left", "top", "right", "bottom", "group", "score", "attributes", "to_document"}
 )
 

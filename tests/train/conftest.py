@@ -24,8 +24,7 @@ from train.data.table import attributes_named, fit_encoders, read_table, rows_of
 from train.evaluate.metrics import attribute_metrics, share
 from train.evaluate.split_metrics import write_split_metrics
 from train.fit.config import FitConfig
-from train.fit.data import read_data
-from train.fit.model import build_model
+from train.fit.start import build_model, read_data
 from train.fit.trainer import Trainer
 
 SPLITS = (TRAIN, TEST, VALIDATION)
@@ -202,8 +201,9 @@ def trainer_for(data, output, **settings):
     network = {"backbone": BACKBONE, "weights": "none", "device": "cpu", "workers": 0}
     config = config_of(data, output, **small | network | settings)
     torch.manual_seed(config.seed)
-    found = read_data(config)
-    return Trainer(config, build_model(config, found.attributes, found.encoders).model, found.training_set), found
+    fit_data = read_data(config)
+    initial = build_model(config, fit_data.attributes, fit_data.encoders)
+    return Trainer(config, initial.model, fit_data.training_set), fit_data
 
 
 def split_of(data, name):

@@ -6,7 +6,9 @@ seed only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +17,18 @@ import numpy as np
 cv2.setNumThreads(1)
 
 WHITE = (255, 255, 255)
+MIN_ASPECT = 0.05  # of a crop's sides
+WHITE_LEVELS = (236, 252)  # range of the darkest channel of a catalogue photograph's background
+HALO = 16  # levels darker that JPEG compression makes the white around a thumbnail's product
+MAX_THUMBNAIL_HEIGHT = 120  # pixels; images up to this height are enlarged
+FOREGROUND_SHARE = (0.04, 0.9)  # of the pixels
+GRABCUT_SIDE = 128  # pixels; for speed
+MIN_WHITE_BORDER = 0.85  # share of the border's pixels that are background
+DrawBackground = Callable[[int, int, np.random.Generator], np.ndarray]  # height, width → (height, width, 3)
 
 
 def corners(width: float, height: float) -> np.ndarray:
-    """(4, 2) float32, clockwise from the upper left."""
+    """The corners of a rectangle at the origin (4, 2) float32, clockwise from the upper left."""
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
 
 
@@ -62,9 +72,10 @@ def crop_region(
 ) -> np.ndarray:
     """What is in the box (left, top, right, bottom in pixels), with rotation and perspective.
 
-    Its longer side is resized to `size`. The box may reach beyond the image. `max_angle` and `border`: `random_crop`.
+    Its longer side is resized to `size`. The box may reach beyond the image. A thinner one than MIN_ASPECT is widened:
+    the perspective would fold it. `max_angle` and `border`: `random_crop`.
     """
-    extent = np.maximum(box[2:] - box[:2], 1)
+    extent = np.maximum(box[2:] - box[:2], max(1, *(MIN_ASPECT * (box[2:] - box[:2]))))
     source = corners(*extent) + box[:2]
     source = perturbed(rotated(source, random.normal(0, max_angle / 2)), 0.02, random)
     scale = size / max(extent)
@@ -73,6 +84,8 @@ def crop_region(
     way = cv2.INTER_CUBIC if random.random() < 0.5 else cv2.INTER_LINEAR
     if scale < 0.7:
         image, matrix = _half_size(image, matrix)
+    if min(image.shape[:2]) == 1 and border == cv2.BORDER_REFLECT_101:
+        border = cv2.BORDER_REFLECT  # OpenCV 5.0 never comes back from the other way around a single pixel
     return cv2.warpPerspective(
         image, matrix, (inner_width, inner_height), flags=way, borderMode=border, borderValue=WHITE
     )
@@ -81,8 +94,9 @@ def crop_region(
 def _half_size(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The image at half size, against aliasing, and the transform adapted to it."""
     height, width = image.shape[:2]
-    half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return half, matrix @ np.diag([width / (width // 2), height / (height // 2), 1.0])
+    size = max(1, width // 2), max(1, height // 2)
+    half = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return half, matrix @ np.diag([width / size[0], height / size[1], 1.0])
 
 
 def pad_to_square(view: np.ndarray, size: int) -> np.ndarray:
@@ -94,27 +108,27 @@ def pad_to_square(view: np.ndarray, size: int) -> np.ndarray:
     return canvas
 
 
+@dataclass(frozen=True)
 class Backgrounds:
     """Backgrounds to paste products on: textures, corners of photographs, crops of everyday images, plain colors."""
 
-    def __init__(
-        self, textures: Sequence[np.ndarray], photographs: Sequence[np.ndarray], everyday: Sequence[np.ndarray]
-    ):
-        self.textures, self.photographs, self.everyday = textures, photographs, everyday
+    textures: Sequence[Any]  # images, as of the other two
+    photographs: Sequence[Any]
+    everyday: Sequence[Any]
 
     def draw(self, height: int, width: int, random: np.random.Generator) -> np.ndarray:
-        """(height, width, 3)."""
-        kinds = [k for k, found in enumerate((self.textures, self.photographs, self.everyday)) if len(found)]
+        """Draw a background (height, width, 3)."""
+        kinds = [k for k, images in enumerate((self.textures, self.photographs, self.everyday)) if len(images)]
         kind = random.choice([*kinds, *kinds, 3])
         if kind == 0:
             return self._texture(height, width, random)
         if kind == 3:
             return plain(height, width, random)
         images = self.photographs if kind == 1 else self.everyday
-        image = images[random.integers(len(images))]
+        image = np.asarray(images[random.integers(len(images))])
         # Corners of product photographs rarely show the product.
         share = random.uniform(0.15, 0.3) if kind == 1 else random.uniform(0.3, 0.8)
-        h, w = max(2, int(image.shape[0] * share)), max(2, int(image.shape[1] * share))
+        h, w = (max(1, int(side * share)) for side in image.shape[:2])
         if kind == 1:
             top, left = (random.integers(2) * (full - part) for full, part in zip(image.shape, (h, w), strict=False))
         else:
@@ -131,18 +145,12 @@ class Backgrounds:
         return cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-class Studio(Backgrounds):
-    """White, or nearly white and unevenly lit."""
-
-    def __init__(self) -> None:
-        super().__init__([], [], [])
-
-    def draw(self, height: int, width: int, random: np.random.Generator) -> np.ndarray:
-        """(height, width, 3)."""
-        if random.random() < 0.5:
-            return np.full((height, width, 3), 255, np.uint8)
-        light = random.uniform(205, 255, (2, 2, 1)) + random.uniform(-6, 6, 3)
-        return cv2.resize(light.clip(0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+def studio(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    """A background that is white, or nearly white and unevenly lit."""
+    if random.random() < 0.5:
+        return np.full((height, width, 3), 255, np.uint8)
+    light = random.uniform(205, 255, (2, 2, 1)) + random.uniform(-6, 6, 3)
+    return cv2.resize(light.clip(0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def plain(height: int, width: int, random: np.random.Generator) -> np.ndarray:
@@ -154,15 +162,15 @@ def plain(height: int, width: int, random: np.random.Generator) -> np.ndarray:
 
 
 def paste_on_background(
-    image: np.ndarray, alpha: np.ndarray, backgrounds: Backgrounds, size: int, random: np.random.Generator
+    image: np.ndarray, alpha: np.ndarray, draw_background: DrawBackground, size: int, random: np.random.Generator
 ) -> np.ndarray:
-    """The product of a catalogue image on another background, at a random place, scale and angle, often with a shadow.
+    """The product of an image on another background, at a random position, scale and angle, often with a shadow.
 
-    `alpha` (h, w) uint8 is the matte of `image`. The longer side of the result is `size`.
+    `alpha` (h, w) uint8 is the matte of `image`, which shows something. The longer side of the result is `size`.
     """
     aspect = random.choice([3 / 4, 4 / 3, 1.0])
     width, height = (round(size * min(1, aspect)), round(size * min(1, 1 / aspect)))
-    background = backgrounds.draw(height, width, random)
+    background = draw_background(height, width, random)
     rows, columns = np.nonzero(alpha > 127)
     box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], dtype=np.float32)
     source = corners(box[2] - box[0], box[3] - box[1]) + box[:2]
@@ -170,8 +178,8 @@ def paste_on_background(
     extent = source[2] - source[0]
     scale = random.uniform(0.4, 1.15) * min(np.array([width, height]) / extent)
     target = perturbed(rotated(corners(*(extent * scale)), angle), 0.08, random)
-    room = np.array([width, height]) - np.ptp(target, axis=0)
-    target += (random.uniform(0, 1, 2) * room - target.min(axis=0)).astype(np.float32)
+    space = np.array([width, height]) - np.ptp(target, axis=0)
+    target += (random.uniform(0, 1, 2) * space - target.min(axis=0)).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(source, target.astype(np.float32))
     product = cv2.warpPerspective(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=WHITE)
     mask = cv2.warpPerspective(alpha, matrix, (width, height), flags=cv2.INTER_LINEAR)
@@ -185,7 +193,7 @@ def paste_on_background(
 
 
 def _shadow(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: the mask, shifted and blurred."""
+    """The mask, shifted and blurred: (H, W) float32 in [0, 1]."""
     size = mask.shape[0]
     x, y = random.normal(0, 0.03, 2) * size
     moved = cv2.warpAffine(mask, np.float32([[1, 0, x], [0, 1, y]]), mask.shape[::-1])
@@ -242,3 +250,56 @@ def resize_and_recompress(image: np.ndarray, random: np.random.Generator) -> np.
     size = (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale)))
     way = random.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_AREA, cv2.INTER_LANCZOS4])
     return jpeg_compressed(cv2.resize(image, size, interpolation=int(way)), int(random.integers(30, 97)))
+
+
+def cut_out(image: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+    """Separate the product of a catalogue photograph: the image (H, W, 3), thumbnails enlarged, and its matte (H, W).
+
+    The white level of the background is drawn at random, so that the network does not rely on the edges that one level
+    leaves. None if the product is not surrounded by white.
+    """
+    level = int(random.integers(*WHITE_LEVELS))
+    if image.shape[0] <= MAX_THUMBNAIL_HEIGHT:
+        image, level = cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), level - HALO
+    white = (image.min(axis=2) >= level).astype(np.uint8)
+    _, regions = cv2.connectedComponents(white, connectivity=4)
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    if (border > 0).mean() < MIN_WHITE_BORDER:
+        return None
+    outside = np.zeros(regions.max() + 1, dtype=bool)
+    outside[np.unique(border[border > 0])] = True
+    product = (~outside[regions]).astype(np.uint8) * 255
+    if not FOREGROUND_SHARE[0] <= product.mean() / 255 <= FOREGROUND_SHARE[1]:
+        return None
+    product = cv2.erode(product, np.ones((3, 3), np.uint8))  # the outermost pixels are mixed with white
+    alpha = visible(cv2.GaussianBlur(product, (3, 3), 0))
+    return None if alpha is None else (image, alpha)
+
+
+def central_object(image: np.ndarray, random: np.random.Generator) -> np.ndarray | None:
+    """A rough matte (H, W) uint8 of what is in the middle of any photograph, by GrabCut (Rother et al., 2004).
+
+    None if it finds hardly anything, or no ground around it.
+    """
+    height, width = image.shape[:2]
+    scale = GRABCUT_SIDE / max(height, width)
+    small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
+    rows, columns = small.shape[:2]
+    margin_x, margin_y = (max(2, round(side * random.uniform(0.05, 0.12))) for side in (columns, rows))
+    inside = (margin_x, margin_y, columns - 2 * margin_x, rows - 2 * margin_y)
+    if min(inside) < 1:
+        return None
+    mask = np.zeros((rows, columns), np.uint8)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(int(random.integers(2**31)))
+    cv2.grabCut(small, mask, inside, *models, 2, cv2.GC_INIT_WITH_RECT)
+    product = np.where((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
+    if not FOREGROUND_SHARE[0] <= product.mean() / 255 <= FOREGROUND_SHARE[1]:
+        return None
+    return visible(cv2.resize(cv2.GaussianBlur(product, (3, 3), 0), (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def visible(alpha: np.ndarray) -> np.ndarray | None:
+    """The matte, or None if it shows nothing: what is thinner than a few pixels vanishes from it."""
+    return alpha if (alpha > 127).any() else None

@@ -1,13 +1,12 @@
 """Domains: images of one kind with what is known of each, for training and for evaluation alike.
 
-`DOMAINS` is the registry. The data folder has each domain that data_prep has prepared; those that are missing are left
-out.
+`DOMAINS` is the registry; domains that data_prep has not prepared are left out.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from PIL import Image
 from data_prep.phone_photographs import PHONE
 from data_prep.photographs import EVERYDAY, HELD_OUT_TYPES, HIGH_RESOLUTION, ON_MODEL, source_group
 from data_prep.street_photographs import WORN
+from data_prep.tables import accepted_labels
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.images import ImageError, open_image
 from train.data.table import CATEGORY, DataError
@@ -58,12 +58,12 @@ class Domain:
         image = read_image(self.paths[index])
         if self.boxes is None:
             return image
-        left, top, right, bottom = with_margins(self.boxes[index], np.full(4, CROP_MARGIN)).clip(0, 1)
-        width, height = image.size
-        return image.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
+        box = with_margins(self.boxes[index], np.full(4, CROP_MARGIN)).clip(0, 1) * np.tile(image.size, 2)
+        left, top, right, bottom = map(round, box.tolist())
+        return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
     def digest(self) -> str:
-        """Of the file names, boxes and targets."""
+        """A digest of the file names, boxes and targets."""
         content = hashlib.sha256("\n".join(path.name for path in self.paths).encode())
         if self.boxes is not None:
             content.update(self.boxes.astype("<f8").tobytes())
@@ -84,19 +84,6 @@ class Domain:
         )
 
 
-class Images(Sequence[np.ndarray]):
-    """Images (H, W, 3) uint8, read when they are used."""
-
-    def __init__(self, paths: Sequence[Path]):
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return np.asarray(read_image(self.paths[index]))
-
-
 @dataclass(frozen=True)
 class Split:
     """What the images of a split are read from."""
@@ -115,9 +102,103 @@ class DomainKind:
 
     name: str
     title: str  # in tables
-    share: float  # of an epoch's views; 0 for domains that are never trained on
-    load: Callable[[Split], Domain | None]  # None if the data folder lacks it
+    folder: str  # in the data folder
+    load: Callable[[DomainKind, Split], Domain]  # called if the folder is there
+    share: float = 0.0  # of an epoch's views; 0 for domains that are never trained on
     calibration_weight: float = 0.0  # in the loss that temperatures minimize
+    is_fashion: bool = True
+
+    def domain(self, paths: Sequence[Path], targets: Targets, groups: Iterable[str]) -> Domain:
+        return Domain(self.name, list(paths), targets, self.is_fashion, list(groups))
+
+    def labelled(self, split: Split, table: pd.DataFrame, files: Iterable[str], group: str) -> Domain:
+        """From a table whose column `colors` has the accepted labels of attribute `color`, and so on."""
+        targets = no_targets(len(table), split.encoders)
+        for name in targets:
+            if f"{name}s" in table:
+                targets[name] = accepted_targets(table[f"{name}s"], split.encoders.labels[name])
+        return self.domain([split.data / self.folder / file for file in files], targets, table[group])
+
+
+def load_catalogue(kind: DomainKind, split: Split) -> Domain:
+    """Thumbnails of 60×80 pixels as published, or larger photographs of those products that have one."""
+    folder, rows, labels = split.data / kind.folder / "images", split.rows, split.encoders.labels
+    if kind.name != THUMBNAILS:
+        rows = rows[[(folder / f"{i}.jpg").is_file() for i in rows["id"]]]
+    targets = {a.name: accepted_targets(rows[a.column], labels[a.name]) for a in split.attributes}
+    domain = kind.domain([folder / f"{i}.jpg" for i in rows["id"]], targets, rows["group"])
+    if rows[CATEGORY].any():
+        domain.accessories = ~rows[CATEGORY].isin(CLOTHES).to_numpy()
+    return domain
+
+
+def load_phone(kind: DomainKind, split: Split) -> Domain:
+    """A group is a contributor."""
+    table = table_of(split.data, kind.folder, split.name)[: split.limit]
+    return kind.labelled(split, table, "images/" + table["image"] + ".jpg", group="sender")
+
+
+def load_worn(kind: DomainKind, split: Split) -> Domain:
+    """A group is a photograph or the photographs of one person."""
+    table = table_of(split.data, kind.folder, split.name)[: split.limit]
+    domain = kind.labelled(split, table, "photographs/" + table["photo"], group="shoot")
+    domain.boxes = table[["left", "top", "right", "bottom"]].to_numpy(dtype=np.float64)
+    domain.tags = table["tag"].to_numpy()
+    domain.accessories = np.isin(domain.tags, ACCESSORIES)
+    return domain
+
+
+def load_on_model(kind: DomainKind, split: Split) -> Domain:
+    """A group is a style."""
+    table = table_of(split.data, kind.folder, split.name)[: split.limit]
+    domain = kind.labelled(split, table, "images/" + table["image"], group="style")
+    domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
+    return domain
+
+
+def load_street_photographs(kind: DomainKind, split: Split) -> Domain:
+    """Whole photographs, which show several products: no attribute is known. Training takes parts of `STREETS`."""
+    table = table_of(split.data, kind.folder, split.name).drop_duplicates("photo")[: split.limit]
+    paths = [split.data / kind.folder / "photographs" / photo for photo in table["photo"]]
+    return kind.domain(paths, no_targets(len(paths), split.encoders), table["shoot"])
+
+
+def load_everyday(kind: DomainKind, split: Split) -> Domain:
+    """A group is the photographs of one source."""
+    paths = sorted((split.data / kind.folder / split.name).glob("*.jpg"))[: split.limit]
+    return kind.domain(paths, no_targets(len(paths), split.encoders), [source_group(path.name) for path in paths])
+
+
+def load_other_sources(kind: DomainKind, split: Split) -> Domain:
+    """Pictures with a product or without one; a group is a picture."""
+    table = table_of(split.data, kind.folder, split.name)
+    table = table[(table["product_types"] != "") == kind.is_fashion].reset_index(drop=True)[: split.limit]
+    return kind.labelled(split, table, "images/" + table["image"], group="image")
+
+
+DOMAINS = (
+    DomainKind(THUMBNAILS, "catalogue thumbnails", ".", load_catalogue, 0.2, 1.0),
+    DomainKind(HIGH_RESOLUTION, "catalogue photographs", HIGH_RESOLUTION, load_catalogue, 0.22, 1.0),
+    DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", PHONE, load_phone, 0.17, 3.0),
+    DomainKind(WORN, "products worn by people in the street, cropped", WORN, load_worn, 0.18, 3.0),
+    DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", ON_MODEL, load_on_model, 0.02),
+    DomainKind(PEOPLE, "people in the street", WORN, load_street_photographs, 0.01),
+    DomainKind(
+        STREETS, "parts of street photographs without products", WORN, load_street_photographs, 0.03, is_fashion=False
+    ),
+    DomainKind(
+        EVERYDAY, "everyday photographs without fashion products", EVERYDAY, load_everyday, 0.13, is_fashion=False
+    ),
+    DomainKind(OTHER, "products in pictures of six other sources", OTHER, load_other_sources),
+    DomainKind(OTHER_EMPTY, "pictures of these sources without products", OTHER, load_other_sources, is_fashion=False),
+)
+TITLES = {kind.name: kind.title for kind in DOMAINS}
+
+
+def load_domains(split: Split, names: Collection[str]) -> list[Domain]:
+    """Those of `names` that the data folder has images of, in the registry's order."""
+    kinds = [kind for kind in DOMAINS if kind.name in names and (split.data / kind.folder).is_dir()]
+    return [domain for kind in kinds if len(domain := kind.load(kind, split))]
 
 
 def read_image(path: Path) -> Image.Image:
@@ -134,167 +215,29 @@ def with_margins(box: np.ndarray, margins: np.ndarray) -> np.ndarray:
     return box + margins * np.stack([-width, -height, width, height], axis=-1)
 
 
-def load_thumbnails(split: Split) -> Domain:
-    """The catalogue's images, 60×80 pixels as published."""
-    return _catalogue(THUMBNAILS, split, split.rows, split.data / "images")
-
-
-def load_high_resolution(split: Split) -> Domain | None:
-    """Photographs of the same products, for those that have one."""
-    folder = split.data / HIGH_RESOLUTION / "images"
-    rows = split.rows[[(folder / f"{i}.jpg").is_file() for i in split.rows["id"]]]
-    return _catalogue(HIGH_RESOLUTION, split, rows, folder) if len(rows) else None
-
-
-def load_phone(split: Split) -> Domain | None:
-    """Photographs that people took at home; a group is a contributor."""
-    table = table_of(split.data, PHONE, split.name)[: split.limit]
-    return _labelled(PHONE, split, table, "sender", f"{PHONE}/images", ".jpg") if len(table) else None
-
-
-def load_worn(split: Split) -> Domain | None:
-    """What people in the street wear, cropped; a group is a photograph or the photographs of one person."""
-    table = table_of(split.data, WORN, split.name)[: split.limit]
-    if table.empty:
-        return None
-    domain = _labelled(WORN, split, table.rename(columns={"photo": "image"}), "shoot", f"{WORN}/photographs")
-    domain.boxes = table[["left", "top", "right", "bottom"]].to_numpy(dtype=np.float64)
-    domain.tags = table["tag"].to_numpy()
-    domain.accessories = np.isin(domain.tags, ACCESSORIES)
-    return domain
-
-
-def load_on_model(split: Split) -> Domain | None:
-    """Studio photographs on models; a group is a style."""
-    table = table_of(split.data, ON_MODEL, split.name)[: split.limit]
-    if table.empty:
-        return None
-    domain = _labelled(ON_MODEL, split, table, "style", f"{ON_MODEL}/images")
-    domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
-    return domain
-
-
-def load_people(split: Split) -> Domain | None:
-    """Whole street photographs, which show several products: no attribute is known."""
-    return _street_photographs(PEOPLE, split, is_fashion=True)
-
-
-def load_streets(split: Split) -> Domain | None:
-    """The same photographs; training takes parts without products of them."""
-    return _street_photographs(STREETS, split, is_fashion=False)
-
-
-def load_everyday(split: Split) -> Domain | None:
-    """Everyday photographs without fashion products."""
-    paths = sorted((split.data / EVERYDAY / split.name).glob("*.jpg"))[: split.limit]
-    groups = [source_group(path.name) for path in paths]
-    nothing = no_targets(len(paths), split.encoders)
-    return Domain(EVERYDAY, paths, nothing, is_fashion=False, groups=groups) if paths else None
-
-
-def load_other(split: Split) -> Domain | None:
-    """Pictures of sources that no training sees; a group is a picture."""
-    return _other_sources(OTHER, split, is_fashion=True)
-
-
-def load_other_empty(split: Split) -> Domain | None:
-    """Pictures of the same sources that show no product."""
-    return _other_sources(OTHER_EMPTY, split, is_fashion=False)
-
-
-DOMAINS = (
-    DomainKind(THUMBNAILS, "catalogue thumbnails", 0.2, load_thumbnails, 1.0),
-    DomainKind(HIGH_RESOLUTION, "catalogue photographs", 0.22, load_high_resolution, 1.0),
-    DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", 0.17, load_phone, 3.0),
-    DomainKind(WORN, "products worn by people in the street, cropped", 0.18, load_worn, 3.0),
-    DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", 0.02, load_on_model),
-    DomainKind(PEOPLE, "people in the street", 0.01, load_people),
-    DomainKind(STREETS, "parts of street photographs without products", 0.03, load_streets),
-    DomainKind(EVERYDAY, "everyday photographs without fashion products", 0.13, load_everyday),
-    DomainKind(OTHER, "products in pictures of six other sources", 0.0, load_other),
-    DomainKind(OTHER_EMPTY, "pictures of these sources without products", 0.0, load_other_empty),
-)
-TITLES = {kind.name: kind.title for kind in DOMAINS}
-
-
-def load_domains(split: Split, names: Sequence[str]) -> list[Domain]:
-    """Those of `names` that the data folder has images of, in the registry's order."""
-    loaded = (kind.load(split) for kind in DOMAINS if kind.name in names)
-    return [domain for domain in loaded if domain is not None]
-
-
 def table_of(data: Path, name: str, split: str) -> pd.DataFrame:
-    """`data`/NAME/NAME.csv, the rows of the split; no rows if the folder is missing. DataError if only the table is."""
+    """The rows of the split in `data`/NAME/NAME.csv. DataError if it is missing."""
     path = data / name / f"{name}.csv"
-    if not path.parent.is_dir():
-        return pd.DataFrame(columns=["split", "image", "product_types"])
     if not path.is_file():
         raise DataError(f"{path} is missing; data_prep writes it")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return table[table["split"] == split].reset_index(drop=True)
 
 
-def label_targets(rows: pd.DataFrame, attributes: Sequence[Attribute], encoders: LabelEncoders) -> Targets:
-    """The labels of the cleaned table as targets; labels that the encoders lack are unknown."""
-    return {a.name: accepted_targets(rows[a.column], encoders.labels[a.name]) for a in attributes}
-
-
 def accepted_targets(column: Sequence[str], labels: Sequence[str]) -> torch.Tensor:
-    """(N, classes) from accepted labels separated by `|`, best first: each has half the weight of the one before."""
+    """(N, classes) from the accepted labels in each cell, best first: each has half the weight of the one before.
+
+    A label that is not among `labels` is left out; a row without any is zeros.
+    """
     index = {label: i for i, label in enumerate(labels)}
     targets = torch.zeros(len(column), len(labels))
-    for row, names in zip(targets, column, strict=True):
-        known = [index[name] for name in names.split("|") if name in index]
-        for place, label in enumerate(known):
-            row[label] = 0.5**place
+    for row, cell in zip(targets, column, strict=True):
+        known = [index[label] for label in accepted_labels(cell) if label in index]
+        for rank, label in enumerate(known):
+            row[label] = 0.5**rank
     return targets / targets.sum(dim=1, keepdim=True).clamp(min=1e-9)
 
 
 def no_targets(count: int, encoders: LabelEncoders) -> Targets:
     """All labels unknown."""
     return {name: torch.zeros(count, classes) for name, classes in encoders.num_classes.items()}
-
-
-def concatenate_targets(parts: Sequence[Mapping[str, torch.Tensor]]) -> Targets:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _catalogue(name: str, split: Split, rows: pd.DataFrame, folder: Path) -> Domain:
-    return Domain(
-        name,
-        [folder / f"{i}.jpg" for i in rows["id"]],
-        label_targets(rows, split.attributes, split.encoders),
-        groups=list(rows["group"]),
-        accessories=~rows[CATEGORY].isin(CLOTHES).to_numpy() if rows[CATEGORY].any() else None,
-    )
-
-
-def _labelled(name: str, split: Split, table: pd.DataFrame, group: str, folder: str, suffix: str = "") -> Domain:
-    """From a table whose column `colors` has the accepted labels of attribute `color`, and so on."""
-    targets = {
-        attribute: accepted_targets(table[f"{attribute}s"], labels)
-        if f"{attribute}s" in table
-        else torch.zeros(len(table), len(labels))
-        for attribute, labels in split.encoders.labels.items()
-    }
-    paths = [split.data / folder / f"{image}{suffix}" for image in table["image"]]
-    return Domain(name, paths, targets, groups=list(table[group]))
-
-
-def _other_sources(name: str, split: Split, is_fashion: bool) -> Domain | None:
-    table = table_of(split.data, OTHER, split.name)
-    table = table[(table["product_types"] != "") == is_fashion].reset_index(drop=True)[: split.limit]
-    if table.empty:
-        return None
-    domain = _labelled(name, split, table, "image", f"{OTHER}/images")
-    domain.is_fashion = is_fashion
-    return domain
-
-
-def _street_photographs(name: str, split: Split, is_fashion: bool) -> Domain | None:
-    table = table_of(split.data, WORN, split.name)
-    if table.empty:
-        return None
-    table = table.drop_duplicates("photo")[: split.limit]
-    paths = [split.data / WORN / "photographs" / photo for photo in table["photo"]]
-    return Domain(name, paths, no_targets(len(paths), split.encoders), is_fashion, list(table["shoot"]))

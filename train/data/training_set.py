@@ -1,4 +1,4 @@
-"""The training set: images of every prepared domain, and a random view of each."""
+"""The training set: images of every prepared domain, how often each is shown, and a random view of each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
 from train.data.augmentation import (
     Backgrounds,
-    Studio,
+    central_object,
     crop_region,
+    cut_out,
     degrade,
     jitter_illumination,
     pad_to_square,
     paste_on_background,
     random_crop,
     resize_and_recompress,
+    studio,
+    visible,
 )
 from train.data.domains import (
     PERSON,
@@ -32,21 +35,18 @@ from train.data.domains import (
     THUMBNAILS,
     WORN,
     Domain,
-    Images,
     Split,
-    concatenate_targets,
     load_domains,
     read_image,
     with_margins,
 )
-from train.data.foreground import central_object, cut_out
-from train.data.sampling import balance_classes, sampling_weights
 from train.data.table import DataError
 
 EMPTY = "backgrounds"  # without a product
 EMPTY_IMAGES = 100
 CATALOGUE = (THUMBNAILS, HIGH_RESOLUTION)
 MIN_PASTED_SIDE, MIN_PASTED_SHARE = 40, 0.35  # pixels of the box of a worn product, and its part that the mask fills
+MAX_REPEAT = 3.0  # of an image with rare labels, against the others
 BALANCED = "season"  # the attribute whose classes get the thumbnails' frequencies in high-resolution photographs
 
 
@@ -81,9 +81,9 @@ def training_domains(split: Split, names: Sequence[str]) -> list[Domain]:
 
 
 class TrainingSet(Dataset):
-    """(view (3, size, size) uint8, image index). Keys are pairs of an image index and a seed.
+    """A view (3, size, size) uint8 and the image's index, for each key: a pair of an image index and a seed.
 
-    `shares`: of the views of an epoch, by domain; those of domains that `data` lacks go to the others.
+    `shares` are the parts of an epoch's views, by domain; those of domains that `data` lacks go to the others.
     DataError if a file is missing; a damaged one raises it when it is read.
     """
 
@@ -97,12 +97,11 @@ class TrainingSet(Dataset):
         accessory_share: float | None = None,
         augmentation: Augmentation | None = None,
     ):
-        self.size, self.data, self.augmentation = size, data, augmentation or Augmentation()
+        self.size, self.augmentation = size, augmentation or Augmentation()
         by_name = {domain.name: domain for domain in domains}
-        textures = Images(sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")))
-        phone, everyday = (Images(by_name[name].paths if name in by_name else []) for name in (PHONE, EVERYDAY))
-        self.backgrounds = Backgrounds(textures, phone, everyday)
-        self.studio = Studio()
+        textures = Domain(BACKGROUNDS, sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")), {})
+        everyday = by_name.get(EVERYDAY, [])
+        self.backgrounds = Backgrounds(textures, by_name.get(PHONE, []), everyday)
         self.empty_backgrounds = Backgrounds(textures, [], everyday)  # corners of phone photographs may show clothes
         if shares.get(EMPTY):
             nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
@@ -113,12 +112,12 @@ class TrainingSet(Dataset):
         missing = next((path for path in files if not path.is_file()), None)
         if missing:
             raise DataError(f"{missing} is missing; data_prep writes it")
-        self.targets = concatenate_targets([domain.targets for domain in domains])
+        self.targets = {name: torch.cat([domain.targets[name] for domain in domains]) for name in domains[0].targets}
         self.is_fashion = torch.tensor([float(domain.is_fashion) for domain, _ in self.images])
         self.weights = torch.cat(
             [sampling_weights(d, shares[d.name], repeat_threshold, accessory_share) for d in domains]
         )
-        tags = data / WORN / "tags.json"
+        tags = data / WORN / "tags.json"  # the names of the numbers in masks
         self.tags = json.loads(tags.read_text(encoding="utf-8")) if tags.is_file() else []
 
     def __len__(self) -> int:
@@ -130,7 +129,7 @@ class TrainingSet(Dataset):
         return torch.from_numpy(view).permute(2, 0, 1), index
 
     def view(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """(size, size, 3) uint8."""
+        """Draw a view (size, size, 3) uint8 of an image."""
         domain, row = self.images[index]
         if domain.name == EMPTY:
             view = self.empty_backgrounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
@@ -160,12 +159,13 @@ class TrainingSet(Dataset):
     def _everyday_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if random.random() >= self.augmentation.isolate or (alpha := central_object(image, random)) is None:
             return self._photograph_view(image, random)
-        backgrounds = self.studio if random.random() < 0.7 else self.empty_backgrounds
-        return self._illuminated(paste_on_background(image, alpha, backgrounds, self.size, random), random, 0.5)
+        draw_background = studio if random.random() < 0.7 else self.empty_backgrounds.draw
+        return self._illuminated(paste_on_background(image, alpha, draw_background, self.size, random), random, 0.5)
 
     def _catalogue_view(self, image: np.ndarray, domain: str, random: np.random.Generator) -> np.ndarray:
         if random.random() < self.augmentation.paste and (product := cut_out(image, random)) is not None:
-            return self._illuminated(paste_on_background(*product, self.backgrounds, self.size, random), random, 0.7)
+            view = paste_on_background(*product, self.backgrounds.draw, self.size, random)
+            return self._illuminated(view, random, 0.7)
         if domain == THUMBNAILS and random.random() < self.augmentation.degrade:
             image = resize_and_recompress(image, random)
         view = random_crop(image, self.size, random, min_area=0.7, max_angle=6, border=cv2.BORDER_CONSTANT)
@@ -184,12 +184,12 @@ class TrainingSet(Dataset):
         if random.random() < self.augmentation.paste_worn:
             alpha = self._matte(domain, row, box)
             if alpha is not None:
-                view = paste_on_background(image, alpha, self.backgrounds, self.size, random)
+                view = paste_on_background(image, alpha, self.backgrounds.draw, self.size, random)
                 return self._illuminated(view, random, 0.7)
         wide = domain.accessories[row] and random.random() < 0.3
         amount = random.uniform(0.4, 0.8) if wide else random.uniform(0, 0.4)
         margins = (amount + random.uniform(-0.1, 0.1, 4)).clip(0)
-        sides = box[2:] - box[:2]
+        sides = np.maximum(box[2:] - box[:2], 1)
         if random.random() < 0.5:
             margins *= np.tile(max(sides) / sides, 2)
         if random.random() < self.augmentation.partial:
@@ -203,7 +203,9 @@ class TrainingSet(Dataset):
         Between these, people whom the masks leave out walk by. The part is a tenth to six tenths as wide.
         """
         mask = self._mask(path)
-        person, skin = (np.isin(mask, self._numbers(tags)) for tags in (PERSON, PERSON[1:]))
+        person, skin = (
+            np.isin(mask, [self.tags.index(t) for t in tags if t in self.tags]) for tags in (PERSON, PERSON[1:])
+        )
         height, width = image.shape[:2]
         box = np.array([0, 0, 0.2 * width, 0.1 * height])
         for _ in range(30):
@@ -211,18 +213,16 @@ class TrainingSet(Dataset):
             start = random.uniform(0, np.maximum(np.array([width, height]) - side, 1))
             drawn = np.array([*start, *np.minimum(start + side, [width, height])])
             left, top, right, bottom = drawn.round().astype(int)
+            if left == right or top == bottom:
+                continue
             apart = bottom < 0.3 * height or top > 0.85 * height or skin[top:bottom, left:right].mean() > 0.4
             if apart and person[top:bottom, left:right].mean() > 0.99:
                 box = drawn
                 break
         return self._illuminated(crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
 
-    def _numbers(self, tags: Sequence[str]) -> list[int]:
-        """Of the tags in the masks."""
-        return [number for number, tag in enumerate(self.tags) if tag in tags]
-
     def _mask(self, photograph: Path) -> np.ndarray:
-        """(H, W) uint8: the number of the tag at each pixel."""
+        """The number of the tag at each pixel of the photograph, (H, W) uint8."""
         path = mask_of(photograph)
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if mask is None:
@@ -230,7 +230,7 @@ class TrainingSet(Dataset):
         return mask
 
     def _matte(self, domain: Domain, row: int, box: np.ndarray) -> np.ndarray | None:
-        """(H, W) uint8: 255 where the product of the row is; None if that is small or little of its box."""
+        """255 where the product of the row is, (H, W) uint8; None if that is small or little of its box."""
         assert domain.tags is not None
         if domain.tags[row] not in self.tags:
             return None
@@ -241,7 +241,7 @@ class TrainingSet(Dataset):
         if product.size == 0 or min(product.shape) < MIN_PASTED_SIDE or product.mean() < MIN_PASTED_SHARE:
             return None
         alpha[top:bottom, left:right] = np.where(product, 255, 0)
-        return cv2.GaussianBlur(alpha, (3, 3), 0)
+        return visible(cv2.GaussianBlur(alpha, (3, 3), 0))
 
     def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
         return jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
@@ -249,3 +249,55 @@ class TrainingSet(Dataset):
 
 def mask_of(street_photograph: Path) -> Path:
     return street_photograph.parent.with_name("masks") / f"{street_photograph.stem}.png"
+
+
+def sampling_weights(
+    domain: Domain, share: float, repeat_threshold: float, accessory_share: float | None
+) -> torch.Tensor:
+    """How often to show each image of the domain, (N,); they add up to `share`.
+
+    Images with rare labels are shown more often, see `repeat_factors`. Accessories get `accessory_share` of the views;
+    with None, as many as they have images.
+    """
+    known = {name: targets for name, targets in domain.targets.items() if bool(targets.any())}
+    weights = repeat_factors(known, len(domain), repeat_threshold).clamp(max=MAX_REPEAT)
+    if accessory_share is not None and domain.accessories is not None:
+        accessories = torch.tensor(domain.accessories)
+        if 0 < int(accessories.sum()) < len(domain):
+            weights[accessories] *= accessory_share / weights[accessories].sum()
+            weights[~accessories] *= (1 - accessory_share) / weights[~accessories].sum()
+    return share * weights / weights.sum()
+
+
+def repeat_factors(targets: Mapping[str, torch.Tensor], count: int, threshold: float) -> torch.Tensor:
+    """Repeat factor sampling (LVIS, Gupta et al., CVPR 2019): (count,) at least 1.
+
+    targets: attribute → (count, classes). The factor is the square root of `threshold` over the share of the rarest of
+    the image's first labels. Unknown labels are left out.
+    """
+    factors = torch.ones(count)
+    for of_attribute in targets.values():
+        labels, known = of_attribute.argmax(dim=1), of_attribute.any(dim=1)
+        counts = labels[known].bincount(minlength=of_attribute.shape[1])
+        factors[known] = torch.maximum(factors[known], (threshold * count / counts[labels[known]]).sqrt())
+    return factors
+
+
+def draw_epoch(weights: torch.Tensor, views: int, generator: torch.Generator) -> list[int]:
+    """Indices of `views` images in random order, in proportion to their weights (systematic sampling)."""
+    ends = weights.double().cumsum(0)
+    points = (torch.arange(views) + torch.rand((), generator=generator)) * (ends[-1] / views)
+    rows = torch.searchsorted(ends, points, right=True).clamp(max=len(weights) - 1)
+    return rows[torch.randperm(views, generator=generator)].tolist()
+
+
+def balance_classes(targets: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Targets (N, classes), each row times a weight, so that the class shares are those of `reference` (M, classes).
+
+    Without it, a class that is frequent in one domain is predicted from the look of the domain.
+    """
+    weights = torch.ones(targets.shape[1])
+    for _ in range(100):  # iterative proportional fitting
+        shares = (targets * (targets @ weights)[:, None]).mean(dim=0)
+        weights *= reference.mean(dim=0) / shares.clamp(min=1e-9)
+    return targets * (targets @ weights)[:, None]

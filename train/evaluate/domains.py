@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from data_prep.photographs import BACKGROUNDS, HIGH_RESOLUTION
-from train.data.augmentation import Backgrounds, paste_on_background
+from train.data.augmentation import Backgrounds, cut_out, paste_on_background
 from train.data.domains import (
     DOMAINS,
     PHONE,
@@ -16,13 +17,10 @@ from train.data.domains import (
     THUMBNAILS,
     TITLES,
     Domain,
-    Images,
     Split,
     load_domains,
-    load_thumbnails,
     read_image,
 )
-from train.data.foreground import cut_out
 
 PASTED = "pasted"
 PASTED_SIDE = 384  # pixels
@@ -44,24 +42,29 @@ class Pasted(Domain):
     backgrounds: Backgrounds | None = None
 
     def __getitem__(self, index: int) -> Image.Image:
-        product = int(self.paths[index].stem)
-        image, alpha = cut_out(np.asarray(read_image(self.paths[index])), np.random.default_rng(product))
-        view = paste_on_background(image, alpha, self.backgrounds, PASTED_SIDE, np.random.default_rng(product))
+        path = self.paths[index]
+        image, alpha = cut_out(np.asarray(read_image(path)), random_of(path))
+        view = paste_on_background(image, alpha, self.backgrounds.draw, PASTED_SIDE, random_of(path))
         return Image.fromarray(view)
+
+
+def random_of(photograph: Path) -> np.random.Generator:
+    """It is seeded by the product's id, which may be any text."""
+    product = photograph.stem
+    return np.random.default_rng(int(product) if product.isdecimal() else list(product.encode()))
 
 
 def _pasted(split: Split, domains: dict[str, Domain]) -> Pasted:
     """Accessories, whose photographs by people are few, as far as they can be separated from their background."""
-    catalogue = domains.get(THUMBNAILS) or load_thumbnails(split)
+    catalogue = domains[THUMBNAILS]
     rows = catalogue.subset(np.zeros(0, dtype=int) if catalogue.accessories is None else catalogue.accessories)
     sharp = split.data / HIGH_RESOLUTION / "images"
     paths = [path if (path := sharp / thumbnail.name).is_file() else thumbnail for thumbnail in rows.paths]
     usable = np.array(
-        [cut_out(np.asarray(read_image(p)), np.random.default_rng(int(p.stem))) is not None for p in paths], dtype=bool
+        [cut_out(np.asarray(read_image(path)), random_of(path)) is not None for path in paths], dtype=bool
     )
     rows.paths = paths
     rows = rows.subset(usable)
-    textures = Images(sorted((split.data / BACKGROUNDS / split.name).glob("*.jpg")))
-    photographs = Images(domains[PHONE].paths if PHONE in domains else [])
-    backgrounds = Backgrounds(textures, photographs, [])
+    textures = Domain(BACKGROUNDS, sorted((split.data / BACKGROUNDS / split.name).glob("*.jpg")), {})
+    backgrounds = Backgrounds(textures, domains.get(PHONE, []), [])
     return Pasted(PASTED, rows.paths, rows.targets, groups=rows.groups, backgrounds=backgrounds)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.preprocessing import Preprocessing
-from train.data.table import DataError
-from train.workers import keep_freed_memory, workers_with_room
+from train.data.loading import batches_of, keep_freed_memory
 
 BATCH_SIZE = 32  # more needs more memory and is not faster
 
@@ -46,19 +45,17 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
     if device.type == "cpu":
         keep_freed_memory()
     model.eval()
-    dataset = _Inputs(images, model.config.preprocessing)
-    workers = workers_with_room(workers) if len(images) > BATCH_SIZE else 0  # a single batch is read as soon here
-    loader = DataLoader(dataset, BATCH_SIZE, num_workers=workers, collate_fn=_collate)
-    progress = tqdm(loader, desc=getattr(images, "name", "images"), unit="batch", leave=False, disable=None)
-    batches = [
-        model.features(batch.to(device, memory_format=torch.channels_last)).float() for batch in _checked(progress)
-    ]
-    return torch.cat(batches)
+    workers = workers if len(images) > BATCH_SIZE else 0  # a single batch is read as soon here
+    batches = batches_of(_Inputs(images, model.config.preprocessing), workers, batch_size=BATCH_SIZE)
+    count = math.ceil(len(images) / BATCH_SIZE)
+    progress = tqdm(batches, getattr(images, "name", "images"), count, unit="batch", leave=False, disable=None)
+    return torch.cat(
+        [model.features(batch.to(device, memory_format=torch.channels_last)).float() for batch in progress]
+    )
 
 
 class _Inputs(Dataset):
-    """Transformed images (3, H, W). An unreadable image is returned as its error: raised in a worker process, its
-    message would be a traceback."""
+    """Transformed images (3, H, W)."""
 
     def __init__(self, images: Sequence[Image.Image], transform: Preprocessing):
         self.images, self.transform = images, transform
@@ -66,19 +63,5 @@ class _Inputs(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> torch.Tensor | DataError:
-        try:
-            return self.transform(self.images[index])
-        except DataError as error:
-            return DataError(str(error))
-
-
-def _collate(items: list[torch.Tensor | DataError]) -> Any:
-    return next((item for item in items if isinstance(item, DataError)), None) or default_collate(items)
-
-
-def _checked(batches: Iterator[Any]) -> Iterator[torch.Tensor]:
-    for batch in batches:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.transform(self.images[index])

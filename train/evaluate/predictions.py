@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from data_prep import TABLE
 from data_prep.photographs import HIGH_RESOLUTION
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import (
@@ -38,7 +39,6 @@ from train.data.table import (
     read_table,
     read_trained_on,
     rows_of_split,
-    table_file,
     without_pictures_of,
 )
 from train.evaluate.domains import evaluation_domains
@@ -76,8 +76,8 @@ class DomainPredictions:
 
     @property
     def products(self) -> np.ndarray:
-        """(N,) product ids of catalogue images."""
-        return np.array([int(name.split(".")[0]) for name in self.names])
+        """(N,) product ids of catalogue images, which are text."""
+        return np.array([name.removesuffix(".jpg") for name in self.names])
 
     def __getitem__(self, rows: np.ndarray) -> DomainPredictions:
         """The images at the indices, or where a bool mask is True."""
@@ -199,7 +199,7 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
     found = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
-    for path in (table_file(data), *sorted(data.glob("*/*.csv"))):
+    for path in (data / TABLE, *sorted(data.glob("*/*.csv"))):
         found.update(path.read_bytes())
     for folder in (data / HIGH_RESOLUTION / "images", *sorted(data.glob(f"*/{split}"))):
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

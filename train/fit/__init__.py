@@ -1,1 +1,1 @@
-"""Train a network: settings, data, model, distillation, trainer."""
+"""Train a network."""

@@ -12,20 +12,17 @@ trains in N processes, each with a part of every batch; the batch size stays tha
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fashion_model.checkpoint import MAX_SHARD_SIZE, TRAINING, load_checkpoint, read_json, save_checkpoint, write_json
+from train.data.loading import keep_freed_memory
 from train.data.table import DataError, write_trained_on
 from train.fit.config import LENGTH, FitConfig
-from train.fit.data import FitData, read_data
-from train.fit.distillation import ImageNetTeacher
-from train.fit.model import build_model
+from train.fit.start import FitData, ImageNetTeacher, build_model, read_data
 from train.fit.trainer import Trainer
-from train.workers import keep_freed_memory
 
 Config = FitConfig
 STATE = "training/state.pt"  # in the checkpoint directory
@@ -69,14 +66,13 @@ def run(config: FitConfig) -> None:
 def resume(config: FitConfig, trainer: Trainer, document: dict[str, Any]) -> None:
     """Continue the run of `config.output`. DataError if it has other settings or data: it would not reach the same."""
     before = read_json(config.output / TRAINING)
-    for key in ("settings", "data", "initial_weights"):
-        now, then = (json.loads(json.dumps(of[key])) for of in (document, before))
-        if key == "settings":
-            now, then = ({k: v for k, v in of.items() if k not in LENGTH} for of in (now, then))
-        if now != then:
-            keys = [k for k in now if now[k] != then.get(k)] if isinstance(now, dict) else []
-            changes = ", ".join(f"{k} {now[k]!r} instead of {then.get(k)!r}" for k in keys) or key
-            raise DataError(f"{config.output} belongs to another run: {changes}")
+    now, then = (
+        {**run["settings"], **run["data"], "initial_weights": run["initial_weights"]} for run in (document, before)
+    )
+    changed = [key for key in now | then if key not in LENGTH and now.get(key) != then.get(key)]
+    if changed:
+        changes = ", ".join(f"{key} {now.get(key)!r} instead of {then.get(key)!r}" for key in changed)
+        raise DataError(f"{config.output} belongs to another run: {changes}")
     document |= {"restarts": before["restarts"], "history": before["history"]}
     if (config.output / STATE).is_file():
         trainer.load_state(config.output / STATE)

@@ -20,6 +20,11 @@ IMAGENET, NO_WEIGHTS = "imagenet", "none"
 # Settings that do not change the result of an epoch: a run may be continued with others.
 UNRELATED = ("data", "output", "device", "workers", "resume")
 LENGTH = ("epochs", "small_epochs", "cooldown_epochs")
+AT_LEAST_0 = (
+    *("load_balance_weight", "imagenet_distillation_weight", "cooldown_epochs", "linear_probe_steps"),
+    *("frozen_stages", "repeat_threshold"),
+)
+ABOVE_0 = ("epochs", "epoch_views", "batch_size", "learning_rate")
 SHARES = {kind.name: kind.share for kind in DOMAINS if kind.share} | {EMPTY: 0.04}
 # What decides a run as well, with one value for all.
 CONSTANTS = {
@@ -49,7 +54,7 @@ class FitConfig:
     load_balance_weight: float = 0.0
     """Loss weight of the experts' uneven use."""
     weights: str = IMAGENET
-    """imagenet, none, a weights file, or a checkpoint directory to continue from."""
+    """imagenet, none, a weights file, or a checkpoint directory to continue from (./imagenet, if it is called so)."""
     image_size: tuple[int, int] = (224, 224)
     """Height and width of the input; a square."""
     small_image_size: tuple[int, int] | None = None
@@ -63,7 +68,7 @@ class FitConfig:
     """Last epochs, in which the learning rate falls to 0; before them it is constant."""
     batch_size: int = 32
     learning_rate: float = 5e-4
-    """Of the backbone."""
+    """The backbone's, after warm-up."""
     linear_probe_steps: int = 0
     """Batches in which only the heads are trained, before fine-tuning."""
     frozen_stages: int = 0
@@ -72,9 +77,9 @@ class FitConfig:
     imagenet_distillation_weight: float = 0.0
     """Loss weight of keeping the ImageNet network's 1000-class predictions (learning without forgetting)."""
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
-    """Of an epoch's views, by domain. Domains that are not named are not trained on."""
+    """The parts of an epoch's views, by domain. Domains that are not named are not trained on."""
     accessory_share: float | None = 0.4
-    """Of the views of the catalogue and of worn products; None for as many as they have images."""
+    """The part of the catalogue's and of worn products' views; None for as many as they have images."""
     repeat_threshold: float = 0.003
     """Labels with a smaller share of a domain are shown more often (repeat factor sampling)."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -88,22 +93,17 @@ class FitConfig:
     """Continue after the last finished epoch."""
 
     def __post_init__(self) -> None:
+        """ValueError for settings that no training can have."""
         attributes_named(self.attributes)
         check_backbone(self.backbone)
         check_heads(self.heads, self.experts)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1; it is {self.dropout}")
-        at_least_0 = (
-            *("load_balance_weight", "imagenet_distillation_weight", "cooldown_epochs", "linear_probe_steps"),
-            *("frozen_stages", "repeat_threshold"),
-        )
-        for key in at_least_0:
-            if not 0 <= getattr(self, key) < float("inf"):
-                raise ValueError(f"{key} must be a number from 0 on; it is {getattr(self, key)}")
-        for key in ("epochs", "epoch_views", "batch_size", "learning_rate"):
-            if not 0 < getattr(self, key) < float("inf"):
-                raise ValueError(f"{key} must be a number above 0; it is {getattr(self, key)}")
-        for name, share in {**self.shares, **dataclasses.asdict(self.augmentation)}.items():
+        for key in (*AT_LEAST_0, *ABOVE_0):
+            value = getattr(self, key)
+            if not 0 <= value < float("inf") or (key in ABOVE_0 and value == 0):
+                raise ValueError(
+                    f"{key} must be a number {'above 0' if key in ABOVE_0 else 'from 0 on'}; it is {value}"
+                )
+        for name, share in {"dropout": self.dropout, **self.shares, **dataclasses.asdict(self.augmentation)}.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} must be from 0 to 1; it is {share}")
         unknown = set(self.shares) - set(SHARES)
@@ -111,22 +111,13 @@ class FitConfig:
             raise ValueError(f"shares must name domains of {', '.join(SHARES)}; unknown are {sorted(unknown)}")
         if self.load_balance_weight and self.heads == LINEAR:
             raise ValueError("load_balance_weight needs moe heads")
-        if self.image_size[0] != self.image_size[1] or self.image_size[0] < 1:
-            raise ValueError(f"image_size must be a square; it is {self.image_size}")
-        self._check_progressive_resizing()
-
-    def _check_progressive_resizing(self) -> None:
-        if self.small_image_size is None and not self.small_epochs:
-            return
-        if self.small_image_size is None or not 0 < self.small_epochs < self.epochs:
+        small, full = self.small_image_size, self.image_size
+        if full[0] != full[1] or full[0] < 1:
+            raise ValueError(f"image_size must be a square; it is {full}")
+        if (small is None) != (self.small_epochs == 0) or not 0 <= self.small_epochs < self.epochs:
             raise ValueError("small_image_size needs small_epochs, above 0 and below epochs")
-        if (
-            self.small_image_size[0] != self.small_image_size[1]
-            or not 0 < self.small_image_size[0] < self.image_size[0]
-        ):
-            raise ValueError(
-                f"small_image_size {self.small_image_size} must be a square smaller than {self.image_size}"
-            )
+        if small is not None and (small[0] != small[1] or not 0 < small[0] < full[0]):
+            raise ValueError(f"small_image_size {small} must be a square smaller than {full}")
 
     @property
     def effective(self) -> FitConfig:
@@ -148,11 +139,11 @@ class FitConfig:
         )
 
     def settings(self) -> dict[str, Any]:
-        """Those that decide the result, as JSON stores them."""
+        """The settings that decide the result, as JSON stores them."""
         document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
         return {key: value for key, value in document.items() if key not in UNRELATED} | CONSTANTS
 
     @property
     def rows_limit(self) -> int | None:
-        """Images of each domain and split."""
+        """The number of images of each domain and split, if it is limited."""
         return 256 if self.smoke else None

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.system import replacing
 from train.data.domains import Domain
-from train.data.sampling import draw_epoch
-from train.data.table import DataError
-from train.data.training_set import TrainingSet
+from train.data.loading import batches_of
+from train.data.training_set import TrainingSet, draw_epoch
 from train.evaluate.inference import Outputs, outputs_of
 from train.fit.config import CONSTANTS, FitConfig
-from train.fit.distillation import ImageNetTeacher
-from train.workers import workers_with_room
+from train.fit.start import ImageNetTeacher
 
 PARTS = ("model", "ema", "optimizer")  # of the state
 SEEDS = 2**31  # of views
@@ -37,7 +35,7 @@ PROBE = -1  # the epoch in which only the heads are trained
 
 
 class DivergenceError(ValueError):
-    """The loss is no number any more; the message says when."""
+    """The loss is not a finite number any more; the message says when."""
 
 
 class Trainer:
@@ -83,23 +81,24 @@ class Trainer:
         self.ema.module.load_state_dict(self.model.state_dict())
 
     def train_one_epoch(self, epoch: int) -> dict[str, float]:
-        """Mean loss, seconds, and images a second."""
+        """Train for an epoch; returns mean loss, seconds, and images a second."""
         self.model.train()
         for module in self.frozen:
             module.eval()
-        start, total, steps = time.perf_counter(), 0.0, self.steps_per_epoch
+        times, total, steps = [time.perf_counter()], 0.0, self.steps_per_epoch
         quiet = None if self.accelerator.is_main_process else True  # None: where there is a terminal
         progress = tqdm(self.batches(epoch), f"epoch {epoch + 1}/{self.config.epochs}", steps, disable=quiet)
         for batch, (views, indices) in enumerate(progress, start=1):
             total += self.train_one_batch(views, indices)
             progress.set_postfix(loss=f"{total / batch:.3f}", refresh=False)
+            times.append(time.perf_counter())
         loss = self.accelerator.reduce(torch.tensor(total / steps, device=self.device), "mean").item()
-        seconds = time.perf_counter() - start
+        seconds = seconds_without_pauses(times)
         speed = round(steps * self.config.batch_size / seconds, 2)
         return {"loss": loss, "seconds": round(seconds), "images_per_second": speed}
 
     def train_one_batch(self, views: torch.Tensor, indices: torch.Tensor) -> float:
-        """views (B, 3, H, W) uint8, indices (B,) of the training set → the mean loss of this process's part."""
+        """Train on views (B, 3, H, W) uint8 of the images with indices (B,); returns this process's loss."""
         images = self._images(views)
         with self.accelerator.autocast():
             pooled = self.model.features(images).float()
@@ -131,9 +130,12 @@ class Trainer:
         return warm * min(1.0, left / (cooldown + 1))
 
     def validate(self, domains: list[Domain]) -> dict[str, dict[str, float]]:
-        """Domain name → metrics of the averaged weights."""
-        outputs = ((domain, outputs_of(self.ema.module, domain, self.config.workers)) for domain in domains)
-        return {domain.name: validation_metrics(of_domain, domain) for domain, of_domain in outputs}
+        """Domain name → metrics of the averaged weights. DivergenceError if a loss is not finite."""
+        metrics = {}
+        for domain in domains:
+            metrics[domain.name] = validation_metrics(outputs_of(self.ema.module, domain, self.config.workers), domain)
+            check_finite(metrics[domain.name]["nll_sum"], f"on {domain.name} after step {self.step}")
+        return metrics
 
     def save_state(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +157,7 @@ class Trainer:
         self.step = self.first_step = epochs * self.steps_per_epoch
 
     def set_image_size(self, image_size: tuple[int, int]) -> None:
-        """Of the training views and of the validation input."""
+        """Set the size of the training views and of the validation input."""
         for model in (self.model, self.ema.module):
             model.config = ModelConfig.from_dict(model.config.to_dict() | {"image_size": image_size})
         self.training_set.size = image_size[0]
@@ -184,12 +186,7 @@ class Trainer:
         batches = [[tuple(key) for key in part] for part in parts]
         small = self.config.small_image_size if max(epoch, 0) < self.config.small_epochs else None
         self.set_image_size(small or self.config.image_size)
-        workers = workers_with_room(self.config.workers)
-        loader = DataLoader(self.training_set, batch_sampler=batches, generator=generator, num_workers=workers)
-        try:
-            yield from loader
-        except DataError as error:  # the message from a worker process is a traceback
-            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from error
+        return batches_of(self.training_set, self.config.workers, batch_sampler=batches, generator=generator)
 
     def _images(self, views: torch.Tensor) -> torch.Tensor:
         return self.normalise(views.to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -210,14 +207,27 @@ class Trainer:
 
     def _step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
         """One step by the gradients, averaged over the processes. DivergenceError if the loss is not finite."""
-        if not loss.isfinite():
-            raise DivergenceError(f"the loss is {loss.item()} in step {self.step}: a smaller learning_rate is needed")
+        check_finite(loss.item(), f"in step {self.step}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.accelerator.num_processes > 1:
             for parameter in (p for group in optimizer.param_groups for p in group["params"]):
                 parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
         optimizer.step()
+
+
+def check_finite(loss: float, where: str) -> None:
+    if not math.isfinite(loss):
+        raise DivergenceError(f"the loss is {loss} {where}: a smaller learning_rate is needed")
+
+
+def seconds_without_pauses(times: Sequence[float]) -> float:
+    """Seconds from the first to the last of the times at which steps ended.
+
+    A step counts at most ten times the median, as the process may have been stopped meanwhile.
+    """
+    steps = np.diff(times)
+    return float(np.minimum(steps, 10 * np.median(steps)).sum())
 
 
 def validation_metrics(outputs: Outputs, domain: Domain) -> dict[str, float]:

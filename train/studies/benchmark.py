@@ -41,12 +41,11 @@ from fashion_model.checkpoint import load_checkpoint
 from fashion_model.classifier import BATCH_SIZE, DETAIL
 from fashion_model.images import find_images, open_image
 from fashion_model.models.engine import THREADS
+from train.data.loading import keep_freed_memory
 from train.evaluate.tables import markdown_table
 from train.fit.config import FitConfig
-from train.fit.data import read_data
-from train.fit.model import build_model
+from train.fit.start import build_model, read_data
 from train.fit.trainer import Trainer
-from train.workers import keep_freed_memory
 
 Part = Literal["photograph", "agreement", "catalogue", "load", "training"]
 OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training

@@ -33,7 +33,7 @@ from data_prep.splits import TEST
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.explain import LAYERS, METHOD, METHODS, Target, explain
 from fashion_model.models.multitask import MultiTaskClassifier
-from train.data.domains import Split, load_worn
+from train.data.domains import WORN, Split, load_domains
 from train.data.table import DataError, read_table
 from train.evaluate.metrics import mean_interval
 from train.evaluate.tables import markdown_table
@@ -133,7 +133,8 @@ def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
     """Those whose type is predicted right, in random order."""
     loaded = load_checkpoint(checkpoint)
     model: MultiTaskClassifier = loaded.model.requires_grad_(False)
-    worn = load_worn(Split(data, TEST, read_table(data), model.config.attributes, loaded.encoders))
+    split = Split(data, TEST, read_table(data), model.config.attributes, loaded.encoders)
+    worn = next(iter(load_domains(split, [WORN])), None)
     if worn is None or TYPE not in model.config.num_classes:
         return
     letterbox = model.config.preprocessing.letterbox

@@ -13,7 +13,7 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.explain import METHODS, Target, explain
 from tests.conftest import DATA
 from train.__main__ import main
-from train.data.domains import Split, load_worn
+from train.data.domains import Split, load_domains
 from train.data.table import read_table
 from train.studies.saliency import DEFAULT, MEASURES, SCORES, cell, correlation, crops_of, highest_other, ranks
 
@@ -35,7 +35,7 @@ def crops(worn):
 
 def test_crops_are_those_with_the_right_type(crops, worn, classifier):
     table = read_table(worn)
-    domain = load_worn(Split(worn, "test", table, classifier.attributes, classifier.encoders))
+    (domain,) = load_domains(Split(worn, "test", table, classifier.attributes, classifier.encoders), ["worn"])
     labels, accepted = classifier.encoders.labels["product_type"], domain.targets["product_type"] > 0
     predicted = [
         labels.index(p.product_type.label) for p in classifier.predict(domain[row] for row in range(len(domain)))
@@ -55,7 +55,8 @@ def test_masks_cover_the_product_in_its_crop(crops):
 
 
 def test_probabilities_are_those_of_prediction(crops, worn, classifier):
-    domain = load_worn(Split(worn, "test", read_table(worn), classifier.attributes, classifier.encoders))
+    split = Split(worn, "test", read_table(worn), classifier.attributes, classifier.encoders)
+    (domain,) = load_domains(split, ["worn"])
     expected = classifier.predict([domain[crops[0].number]])[0].product_type.probabilities
     assert np.allclose(crops[0].probabilities(crops[0].pixels[None])[0], expected, atol=1e-3)
 

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,11 +8,12 @@ from torch.nn import functional
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.models.backbones import WeightsError
 from tests.conftest import NAMES
-from tests.train.conftest import BACKBONE, trainer_for
+from tests.train.conftest import BACKBONE, config_of, trainer_for
+from train.data.training_set import Augmentation
 from train.fit.command import save
-from train.fit.config import CONSTANTS
-from train.fit.distillation import ImageNetTeacher
-from train.fit.trainer import DivergenceError, load_imbalance
+from train.fit.config import CONSTANTS, SHARES, UNRELATED
+from train.fit.start import ImageNetTeacher
+from train.fit.trainer import DivergenceError, load_imbalance, seconds_without_pauses
 
 
 @pytest.fixture
@@ -49,12 +51,6 @@ def unchanged(before, module):
     return {key for key, tensor in module.state_dict().items() if torch.equal(before[key], tensor)}
 
 
-def test_training_memorizes_a_handful_of_images(cleaned, tmp_path, at_full_rate):
-    trainer, _ = trainer_for(cleaned, tmp_path, dropout=0.0, learning_rate=3e-3)
-    losses = train_on(trainer, batch_of(trainer, "thumbnails", count=12), 20)
-    assert losses[-1] < 0.3 * losses[0]
-
-
 def test_fashion_score_is_learnt(prepared, imagenet_file, tmp_path, at_full_rate):
     trainer, _ = trainer_for(prepared, tmp_path, dropout=0.0, learning_rate=1e-3, weights=str(imagenet_file))
     batch = batch_of(trainer, "everyday", "streets", "worn", "phone", count=3)
@@ -65,7 +61,7 @@ def test_fashion_score_is_learnt(prepared, imagenet_file, tmp_path, at_full_rate
     assert scores[refused == 1].max() < 0 < scores[refused == 0].min()
 
 
-def test_loss_is_that_of_the_known_labels(prepared, tmp_path, monkeypatch):
+def test_loss_is_that_of_the_known_labels(prepared, tmp_path):
     trainer, _ = trainer_for(prepared, tmp_path, dropout=0.0, learning_rate=1e-30)
     batch = batch_of(trainer, count=2)
     torch.nn.init.normal_(trainer.model.fashion.weight, std=0.1)
@@ -81,7 +77,7 @@ def test_loss_is_that_of_the_known_labels(prepared, tmp_path, monkeypatch):
     assert trainer.train_one_batch(*batch) == pytest.approx(expected.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("largest_decay", [0.9995, 0.3, 0.0])
+@pytest.mark.parametrize("largest_decay", [0.9995, 0.3])
 def test_average_of_the_weights_is_saved(cleaned, tmp_path, largest_decay, monkeypatch):
     monkeypatch.setitem(CONSTANTS, "ema_decay", largest_decay)
     trainer, data = trainer_for(cleaned, tmp_path)
@@ -92,7 +88,7 @@ def test_average_of_the_weights_is_saved(cleaned, tmp_path, largest_decay, monke
         decay = min(largest_decay, (1 + number) / (10 + number)) if number else 0
         expected = decay * expected + (1 - decay) * weight.detach() if number else weight.detach().clone()
     assert torch.allclose(average, expected, atol=1e-6)
-    assert torch.allclose(average, weight) == (largest_decay == 0)
+    assert not torch.allclose(average, weight)
     save(tmp_path, trainer, data, {"history": []}, data.trained_on)
     assert torch.equal(load_checkpoint(tmp_path).model.heads.linear["color"].weight, average.half().float())
 
@@ -102,7 +98,6 @@ def test_frozen_stages_stay_as_they_are(cleaned, tmp_path):
     before = tensors_of(trainer.model.backbone)
     trainer.train_one_epoch(0)
     frozen = {k for k in before if k.startswith(("net.conv_stem", "net.bn1", "net.blocks.0", "net.blocks.1"))}
-    assert any("running_mean" in key for key in frozen)
     for model in (trainer.model, trainer.ema.module):
         same = unchanged(before, model.backbone)
         assert frozen <= same
@@ -139,7 +134,6 @@ def test_first_epochs_have_smaller_inputs(cleaned, tmp_path):
 
 
 def test_learning_rate_rises_stays_and_falls(cleaned, tmp_path):
-    """500 steps of warm-up, 20 of cooldown."""
     trainer, _ = trainer_for(cleaned, tmp_path, epochs=60, epoch_views=160, cooldown_epochs=2)
     factors = [trainer.learning_rate_factor(step) for step in range(600)]
     assert factors[:500] == pytest.approx([(step + 1) / 500 for step in range(500)])
@@ -147,39 +141,37 @@ def test_learning_rate_rises_stays_and_falls(cleaned, tmp_path):
     assert factors[580:] == pytest.approx([left / 21 for left in range(20, 0, -1)])
     trainer.restart(trainer.ema.module, 10)  # warms up again
     assert trainer.learning_rate_factor(100) == pytest.approx(1 / 500)
-    longer, _ = trainer_for(cleaned, tmp_path, epochs=90, epoch_views=160, cooldown_epochs=2)
-    assert [longer.learning_rate_factor(step) for step in range(580)] == factors[:580]
 
 
 def test_loss_that_is_not_finite_stops_training(cleaned, tmp_path):
-    for linear_probe_steps in (0, 1):
-        trainer, _ = trainer_for(cleaned, tmp_path, linear_probe_steps=linear_probe_steps)
-        torch.nn.init.constant_(trainer.model.fashion.bias, math.nan)
-        with pytest.raises(DivergenceError, match="the loss is nan in step 0: a smaller learning_rate is needed"):
-            trainer.train_heads() if linear_probe_steps else trainer.train_one_epoch(0)
+    trainer, data = trainer_for(cleaned, tmp_path, linear_probe_steps=1)
+    for model in (trainer.model, trainer.ema.module):
+        torch.nn.init.constant_(model.heads.linear["color"].bias, math.nan)
+    for step, where in (
+        (trainer.train_heads, "in step 0"),
+        (lambda: trainer.train_one_epoch(0), "in step 0"),
+        (lambda: trainer.validate(data.validation), "on thumbnails after step 0"),
+    ):
+        with pytest.raises(DivergenceError, match=f"the loss is nan {where}: a smaller learning_rate is needed"):
+            step()
 
 
-def test_load_imbalance_of_even_and_uneven_use():
+def test_pauses_are_no_time_of_training():
+    assert seconds_without_pauses([10, 11, 12, 13, 3600, 3601]) == 4 + 10
+
+
+def test_uneven_use_of_experts_costs(cleaned, tmp_path):
     assert load_imbalance(torch.full((5, 4), 0.25)) == 0
     assert load_imbalance(torch.tensor([[1.0, 0, 0, 0]]).expand(5, 4)) == pytest.approx(3)
     assert load_imbalance(torch.eye(4)) == 0  # each image has its own
-
-
-def test_load_balancing_evens_out_the_experts(cleaned, tmp_path, at_full_rate):
-    """One expert has nearly all at first."""
-    imbalance = []
+    losses = []
     for weight in (0.0, 10.0):
-        settings = {"heads": "moe", "experts": 3, "load_balance_weight": weight, "frozen_stages": 4, "dropout": 0.0}
-        trainer, _ = trainer_for(cleaned, tmp_path, learning_rate=1e-3, **settings)
+        settings = {"heads": "moe", "experts": 3, "load_balance_weight": weight, "dropout": 0.0}
+        trainer, _ = trainer_for(cleaned, tmp_path, **settings)
         for gate in trainer.model.heads.gates.values():
-            gate.bias.data = torch.tensor([2.0, 0, 0])
-        batch = batch_of(trainer, "thumbnails", count=12)
-        train_on(trainer, batch, 12)
-        with torch.no_grad():
-            gates = trainer.model.heads.gates_of(outputs_of_model(trainer, batch)[2])
-        imbalance.append([load_imbalance(g).item() for g in (gates["color"], torch.cat([*gates.values()]))])
-    assert imbalance[1][0] < 0.5 * imbalance[0][0]
-    assert imbalance[1][1] < 0.5 * imbalance[0][1]
+            gate.bias.data = torch.tensor([9.0, 0, 0])  # one expert has nearly all
+        losses += train_on(trainer, batch_of(trainer, "thumbnails"), 1)
+    assert losses[1] - losses[0] == pytest.approx(10 * 2, rel=0.05)
 
 
 def test_imagenet_predictions_are_kept(cleaned, imagenet_file, tmp_path, at_full_rate):
@@ -197,12 +189,57 @@ def test_imagenet_predictions_are_kept(cleaned, imagenet_file, tmp_path, at_full
             trainer.train_one_batch(*batch)
         losses.append(teacher(images, outputs_of_model(trainer, batch)[2]).item())
     assert 0.1 < losses[0] < 0.6 * losses[1]
-    assert unchanged(before, teacher.train()) == set(before)
-    assert not any(module.training for module in teacher.modules())
-    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert unchanged(before, teacher) == set(before)
 
 
 def test_thumbnails_alone_are_validated_alone(prepared, tmp_path):
     trainer, data = trainer_for(prepared, tmp_path, shares={"thumbnails": 1.0})
     assert {domain.name for domain, _ in trainer.training_set.images} == {"thumbnails"}
     assert [domain.name for domain in data.validation] == ["thumbnails"]
+
+
+SMALL = {"small_image_size": (64, 64), "small_epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"load_balance_weight": 5.0}, "load_balance_weight needs moe heads"),
+        ({"experts": 3}, "heads must be"),
+        ({"heads": "moe"}, "heads must be"),
+        ({"dropout": 1.1}, "dropout must be from 0 to 1"),
+        ({"linear_probe_steps": -1}, "linear_probe_steps must be a number from 0 on"),
+        ({"epochs": 0}, "epochs must be a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be"),
+        ({"shares": {"phone": 1.1}}, "phone must be from 0 to 1"),
+        ({"shares": {"other_sources": 0.1}}, r"unknown are \['other_sources'\]"),
+        ({"augmentation": Augmentation(paste=-0.1)}, "paste must be from 0 to 1"),
+        ({"image_size": (128, 96)}, r"image_size must be a square; it is \(128, 96\)"),
+        ({"small_image_size": (64, 64)}, "small_image_size needs small_epochs"),
+        ({"small_epochs": 2}, "small_image_size needs small_epochs"),
+        (SMALL | {"small_epochs": 4}, "above 0 and below epochs"),
+        (SMALL | {"small_image_size": (224, 224)}, r"must be a square smaller than \(224, 224\)"),
+        ({"backbone": "efficentnet_lite2"}, "unknown backbone 'efficentnet_lite2'; similar are"),
+        ({"attributes": ("Color",)}, "an attribute's name is lower-case letters"),
+    ],
+)
+def test_invalid_setting_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        config_of(**settings)
+
+
+def test_smoke_run_is_small_and_downloads_nothing():
+    small = config_of(smoke=True, epochs=7, small_image_size=(160, 160), small_epochs=2).effective
+    assert (small.image_size, small.small_image_size, small.small_epochs, small.epochs) == ((64, 64), (32, 32), 1, 2)
+    assert small.weights == "none"
+    assert config_of(smoke=True, weights="file").effective.weights == "file"
+
+
+def test_settings_are_what_decides_the_result():
+    settings = config_of().settings()
+    others = {"data": Path("x"), "output": Path("y"), "device": "cuda", "workers": 4, "resume": True}
+    assert set(others) == set(UNRELATED)
+    assert config_of(**others).settings() == settings
+    assert config_of(seed=1).settings() != settings
+    assert settings["shares"] == SHARES
+    assert (settings["augmentation"]["paste_worn"], settings["ema_decay"]) == (0.12, 0.9995)

@@ -1,16 +1,26 @@
-import dataclasses
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.images import open_image
 from tests.conftest import ATTRIBUTES, NAMES
 from tests.train.conftest import SPLITS, split_of
 from train.data.domains import DOMAINS, PEOPLE, STREETS, TITLES, accepted_targets, load_domains
-from train.data.table import DataError, fit_encoders, read_table, rows_of_split
+from train.data.table import (
+    DataError,
+    attributes_named,
+    fit_encoders,
+    read_table,
+    read_trained_on,
+    rows_of_split,
+    without_pictures_of,
+    write_trained_on,
+)
 from train.data.training_set import training_domains
 from train.fit.config import SHARES
 
@@ -18,7 +28,7 @@ FILES = {"phone": "image", "worn": "photo", "people": "photo", "streets": "photo
 
 
 def domains_of(data, split, names=tuple(TITLES), **changes):
-    split = dataclasses.replace(split_of(data, split), **changes)
+    split = replace(split_of(data, split), **changes)
     return {domain.name: domain for domain in load_domains(split, names)}
 
 
@@ -27,42 +37,47 @@ def training(prepared):
     return domains_of(prepared, TRAIN)
 
 
+@pytest.fixture
+def copied(prepared, tmp_path):
+    """The prepared data, to be changed."""
+    return shutil.copytree(prepared, tmp_path / "data")
+
+
 def table_of(data, name):
     return pd.read_csv(data / name / f"{name}.csv", dtype=str, keep_default_na=False)
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_domains_of_a_split_share_no_image(prepared, split):
-    found = domains_of(prepared, split)
-    stems = {name: {path.stem for path in domain.paths} for name, domain in found.items()}
+    domains = domains_of(prepared, split)
+    stems = {name: {path.stem for path in domain.paths} for name, domain in domains.items()}
     table = read_table(prepared)
-    ids = {str(i) for i in table.loc[table["split"] == split, "id"]}
+    ids = set(table.loc[table["split"] == split, "id"])
     assert stems["thumbnails"] == ids
     assert stems["high_resolution"] < ids
-    assert {path.parent.name for path in found["everyday"].paths} == {split}
+    assert {path.parent.name for path in domains["everyday"].paths} == {split}
     for name, column in FILES.items():
         rows = table_of(prepared, "worn" if column == "photo" else name)
         rows = rows[rows["split"] == split]
         assert stems[name] == set(rows[column].str.removesuffix(".jpg"))
-    assert ("other_sources" in found) == ("other_sources_without_products" in found) == (split == VALIDATION)
+    assert ("other_sources" in domains) == ("other_sources_without_products" in domains) == (split == VALIDATION)
 
 
 def test_other_sources_are_never_trained_on(prepared):
     assert {kind.name for kind in DOMAINS} - set(SHARES) == {"other_sources", "other_sources_without_products"}
     assert set(table_of(prepared, "other_sources")["split"]) == {VALIDATION}
     held_out = {"Bags", "Watches"}
-    assert set(table_of(prepared, "on_model").query("split != 'test'")["type"]).isdisjoint(held_out)
+    table = table_of(prepared, "on_model")
+    assert set(table.query("split != 'test'")["type"]).isdisjoint(held_out)
     accessories = domains_of(prepared, TEST)["on_model"].accessories
-    assert (
-        accessories.tolist() == table_of(prepared, "on_model").query("split == 'test'")["type"].isin(held_out).tolist()
-    )
+    assert accessories.tolist() == table.query("split == 'test'")["type"].isin(held_out).tolist()
 
 
 def test_accepted_labels_share_the_target():
     """Each has half the weight of the one before."""
-    found = accepted_targets(["Blue|Navy|Black", "Blue", "Teal|Black|Blue", "?", "Teal", ""], ("Black", "Blue", "Navy"))
+    cells = ["Blue|Navy| Black", "Blue", "Teal|Black|Blue", "?", "Teal", ""]
     expected = [[1 / 7, 4 / 7, 2 / 7], [0, 1, 0], [2 / 3, 1 / 3, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
-    assert torch.allclose(found, torch.tensor(expected))
+    assert torch.allclose(accepted_targets(cells, ("Black", "Blue", "Navy")), torch.tensor(expected))
 
 
 def test_targets_are_those_of_the_tables(training, prepared):
@@ -78,16 +93,12 @@ def test_targets_are_those_of_the_tables(training, prepared):
             assert torch.equal(training[name].targets[attribute], expected)
         assert training[name].targets["product_type"].any()
         assert not training[name].targets["season"].any()
-
-
-def test_only_people_are_unlabelled_fashion(training):
     unlabelled = {name for name, d in training.items() if not any(d.targets[a].any() for a in NAMES)}
     assert unlabelled == {"people", "streets", "everyday"}
     assert {name for name, domain in training.items() if not domain.is_fashion} == {"streets", "everyday"}
-    assert training["people"].paths == training["streets"].paths
 
 
-def test_worn_crop_is_the_box_and_a_fifth(training):
+def test_worn_crop_is_the_box_and_a_fifth(training, tmp_path):
     worn = training["worn"]
     tags = dict(zip(worn.tags, worn.accessories, strict=True))
     assert tags == {"blazer": 0, "pants": 0, "shirt": 0, "shoes": 0, "socks": 1, "sunglasses": 1}
@@ -101,26 +112,18 @@ def test_worn_crop_is_the_box_and_a_fifth(training):
     part = worn.subset(worn.accessories)
     assert list(part.tags) == ["socks", "sunglasses"]
     assert part[1].tobytes() == worn[list(worn.tags).index("sunglasses")].tobytes()
+    others = [replace(worn, boxes=worn.boxes + 0.001), replace(worn, targets=worn.targets | {"color": torch.ones(1)})]
+    assert len({domain.digest() for domain in [worn, *others]}) == 3
+    Image.new("RGB", (1, 900)).save(tmp_path / "thin.png")
+    assert replace(worn, paths=[tmp_path / "thin.png"])[0].width == 1
 
 
-def test_digest_names_files_boxes_and_targets(training):
-    worn, phone = training["worn"], training["phone"]
-    others = [
-        dataclasses.replace(worn, boxes=worn.boxes + 0.001),
-        dataclasses.replace(worn, targets=worn.targets | {"color": worn.targets["gender"]}),
-        dataclasses.replace(phone, paths=phone.paths[::-1]),
-    ]
-    assert len({domain.digest() for domain in [worn, phone, *others]}) == 5
-    assert dataclasses.replace(worn).digest() == worn.digest()
-
-
-def test_seasons_are_as_frequent_as_in_thumbnails(prepared, tmp_path):
-    data = shutil.copytree(prepared, tmp_path / "data")
-    split = split_of(data, TRAIN)
+def test_seasons_are_as_frequent_as_in_thumbnails(copied):
+    split = split_of(copied, TRAIN)
     summer = split.rows.loc[split.rows["season"] == "Summer", "id"]
     for product in summer[1:]:
-        (data / "high_resolution" / "images" / f"{product}.jpg").unlink(missing_ok=True)
-    (data / "high_resolution" / "images" / f"{summer.iloc[0]}.jpg").touch()
+        (copied / "high_resolution" / "images" / f"{product}.jpg").unlink(missing_ok=True)
+    (copied / "high_resolution" / "images" / f"{summer.iloc[0]}.jpg").touch()
     thumbnails, sharp = training_domains(split, ["thumbnails", "high_resolution"])
     assert len(summer) / len(thumbnails) > 2 / len(sharp)
     shares = [domain.targets["season"].mean(dim=0) for domain in (thumbnails, sharp)]
@@ -128,52 +131,56 @@ def test_seasons_are_as_frequent_as_in_thumbnails(prepared, tmp_path):
     assert (sharp.targets["product_type"].sum(dim=1) == 1).all()
 
 
-def test_limit_takes_the_first_images(prepared, training):
-    few = domains_of(prepared, TRAIN, limit=2)
-    for name in ("phone", "worn", "on_model", "everyday"):
-        assert few[name].paths == training[name].paths[:2]
-
-
-def test_domain_that_is_not_prepared_is_left_out(cleaned, prepared, tmp_path):
+def test_what_is_not_prepared_is_left_out(cleaned, copied):
     assert set(domains_of(cleaned, TRAIN)) == {"thumbnails"}
-    data = shutil.copytree(prepared, tmp_path / "data")
-    worn = table_of(data, "worn")
-    worn[worn["split"] == TRAIN].to_csv(data / "worn" / "worn.csv", index=False)
-    assert {"worn", PEOPLE, STREETS}.isdisjoint(domains_of(data, VALIDATION))
+    worn = table_of(copied, "worn")
+    worn[worn["split"] == TRAIN].to_csv(copied / "worn" / "worn.csv", index=False)
+    assert {"worn", PEOPLE, STREETS}.isdisjoint(domains_of(copied, VALIDATION))
+    (copied / "phone" / "phone.csv").unlink()
+    with pytest.raises(DataError, match=r"phone\.csv is missing; data_prep writes it"):
+        domains_of(copied, TRAIN)
 
 
-@pytest.mark.parametrize("name", ["phone", "worn", "on_model"])
-def test_folder_without_its_table_is_an_error(prepared, tmp_path, name):
-    data = shutil.copytree(prepared, tmp_path / "data")
-    (data / name / f"{name}.csv").unlink()
-    with pytest.raises(DataError, match=rf"{name}\.csv is missing; data_prep writes it"):
-        domains_of(data, TRAIN)
+OWN = """id;group;split;fabric
+0108775015;style-0;train;cotton | silk
+108775015;style-0;validation;silk
+b;style-1;train;?
+c;style-2;validation;
+"""
 
 
-def test_image_that_cannot_be_read_is_named(prepared, tmp_path):
-    data = shutil.copytree(prepared, tmp_path / "data")
-    everyday = domains_of(data, TRAIN)["everyday"]
-    everyday.paths[0].write_bytes(b"")
-    with pytest.raises(DataError, match=rf"{everyday.paths[0].name}: The file is empty"):
-        everyday[0]
+def test_own_table_is_read_as_text(tmp_path):
+    (tmp_path / "cleaned_styles.csv").write_text(OWN, encoding="utf-16")
+    table, attributes = read_table(tmp_path), attributes_named(["fabric"])
+    assert list(table["id"]) == ["0108775015", "108775015", "b", "c"]
+    rows = rows_of_split(table, TRAIN)
+    assert fit_encoders(rows, attributes).labels == {"fabric": ("cotton", "silk")}
+    write_trained_on(tmp_path, rows["id"])
+    assert read_trained_on(tmp_path) == {"0108775015", "b"}
+    left = without_pictures_of(rows_of_split(table, VALIDATION), table, read_trained_on(tmp_path))
+    assert list(left["id"]) == ["c"]  # the other shows a picture that was trained on
+    write_trained_on(tmp_path, ["10000", "1163"])
+    assert (tmp_path / "trained_on.txt").read_text() == "1163\n10000\n"
+    (tmp_path / "cleaned_styles.csv").write_text(OWN.replace("b;style-1;train", "b;style-1;training"))
+    with pytest.raises(ValueError, match=r"cleaned_styles\.csv, row 4: the split 'training' is none of"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize("names", [["model"], ["nll_sum"], ["fabric", "fabric"], ["Price / EUR"]])
+def test_names_of_other_things_are_no_attributes(names):
+    with pytest.raises(ValueError, match=r"cannot be an attribute's name|named twice|lower-case letters"):
+        attributes_named(names)
 
 
 def test_empty_cell_is_no_label(cleaned):
-    rows = rows_of_split(read_table(cleaned), TRAIN)
+    table = read_table(cleaned)
+    rows = rows_of_split(table, TRAIN)
     rows.loc[rows.index[:3], "season"] = ""
-    split = dataclasses.replace(split_of(cleaned, TRAIN), rows=rows)
-    known = load_domains(split, ["thumbnails"])[0].targets["season"].sum(dim=1)
+    known = domains_of(cleaned, TRAIN, rows=rows)["thumbnails"].targets["season"].sum(dim=1)
     assert known.tolist() == [0.0] * 3 + [1.0] * (len(rows) - 3)
-    assert "" not in fit_encoders(rows, ATTRIBUTES).labels["season"]
     with pytest.raises(DataError, match="no column 'season' for attribute 'season'"):
         fit_encoders(rows.drop(columns="season"), ATTRIBUTES)
     with pytest.raises(DataError, match="the column 'gender' of the training rows is empty"):
         fit_encoders(rows.assign(gender=""), ATTRIBUTES)
-
-
-def test_split_without_rows_is_an_error(cleaned):
-    table = read_table(cleaned)
     with pytest.raises(DataError, match=r"no rows in split 'test'; it has \['train', 'validation'\]"):
         rows_of_split(table[table["split"] != TEST], TEST)
-    with pytest.raises(DataError, match=r"cleaned_styles\.csv is missing"):
-        read_table(cleaned / "images")

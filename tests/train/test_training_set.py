@@ -10,9 +10,18 @@ from PIL import Image
 from data_prep.splits import TRAIN
 from tests.train.conftest import split_of, trainer_for
 from train.data.domains import TITLES, Domain, no_targets
-from train.data.sampling import MAX_REPEAT, draw_epoch, repeat_factors, sampling_weights
+from train.data.loading import SHARED_MEMORY, workers_with_room
 from train.data.table import DataError
-from train.data.training_set import EMPTY, Augmentation, TrainingSet, training_domains
+from train.data.training_set import (
+    EMPTY,
+    MAX_REPEAT,
+    Augmentation,
+    TrainingSet,
+    draw_epoch,
+    repeat_factors,
+    sampling_weights,
+    training_domains,
+)
 from train.fit.config import SHARES
 
 SIZE = 64
@@ -44,12 +53,11 @@ def test_epoch_shows_domains_by_their_shares(training_set, prepared):
     assert {domain.name for domain, _ in drawn(some)} == {"thumbnails"}  # a missing domain's views go to the others
 
 
-def test_accessories_are_shown_by_their_share(prepared):
+def test_accessories_are_shown_by_their_share(training_set):
+    (worn,) = {id(domain): domain for domain, _ in training_set.images if domain.name == "worn"}.values()
     for share, expected in ((0.5, 0.5), (None, 2 / 6)):
-        domains = training_domains(split_of(prepared, TRAIN), ["worn"])
-        few = TrainingSet(domains, prepared, SIZE, {"worn": 1.0}, accessory_share=share)
-        shown = np.mean([domain.accessories[row] for domain, row in drawn(few)])
-        assert shown == pytest.approx(expected, abs=0.01)
+        weights = sampling_weights(worn, 1.0, 0.0, share)
+        assert weights[torch.tensor(worn.accessories)].sum().item() == pytest.approx(expected)
 
 
 def test_rare_labels_are_shown_more_often():
@@ -60,25 +68,38 @@ def test_rare_labels_are_shown_more_often():
     assert (repeat_factors(targets, 100, threshold=0) == 1).all()
     domain = Domain("thumbnails", [None] * 100, targets)
     capped = factors.clamp(max=MAX_REPEAT)
-    assert sampling_weights(domain, 0.3, 0.16, None).tolist() == pytest.approx((0.3 * capped / capped.sum()).tolist())
+    assert torch.allclose(sampling_weights(domain, 0.3, 0.16, None), 0.3 * capped / capped.sum())
     rows = draw_epoch(factors, 200, torch.Generator().manual_seed(1))
     assert len(rows) == 200
     assert [rows.count(99), rows.count(95), rows.count(5)] == pytest.approx(
         (200 * factors / factors.sum())[[99, 95, 5]].tolist(), abs=1
     )
     assert rows != sorted(rows)
-    assert draw_epoch(factors, 200, torch.Generator().manual_seed(1)) == rows
 
 
 @pytest.mark.parametrize("name", SHARES)
 def test_view_depends_on_the_seed_alone(training_set, name):
     index = indices_of(training_set, name)[0]
-    first, again, *others = (training_set[index, seed] for seed in (1, 1, 2, 3))
-    assert first[0].shape == (3, SIZE, SIZE)
-    assert first[0].dtype == torch.uint8
-    assert first[1] == index
-    assert torch.equal(first[0], again[0])
-    assert not any(torch.equal(first[0], view) for view, _ in others)
+    views = [training_set[index, seed][0] for seed in (*range(1, 9), *range(1, 9))]
+    assert views[0].shape == (3, SIZE, SIZE)
+    assert views[0].dtype == torch.uint8
+    assert all(torch.equal(view, again) for view, again in zip(views[:8], views[8:], strict=True))
+    assert not any(torch.equal(views[0], view) for view in views[1:8])
+
+
+@pytest.mark.parametrize("size", [(1, 900), (900, 1), (1, 1), (2, 3), (5, 300)])  # width, height
+def test_thin_photograph_has_views(street, tiny_encoders, size):
+    """In every domain, dark before white, so that it is cut out, and as the background of itself."""
+    pixels = np.full((*size[::-1], 3), 255, np.uint8)
+    pixels[size[1] // 4 : 1 + size[1] // 2, size[0] // 4 : 1 + size[0] // 2] = 60
+    Image.fromarray(pixels).save(street / "worn" / "photographs" / "1.png")
+    Image.fromarray(np.full(size[::-1], 2, np.uint8)).save(street / "worn" / "masks" / "1.png")
+    domains = [street_domain(street, tiny_encoders, name) for name in SHARES if name != EMPTY]
+    changes = Augmentation(**dict.fromkeys(NO_CHANGES, 0.5))
+    training_set = TrainingSet(domains, street, SIZE, SHARES, augmentation=changes)
+    for index in range(len(domains) + 1):
+        for seed in range(20):
+            assert training_set.view(index, np.random.default_rng(seed)).shape == (SIZE, SIZE, 3)
 
 
 def test_workers_give_the_same_batches_as_none(prepared, tmp_path):
@@ -94,12 +115,19 @@ def test_workers_give_the_same_batches_as_none(prepared, tmp_path):
     assert cv2.getNumThreads() == 1  # OpenCV's threads hang in forked processes
 
 
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="Linux has it")
+def test_workers_are_as_many_as_have_room(capsys):
+    assert workers_with_room(0) == 0
+    assert not capsys.readouterr().err
+    assert workers_with_room(10**6) < 10**6
+    assert "--shm-size" in capsys.readouterr().err
+
+
 def test_backgrounds_are_those_of_training(training_set, prepared):
-    assert training_set.backgrounds.textures.paths == sorted((prepared / "backgrounds" / "train").iterdir())
-    for name, images in (("phone", "photographs"), ("everyday", "everyday")):
-        (domain,) = {id(d): d for d, _ in training_set.images if d.name == name}.values()
-        assert getattr(training_set.backgrounds, images).paths == domain.paths
-    assert len(training_set.empty_backgrounds.photographs) == 0  # they show clothes
+    backgrounds, nothing = training_set.backgrounds, training_set.empty_backgrounds
+    assert backgrounds.textures.paths == sorted((prepared / "backgrounds" / "train").iterdir())
+    assert (backgrounds.photographs.name, backgrounds.everyday.name) == ("phone", "everyday")
+    assert len(nothing.photographs) == 0  # they show clothes
     assert training_set.is_fashion.tolist() == [
         d.name not in ("streets", "everyday", EMPTY) for d, _ in training_set.images
     ]
@@ -143,11 +171,16 @@ def street(tmp_path):
     return tmp_path
 
 
-def street_views(folder, encoders, name="worn", tag="coat", accessory=False, count=100, **augmentation):
+def street_domain(folder, encoders, name="worn", tag="coat", accessory=False):
     box = np.array([[50 / 150, 60 / 220, 100 / 150, 160 / 220]])
     paths = [folder / "worn" / "photographs" / "1.png"]
     domain = Domain(name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]))
     domain.accessories = np.array([accessory])
+    return domain
+
+
+def street_views(folder, encoders, name="worn", count=100, tag="coat", accessory=False, **augmentation):
+    domain = street_domain(folder, encoders, name, tag, accessory)
     changes = Augmentation(**NO_CHANGES | augmentation)
     training_set = TrainingSet([domain], folder, SIZE, {name: 1.0}, augmentation=changes)
     return [training_set.view(0, np.random.default_rng(seed)) for seed in range(count)]
@@ -192,13 +225,11 @@ def test_part_of_a_street_shows_no_product(street, tiny_encoders):
         assert share_of(view, MAGENTA) > 0.3
         assert sum(share_of(view, color) for color in [*COLORS, ORANGE]) < 0.05
     Image.fromarray(np.full((220, 150), 2, np.uint8)).save(street / "worn" / "masks" / "1.png")
-    for view in street_views(
-        street, tiny_encoders, name="streets", count=5
-    ):  # the upper corner, whatever the mask says
+    for view in street_views(street, tiny_encoders, "streets", 5):  # the upper corner, whatever the mask says
         assert sum(share_of(view, color) for color in COLORS) == 0
     (street / "worn" / "masks" / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"masks/1\.png is missing or damaged"):
-        street_views(street, tiny_encoders, name="streets", count=1)
+        street_views(street, tiny_encoders, "streets", 1)
 
 
 def test_half_of_the_catalogue_is_pasted(prepared, tiny_encoders, tmp_path):
@@ -209,15 +240,3 @@ def test_half_of_the_catalogue_is_pasted(prepared, tiny_encoders, tmp_path):
     training_set = TrainingSet([domain], prepared, SIZE, {"high_resolution": 1.0})
     views = [training_set.view(0, np.random.default_rng(seed)) for seed in range(100)]
     assert 0.35 < np.mean([(view[SIZE // 2, [8, -8]].min() < 120) for view in views]) < 0.65
-
-
-def test_missing_image_is_named(prepared, tiny_encoders):
-    domain = Domain("phone", [prepared / "nothing.jpg"], no_targets(1, tiny_encoders))
-    with pytest.raises(DataError, match=r"nothing\.jpg is missing; data_prep writes it"):
-        TrainingSet([domain], prepared, SIZE, {"phone": 1.0})
-
-
-def test_missing_mask_is_named(street, tiny_encoders):
-    (street / "worn" / "masks" / "1.png").unlink()
-    with pytest.raises(DataError, match=r"masks/1\.png is missing; data_prep writes it"):
-        street_views(street, tiny_encoders)

@@ -1,7 +1,6 @@
 """Checkpoints of the project that this one grew from."""
 
 import json
-import pickle
 
 import pytest
 import torch
@@ -56,23 +55,13 @@ def imported(weights, labels, output, *more):
 def test_logits_are_those_of_the_original(original, files, tmp_path):
     assert imported(*files, tmp_path / "ours", "--image-size", "64", "48") == 0
     checkpoint = load_checkpoint(tmp_path / "ours")
-    assert checkpoint.config.image_size == (64, 48)
     images = torch.randn(2, 3, 64, 48)
-    found, expected = checkpoint.model(images), original(images)
+    logits, expected = checkpoint.model(images), original(images)
     for attribute in ATTRIBUTES:
-        assert torch.equal(found[attribute.name], expected[attribute.column])
+        assert torch.equal(logits[attribute.name], expected[attribute.column])
         assert checkpoint.encoders.labels[attribute.name][2] == f"{attribute.column} 2"
-
-
-def test_photographs_are_normalized_as_for_it(files, tmp_path):
-    assert imported(*files, tmp_path / "ours") == 0
-    classifier = FashionClassifier.from_pretrained(tmp_path / "ours")
-    config = classifier.config
-    assert (config.mean, config.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert config.image_size == (224, 224)
-    (prediction,) = classifier.predict([next((PRODUCTS / "images").iterdir())])
-    assert prediction.product_type.label.startswith("articleType ")
-    assert (prediction.fashion_score, prediction.is_fashion) == (0, True)  # it has no fashion score
+    (prediction,) = FashionClassifier(checkpoint).predict([next((PRODUCTS / "images").iterdir())])
+    assert (prediction.fashion_score, prediction.is_fashion) == (0, True)  # the original has no fashion score
 
 
 class Code:
@@ -92,12 +81,9 @@ def renamed(state, old, new):
         (lambda state: Code(), "cannot be read as weights"),
         (lambda state: [1, 2], "does not hold a state dict"),
         (lambda state: renamed(state, "color_head", "colour_head"), "unexpected tensor colour_head.1.weight"),
-        (lambda state: renamed(state, "color_head.1", "color_head.2"), "unexpected tensor color_head.2.weight"),
         (lambda state: {k: t for k, t in state.items() if k != "season_head.1.bias"}, "Missing key"),
         (lambda state: state | {"gender_head.1.bias": torch.zeros(5)}, "size mismatch"),
-        (b"", "changed.pth cannot be read as weights"),
         (b"no weights", "changed.pth cannot be read as weights"),
-        (pickle.dumps({"a": 1}), "changed.pth"),
     ],
 )
 def test_other_weights_are_refused(original, files, tmp_path, capsys, change, message):
@@ -114,18 +100,12 @@ def test_other_weights_are_refused(original, files, tmp_path, capsys, change, me
     assert not (tmp_path / "ours").exists()
 
 
-@pytest.mark.parametrize("content", ['{"baseColour": {"0": "Red"}}', "no JSON"])
-def test_other_labels_are_refused(files, tmp_path, capsys, content):
-    labels = tmp_path / "label_encoders.json"
-    labels.write_text(content)
-    assert imported(files[0], labels, tmp_path / "ours") == 2
-    assert f"import-original: {labels}: " in capsys.readouterr().err
-
-
-def test_existing_output_is_left_alone(files, tmp_path, capsys):
-    assert imported(*files, tmp_path) == 2
-    assert "exists already" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-    assert imported(*files, tmp_path / "ours", "--image-size", "0", "224") == 2
-    assert "image_size must be 2 numbers from 1 to 2048" in capsys.readouterr().err
-    assert not (tmp_path / "ours").exists()
+def test_other_labels_and_outputs_are_refused(files, tmp_path, capsys):
+    (tmp_path / "labels.json").write_text("no JSON")
+    for weights, labels, output, message in (
+        (*files, tmp_path, "exists already"),
+        (files[0], tmp_path / "labels.json", tmp_path / "ours", f"import-original: {tmp_path / 'labels.json'}: "),
+    ):
+        assert imported(weights, labels, output) == 2
+        assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "labels.json"]

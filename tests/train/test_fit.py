@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import TRAINING, load_checkpoint, read_json, weight_files, write_json
+from fashion_model.checkpoint import TRAINING, CheckpointError, load_checkpoint, read_json, write_json
 from fashion_model.images import open_image
-from tests.conftest import NAMES, ROOT
+from tests.conftest import NAMES, ROOT, TINY
 from tests.train.conftest import smoke_fit, split_of, trainer_for
 from train.__main__ import main
 from train.data.domains import load_domains
 from train.data.table import read_table
-from train.fit.command import STATE, save
+from train.fit.command import STATE
 from train.fit.config import SHARES
 
 OTHER = ("other_sources", "other_sources_without_products")
@@ -28,15 +28,12 @@ def test_fit_writes_a_checkpoint_directory(trained, cleaned):
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
     assert files == {"model.safetensors", "config.json", "label_encoders.json", "trained_on.txt", TRAINING, STATE}
     table = read_table(cleaned)
-    trained_ids = {int(line) for line in (trained / "trained_on.txt").read_text().split()}
-    assert trained_ids == set(table.loc[table["split"] == "train", "id"])
+    assert set((trained / "trained_on.txt").read_text().split()) == set(table.loc[table["split"] == "train", "id"])
 
 
 def test_training_json_records_the_run(trained_on_all):
     document = read_json(trained_on_all / TRAINING)
     assert set(document) == {"settings", "data", "initial_weights", "restarts", "history", "hours"}
-    assert document["settings"]["shares"] == SHARES
-    assert document["settings"]["augmentation"]["partial"] == 0.15
     assert document["settings"]["frozen_stages"] == 1
     assert set(document["data"]["domains"]) == set(SHARES) - {"backgrounds"}
     assert document["restarts"] == []
@@ -47,25 +44,23 @@ def test_training_json_records_the_run(trained_on_all):
         assert set(entry["validation"]["everyday"]) == {"fashion", "nll_sum"}
         assert "season" not in entry["validation"]["phone"]
     assert document["hours"] == round(sum(entry["seconds"] for entry in document["history"]) / 3600, 2)
-    assert all(tensor.isfinite().all() for tensor in load_file(trained_on_all / "model.safetensors").values())
 
 
-@pytest.mark.parametrize("name", ["phone", "worn", "everyday", "other_sources"])
-def test_epoch_is_measured_as_predict_answers(trained_on_all, prepared, name):
-    metrics = read_json(trained_on_all / TRAINING)["history"][-1]["validation"][name]
-    (domain,) = load_domains(split_of(prepared, "validation"), [name])
+def test_epoch_is_measured_as_predict_answers(trained_on_all, prepared):
+    validation = read_json(trained_on_all / TRAINING)["history"][-1]["validation"]
     classifier = FashionClassifier.from_pretrained(trained_on_all)
-    predictions = classifier.predict(list(domain))
-    recognized = [prediction.is_fashion == domain.is_fashion for prediction in predictions]
-    assert metrics["fashion"] == pytest.approx(np.mean(recognized), abs=1.01 / len(domain))
-    for attribute, targets in domain.targets.items():
-        labels = classifier.encoders.labels[attribute]
-        accepted = [
-            t[labels.index(p[attribute].label)] > 0 for p, t in zip(predictions, targets, strict=True) if t.any()
-        ]
-        assert (attribute in metrics) == bool(accepted)
-        if accepted:  # weights in half precision may decide one image otherwise
-            assert metrics[attribute] == pytest.approx(np.mean(accepted), abs=1.01 / len(accepted))
+    labels = classifier.encoders.labels["color"]
+    for domain in load_domains(split_of(prepared, "validation"), ["worn", "everyday"]):
+        metrics, predictions = validation[domain.name], classifier.predict(list(domain))
+        recognized = [prediction.is_fashion == domain.is_fashion for prediction in predictions]
+        # Weights in half precision may decide one image otherwise.
+        assert metrics["fashion"] == pytest.approx(np.mean(recognized), abs=1.01 / len(domain))
+        known = domain.targets["color"].any(dim=1)
+        assert ("color" in metrics) == known.any().item()
+        if known.any():
+            accepted = domain.targets["color"][range(len(domain)), [labels.index(p.color.label) for p in predictions]]
+            expected = (accepted[known] > 0).float().mean().item()
+            assert metrics["color"] == pytest.approx(expected, abs=1.01 / known.sum().item())
 
 
 def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_path):
@@ -94,8 +89,7 @@ def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_pa
     [
         ("--backbone", "efficientnet_v2_s", "--frozen-stages", "2"),
         ("--backbone", "test_vit", "--linear-probe-steps", "1"),
-        ("--backbone", "test_convnext", "--frozen-stages", "1"),
-        ("--backbone", "mobilenetv3_small_050", "--heads", "moe", "--experts", "3", "--load-balance-weight", "1"),
+        ("--backbone", TINY, "--heads", "moe", "--experts", "3", "--load-balance-weight", "1"),
     ],
 )
 def test_other_networks_are_trained_and_measured(cleaned, tmp_path, options):
@@ -158,20 +152,17 @@ def test_run_without_its_state_restarts(one_epoch, trained_on_all, prepared, all
     assert rate == pytest.approx(document["history"][0]["learning_rate"])  # it warms up again
     expected, start = (load_file(run / "model.safetensors") for run in (trained_on_all, one_epoch))
     key = "heads.linear.color.weight"
-    distance = (tensors[key].float() - start[key].float()).norm()
-    assert 0 < distance < 0.2 * start[key].float().norm()
+    assert 0 < (tensors[key].float() - start[key].float()).norm() < 0.2 * start[key].float().norm()
     assert not same_tensors(tensors, expected)
 
 
 def test_resume_refuses_other_settings_and_data(one_epoch, cleaned, prepared, all_the_way, tmp_path, capsys):
     changed = shutil.copytree(prepared, tmp_path / "data")
     table = pd.read_csv(changed / "cleaned_styles.csv")
-    table.loc[table["split"] == "train", "season"] = (
-        table.loc[table["split"] == "train", "season"].iloc[::-1].to_numpy()
-    )
+    in_training = table["split"] == "train"
+    table.loc[in_training, "season"] = table.loc[in_training, "season"].to_numpy()[::-1]
     table.to_csv(changed / "cleaned_styles.csv", index=False)
     for data, options, message in (
-        (prepared, ("--seed", "1"), "seed 1 instead of 0"),
         (prepared, ("--frozen-stages", "2"), "frozen_stages 2 instead of 1"),
         (prepared, ("--augmentation.paste", "0.4"), "augmentation {'paste': 0.4"),
         (cleaned, (), "domains {'thumbnails'"),
@@ -181,21 +172,21 @@ def test_resume_refuses_other_settings_and_data(one_epoch, cleaned, prepared, al
         assert f"belongs to another run: {message}" in capsys.readouterr().err
 
 
-def test_diverging_run_saves_nothing(cleaned, imagenet_file, tmp_path, capsys):
-    options = ("--weights", str(imagenet_file), "--learning-rate", "1e30")
+@pytest.mark.parametrize("learning_rate", ["1e6", "1e30"])
+def test_diverging_run_saves_no_weights(cleaned, tmp_path, capsys, learning_rate):
+    options = ("--backbone", TINY, "--learning-rate", learning_rate)
     assert main(smoke_fit(cleaned, tmp_path / "run", *options)) == 2
-    assert "fit: the loss is" in (printed := capsys.readouterr().err)
-    assert "a smaller learning_rate is needed" in printed
+    assert "values that are not numbers" in (printed := capsys.readouterr().err) or "the loss is" in printed
     assert not (tmp_path / "run").exists()
 
 
-def test_large_weights_are_split_into_files(cleaned, tmp_path):
-    trainer, data = trainer_for(cleaned, tmp_path / "run", backbone="tf_efficientnet_lite2")
-    save(tmp_path / "run", trainer, data, {"history": []}, data.trained_on)
-    files = weight_files(tmp_path / "run")
-    assert len(files) > 1
-    assert all(file.stat().st_size < 10_000_000 for file in files)
-    assert load_checkpoint(tmp_path / "run").config.backbone == "tf_efficientnet_lite2"
+@pytest.mark.parametrize("name", ["imagenet", "none"])
+def test_folder_does_not_shadow_named_weights(cleaned, tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    trainer_for(cleaned, tmp_path, weights=name)
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        trainer_for(cleaned, tmp_path, weights=f"./{name}")
 
 
 def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
@@ -203,8 +194,8 @@ def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
     with (start / "trained_on.txt").open("a") as file:
         file.write("7654321\n")
     trainer, _ = trainer_for(cleaned, tmp_path / "x", weights=str(start))
-    stored = load_file(start / "model.safetensors")
-    assert same_tensors({key: tensor.float() for key, tensor in stored.items()}, trainer.model.state_dict())
+    stored = load_checkpoint(start).model.state_dict()
+    assert same_tensors(stored, trainer.model.state_dict())
     assert main(smoke_fit(cleaned, tmp_path / "run", "--weights", str(start), "--epochs", "1")) == 0
     assert "7654321" in (tmp_path / "run" / "trained_on.txt").read_text().split()
     assert len(read_json(tmp_path / "run" / TRAINING)["initial_weights"]) == 1
@@ -228,10 +219,8 @@ def test_weights_that_do_not_fit_are_refused(trained, cleaned, tmp_path, capsys)
 
 def test_missing_or_damaged_image_is_named(cleaned, tmp_path, capsys):
     data = shutil.copytree(cleaned, tmp_path / "data")
-    table = read_table(data)
-    trained, validated = (
-        data / "images" / f"{table.loc[table['split'] == split, 'id'].iloc[1]}.jpg" for split in ("train", "validation")
-    )
+    ids = read_table(data).groupby("split")["id"].first()
+    trained, validated = (data / "images" / f"{ids[split]}.jpg" for split in ("train", "validation"))
     for change, message in (
         (lambda: validated.write_bytes(b""), f"fit: {validated}: The file is empty."),
         (lambda: trained.write_bytes(b""), f"fit: {trained}: The file is empty."),
@@ -244,17 +233,33 @@ def test_missing_or_damaged_image_is_named(cleaned, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "calibrate", "report"])
 def test_missing_data_is_a_sentence(command, trained, tmp_path, capsys):
-    options = (
-        ["--output", str(tmp_path / "run"), "--weights", "none"] if command == "fit" else ["--checkpoint", str(trained)]
-    )
+    options = ["--output", str(tmp_path / "run")] if command == "fit" else ["--checkpoint", str(trained)]
     assert main([command, "--data", str(tmp_path), *options]) == 2
     assert "cleaned_styles.csv is missing" in capsys.readouterr().err
 
 
-def test_failed_download_of_weights_is_named(cleaned, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no copy from an earlier download
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    options = ("--backbone", "efficientnet_v2_s", "--weights", "imagenet", "--image-size", "64", "64")
-    arguments = ["fit", "--data", str(cleaned), "--output", str(tmp_path / "run"), "--device", "cpu", *options]
-    assert main(arguments) == 2
-    assert "connect to the Hub, name a local file, or use none" in capsys.readouterr().err
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train"]
+# Batch norms and dropout would see other halves.
+TOGETHER = ("--backbone", "test_vit", "--dropout", "0", "--workers", "0", "--linear-probe-steps", "2")
+TOGETHER += ("--cooldown-epochs", "0")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(prepared, tmp_path):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    assert main(smoke_fit(prepared, alone, *TOGETHER)) == 0
+    command = [*TORCHRUN, *smoke_fit(prepared, together, *TOGETHER, "--epochs", "1")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("'epoch': 1") == 1  # one process prints
+    assert main(smoke_fit(prepared, together, *TOGETHER, "--resume")) == 0  # one process continues the run of two
+    documents = [read_json(folder / TRAINING) for folder in (alone, together)]
+    assert documents[0]["settings"] == documents[1]["settings"]
+    for expected, entry in zip(*(document["history"] for document in documents), strict=True):
+        assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        for domain, metrics in expected["validation"].items():
+            assert entry["validation"][domain] == pytest.approx(metrics, rel=1e-3)
+    tensors = [load_file(folder / "model.safetensors") for folder in (alone, together)]
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensors[1][name], tensor, atol=2e-3, rtol=0)
+    assert {path.name for path in alone.rglob("*")} == {path.name for path in together.rglob("*")}

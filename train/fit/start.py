@@ -1,0 +1,167 @@
+"""What a run starts with: data, network, and the teacher that it is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from data_prep.splits import TRAIN, VALIDATION
+from fashion_model.attributes import Attribute, LabelEncoders
+from fashion_model.checkpoint import CheckpointError, digest, load_checkpoint, weight_files
+from fashion_model.models.backbones import Backbone, WeightsError, file_state, imagenet_state, load_state
+from fashion_model.models.config import ModelConfig
+from fashion_model.models.engine import fold_batch_norms
+from fashion_model.models.multitask import MultiTaskClassifier
+from train.data.domains import DOMAINS, PEOPLE, STREETS, THUMBNAILS, Domain, Split, load_domains
+from train.data.table import (
+    attributes_named,
+    fit_encoders,
+    read_table,
+    read_trained_on,
+    rows_of_split,
+    without_pictures_of,
+)
+from train.data.training_set import TrainingSet, training_domains
+from train.fit.config import IMAGENET, NO_WEIGHTS, FitConfig
+
+VALIDATED = 600  # images of each domain, at most
+DISTILLATION_TEMPERATURE = 2.0  # of the softened ImageNet predictions (Hinton et al. 2015, arXiv:1503.02531)
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class FitData:
+    attributes: tuple[Attribute, ...]
+    encoders: LabelEncoders
+    training_set: TrainingSet
+    validation: list[Domain]
+    trained_on: set[str]  # product ids
+    fingerprint: dict[str, object]  # of rows, images and targets: two runs with the same train on the same
+
+
+def read_data(config: FitConfig) -> FitData:
+    """DataError if something is missing."""
+    table = read_table(config.data)
+    attributes = attributes_named(config.attributes)
+    rows = {name: rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
+    encoders = fit_encoders(rows[TRAIN], attributes)
+    names = [name for name, share in config.shares.items() if share]
+    trained_on = set(rows[TRAIN]["id"])
+    measured = without_pictures_of(rows[VALIDATION], table, trained_on)
+    train, validation = (
+        Split(config.data, name, part, attributes, encoders, config.rows_limit)
+        for name, part in ((TRAIN, rows[TRAIN]), (VALIDATION, measured))
+    )
+    domains = training_domains(train, names)
+    columns = ["id", *(attribute.column for attribute in attributes)]
+    content = "".join(part[columns].to_csv(index=False) for part in rows.values())
+    fingerprint: dict[str, object] = {
+        "rows": hashlib.sha256(content.encode()).hexdigest()[:16],
+        "domains": {domain.name: domain.digest() for domain in domains},
+    }
+    training_set = TrainingSet(
+        domains,
+        config.data,
+        config.image_size[0],
+        config.shares,
+        config.repeat_threshold,
+        config.accessory_share,
+        config.augmentation,
+    )
+    return FitData(attributes, encoders, training_set, validation_domains(validation, names), trained_on, fingerprint)
+
+
+def validation_domains(split: Split, names: list[str]) -> list[Domain]:
+    """What each epoch is measured on: the domains trained on, and, if there are several, those never trained on."""
+    if names != [THUMBNAILS]:
+        names = [*names, *(kind.name for kind in DOMAINS if not kind.share)]
+    domains = load_domains(split, [name for name in names if name not in (PEOPLE, STREETS)])
+    return [d.subset(np.unique(np.linspace(0, len(d) - 1, VALIDATED).round().astype(int))) for d in domains]
+
+
+@dataclass(frozen=True)
+class InitialModel:
+    model: MultiTaskClassifier
+    trained_on: set[str]  # product ids behind the weights
+    digests: list[str]  # of the checkpoint's weights
+
+
+def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: LabelEncoders) -> InitialModel:
+    """The network with `config.weights`. WeightsError or CheckpointError if they do not fit."""
+    model_config = ModelConfig.for_backbone(
+        config.backbone,
+        attributes,
+        encoders.num_classes,
+        image_size=config.image_size,
+        dropout=config.dropout,
+        heads=config.heads,
+        experts=config.experts,
+    )
+    model = MultiTaskClassifier(model_config)
+    trained_on, digests, weights = set(), [], Path(config.weights)
+    if config.weights == IMAGENET:
+        load_state(model.backbone, imagenet_state(config.backbone, config.image_size), "ImageNet weights")
+    elif config.weights != NO_WEIGHTS and weights.is_dir():
+        _load_checkpoint_weights(model, weights, encoders)
+        trained_on, digests = read_trained_on(weights), [digest(path) for path in weight_files(weights)]
+    elif config.weights != NO_WEIGHTS:
+        load_state(model.backbone, file_state(weights), config.weights)
+    try:
+        frozen = model.backbone.first_stages(config.frozen_stages)
+    except ValueError as error:
+        raise WeightsError(f"frozen_stages: {error}") from error
+    for module in frozen:
+        module.requires_grad_(False)
+    return InitialModel(model, trained_on, digests)
+
+
+def _load_checkpoint_weights(model: MultiTaskClassifier, directory: Path, encoders: LabelEncoders) -> None:
+    checkpoint = load_checkpoint(directory)
+    if checkpoint.encoders != encoders:
+        raise CheckpointError(f"{directory} has other attributes or labels than this run")
+    theirs, ours = (
+        f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts" for c in (checkpoint.config, model.config)
+    )
+    if theirs != ours:
+        raise CheckpointError(f"{checkpoint.name} has {theirs}; this run has {ours}")
+    try:
+        model.load_state_dict(checkpoint.model.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.name} was trained for another input size: {error}") from error
+
+
+class ImageNetTeacher(nn.Module):
+    """Learning without forgetting (Li and Hoiem, ECCV 2016): the loss between the 1000-class predictions of the trained
+    backbone, through ImageNet's classifier, and those of the ImageNet network.
+
+    The training images hardly show real bags, caps and scarves, which the ImageNet network knows.
+    """
+
+    def __init__(self, name: str, image_size: tuple[int, int]):
+        """WeightsError if there are no ImageNet weights, or their classifier is not one layer on pooled features."""
+        super().__init__()
+        state = imagenet_state(name, image_size)
+        backbone = Backbone(name, image_size)
+        load_state(backbone, state, "ImageNet weights")
+        example = torch.rand(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
+        self.backbone = fold_batch_norms(backbone.eval(), example)
+        shape = (IMAGENET_CLASSES, backbone.channels)
+        layers = [key.removesuffix(".weight") for key, t in state.items() if t.squeeze().shape == shape]
+        if len(layers) != 1:
+            raise WeightsError(f"the ImageNet classifier of {name} is not one layer on pooled features")
+        self.classifier = nn.Linear(backbone.channels, IMAGENET_CLASSES)
+        self.classifier.load_state_dict({k: state[f"{layers[0]}.{k}"] for k in ("weight", "bias")})
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W), pooled features (B, C) of the trained backbone → mean loss."""
+        with torch.no_grad():
+            logits = self.classifier(self.backbone(images).mean(dim=(2, 3)))
+            target = (logits / DISTILLATION_TEMPERATURE).softmax(dim=1)
+        student = (self.classifier(pooled) / DISTILLATION_TEMPERATURE).log_softmax(dim=1)
+        return nn.functional.kl_div(student, target, reduction="batchmean") * DISTILLATION_TEMPERATURE**2
