@@ -84,8 +84,8 @@ def killed(output, *command, resume=(), start=None, check=None, files=("",)):
 
 def written(path, files):
     """Name → content."""
-    found = {"": path.read_bytes()} if path.is_file() else conftest.contents(path)
-    return {name: content for name, content in found.items() if name.endswith(files)}
+    files_of_path = {"": path.read_bytes()} if path.is_file() else conftest.contents(path)
+    return {name: content for name, content in files_of_path.items() if name.endswith(files)}
 
 
 def no_row_twice(path):

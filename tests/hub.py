@@ -37,7 +37,6 @@ class Repository:
     private: bool = False
     gated: bool = False
     sdk: str | None = None
-    xet: bool = False  # whether large files are announced as Xet's, which this Hub does not have
     variables: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # sha → path → content
     branches: dict[str, str] = field(default_factory=dict)
@@ -117,7 +116,7 @@ class Hub:
             return Response("<html><body>Welcome to the hotel's network</body></html>", media_type="text/html")
         if kind[:1].isdigit():
             return refusal(*kind.split())
-        response = None if kind == "drop" else answer(self, request, body)
+        response = None if kind == "drop" else respond(self, request, body)
         if kind in ("drop", "lose", "truncate"):
             return Broken(response if kind == "truncate" else None)
         if kind == "flip":
@@ -151,7 +150,7 @@ def refusal(status, code="", message="refused"):
     return JSONResponse({"error": message}, int(status), headers)
 
 
-def answer(hub, request, body):
+def respond(hub, request, body):
     """The Hub's response to a request in order."""
     path, method = request.url.path, request.method
     given = request.headers.get("authorization", "")
@@ -258,7 +257,6 @@ def entry(repository, path, content):
     document = {"type": "file", "path": path, "size": size, "oid": blob}
     if is_large(path, size):
         document["lfs"] = {"oid": sha256(content), "size": size, "pointerSize": 134}
-        document |= {"xetHash": sha256(content)} if repository.xet else {}
     return document
 
 
@@ -267,8 +265,6 @@ def content_of(repository, sha, path, request):
     document = entry(repository, path, content)
     tag = document.get("lfs", document)["oid"]
     headers = {"X-Repo-Commit": sha, "ETag": f'"{tag}"', "X-Linked-Size": str(len(content))}
-    if "xetHash" in document:
-        headers |= {"X-Xet-Hash": tag, "X-Xet-Refresh-Route": "/xet"}
     start = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
     if start and request.method == "GET":
         headers["Content-Range"] = f"bytes {start[1]}-{len(content) - 1}/{len(content)}"

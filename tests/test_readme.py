@@ -20,8 +20,8 @@ def blocks(language, page=README):
 
 
 def snippet(language, containing, page=README):
-    (found,) = [block for block in blocks(language, page) if containing in block]
-    return found
+    (block,) = [text for text in blocks(language, page) if containing in text]
+    return block
 
 
 def run(code):
@@ -29,13 +29,13 @@ def run(code):
     return subprocess.run(command, cwd=ROOT, text=True, timeout=120, capture_output=True, check=True).stdout
 
 
-def test_the_python_snippet_runs():
+def test_python_snippet_runs():
     assert "Handbags" in run(snippet("python", "FashionClassifier.from_pretrained()"))
     (ROOT / "overlay.png").unlink()
 
 
 @pytest.mark.slow
-def test_the_client_snippets_run_against_python_app_py():
+def test_client_snippets_run_against_the_app():
     with running_app(ROOT) as (address, _):
         for page, expected in (("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")):
             code = snippet("python", "gradio_client", (ROOT / page).read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def test_the_client_snippets_run_against_python_app_py():
 
 
 @pytest.mark.slow
-def test_the_command_line_snippet_runs(tmp_path):
+def test_command_line_snippet_runs(tmp_path):
     (command,) = [line for block in blocks("bash") for line in block.splitlines() if "fashion_model predict" in line]
     assert command.startswith(".venv/bin/python -m fashion_model predict ")
     arguments = command.split()[1:]
@@ -60,12 +60,12 @@ def test_the_command_line_snippet_runs(tmp_path):
     assert f"2650.jpg.{eval(formula, {'hashlib': hashlib, 'file': file})}.color.png" in overlays
 
 
-def test_the_continuous_integration_runs_the_test_command_of_the_readme():
+def test_ci_runs_the_test_command_of_the_readme():
     (command,) = [line for block in blocks("bash") for line in block.splitlines() if line.endswith("-m pytest")]
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_every_command_in_the_documentation_exists():
+def test_commands_of_the_documentation_exist():
     text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
     assert set(re.findall(r"python -m data_prep ([a-z][a-z-]+)", text)) == set(DATA_COMMANDS)
     commands = set(re.findall(r"python -m train ([a-z][a-z-]+)", text))
@@ -74,20 +74,20 @@ def test_every_command_in_the_documentation_exists():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_training_explains_itself(command, capsys):
+def test_command_of_training_explains_itself(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
     assert f"usage: python -m train {command}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_links_of_the_documentation_lead_somewhere(page):
+def test_links_of_the_documentation_exist(page):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
     assert all(((ROOT / page).parent / link).exists() for link in local), local
 
 
-def test_the_front_matter_makes_a_space():
+def test_front_matter_makes_a_space():
     front = re.match(r"---\n(.*?)\n---\n", README, re.DOTALL).group(1)
     fields = dict(line.split(": ", 1) for line in front.splitlines() if ": " in line)
     assert fields["sdk"] == "gradio"

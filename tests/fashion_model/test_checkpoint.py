@@ -60,7 +60,7 @@ def test_saving_replaces_only_its_own_files(saved, tiny_model, tiny_encoders):
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(float("nan"), None), (1e6, torch.float16)])
-def test_weights_that_cannot_be_loaded_are_not_saved(saved, tiny_model, tiny_encoders, value, dtype):
+def test_weights_that_do_not_load_are_not_saved(saved, tiny_model, tiny_encoders, value, dtype):
     before = contents(saved)
     with torch.no_grad():
         tiny_model.heads.linear["season"].bias.fill_(value)

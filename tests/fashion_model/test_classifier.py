@@ -47,7 +47,7 @@ def test_prediction_gives_labels_and_a_document(classifier):
         _ = prediction.usage
 
 
-def test_the_fashion_score_is_explained(classifier):
+def test_fashion_score_is_explained(classifier):
     """A black picture shows no fashion product."""
     for image, label, other in ((PATHS[0], "yes", "no"), (Image.new("RGB", (80, 60)), "no", "yes")):
         explained, overlays = classifier.predict_and_explain(image, ["is_fashion", "color"])
@@ -58,7 +58,7 @@ def test_the_fashion_score_is_explained(classifier):
         assert ImageChops.difference(chosen, classifier.explain(image, "is_fashion", other)).getbbox()
 
 
-def test_fifth_attribute_is_predicted_and_explained(usage_checkpoint):
+def test_fifth_attribute_has_labels_and_overlay(usage_checkpoint):
     classifier = FashionClassifier.from_pretrained(usage_checkpoint)
     (prediction,) = classifier.predict(PATHS[:1])
     assert prediction.usage.labels == encoders_of(classifier.attributes).labels["usage"]
@@ -67,7 +67,7 @@ def test_fifth_attribute_is_predicted_and_explained(usage_checkpoint):
     assert np.allclose(explained.usage.probabilities, prediction.usage.probabilities, atol=1e-4)
 
 
-def test_paths_bytes_and_images_are_predicted_alike(classifier, tmp_path):
+def test_every_kind_of_source_is_predicted_alike(classifier, tmp_path):
     expected = stacked(classifier.predict(PATHS), "color")
     for images, size in (([path.read_bytes() for path in PATHS], 3), (map(Image.open, PATHS), 100)):
         assert np.allclose(stacked(classifier.predict(images, batch_size=size), "color"), expected, atol=1e-4)
@@ -81,7 +81,7 @@ def test_paths_bytes_and_images_are_predicted_alike(classifier, tmp_path):
         classifier.predict(str(PATHS[0]))
 
 
-def test_a_stream_reads_few_batches_ahead(classifier, tmp_path):
+def test_stream_reads_few_batches_ahead(classifier, tmp_path):
     asked = []
 
     def images():
@@ -99,7 +99,7 @@ def test_a_stream_reads_few_batches_ahead(classifier, tmp_path):
     assert np.allclose(stacked(predictions, "color"), stacked(classifier.predict(PATHS), "color"), atol=1e-4)
 
 
-def test_a_closed_stream_stops_the_work(classifier):
+def test_closed_stream_stops_the_work(classifier):
     read = []
 
     def slowly(path):
@@ -116,7 +116,7 @@ def test_a_closed_stream_stops_the_work(classifier):
 
 
 @pytest.mark.parametrize("size", [(333, 200), (1, 50)])
-def test_an_overlay_has_the_photographs_size(classifier, size):
+def test_overlay_has_the_photographs_size(classifier, size):
     photograph = open_image(PATHS[0]).resize(size)
     before = photograph.tobytes()
     overlay = classifier.explain(photograph, "product_type")
@@ -124,7 +124,7 @@ def test_an_overlay_has_the_photographs_size(classifier, size):
     assert photograph.tobytes() == before
 
 
-def test_a_large_jpeg_is_explained_in_its_size(classifier, tmp_path):
+def test_large_jpeg_is_explained_in_its_size(classifier, tmp_path):
     large = tmp_path / "large.jpg"
     open_image(PATHS[0]).resize((2 * DETAIL, 3 * DETAIL)).save(large)
     assert open_for_network(large).size == (DETAIL, 3 * DETAIL // 2)
@@ -182,7 +182,7 @@ def test_threads_give_the_same_overlays(classifier):
         assert list(pool.map(lambda path: classifier.explain(path, "color").tobytes(), paths)) == expected
 
 
-def test_the_temperature_of_the_config_is_applied(tiny_checkpoint):
+def test_temperature_of_the_config_is_applied(tiny_checkpoint):
     before = FashionClassifier.from_pretrained(tiny_checkpoint).predict(PATHS[:1])[0]
     config = tiny_checkpoint / "config.json"
     document = json.loads(config.read_text())
@@ -196,7 +196,7 @@ def test_the_temperature_of_the_config_is_applied(tiny_checkpoint):
 
 
 @torch.no_grad()
-def test_the_threshold_decides_what_is_fashion(tiny_model, tiny_encoders):
+def test_threshold_decides_what_is_fashion(tiny_model, tiny_encoders):
     torch.manual_seed(0)
     tiny_model.requires_grad_(False)
     images = torch.stack([tiny_model.config.preprocessing(open_image(path)) for path in PATHS])
@@ -207,13 +207,13 @@ def test_the_threshold_decides_what_is_fashion(tiny_model, tiny_encoders):
     low, _, _, middle, *_, high = sorted(expected)
     for threshold, accepted in ((low - 1, 7), (middle - 1e-3, 4), (middle + 1e-3, 3), (high + 1, 0)):
         tiny_model.config = dataclasses.replace(tiny_model.config, fashion_threshold=threshold)
-        found = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS)
-        assert sum(prediction.is_fashion for prediction in found) == accepted
-        assert [prediction.is_fashion for prediction in found] == [score >= threshold for score in expected]
-        assert np.allclose([prediction.fashion_score for prediction in found], expected, atol=5e-4)
+        predictions = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS)
+        assert sum(prediction.is_fashion for prediction in predictions) == accepted
+        assert [prediction.is_fashion for prediction in predictions] == [score >= threshold for score in expected]
+        assert np.allclose([prediction.fashion_score for prediction in predictions], expected, atol=5e-4)
 
 
-def test_the_served_network_is_a_copy(tiny_model, tiny_encoders):
+def test_served_network_is_a_copy(tiny_model, tiny_encoders):
     before = {key: tensor.clone() for key, tensor in tiny_model.state_dict().items()}
     tiny_model.train()
     FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny"))
@@ -246,10 +246,10 @@ print(abs(forked - before).max())
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["None", "..."])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
-def test_a_forked_process_answers_the_same(engine):
+def test_forked_process_answers_the_same(engine):
     code, environment = FORK.format(engine=engine), os.environ | {"OMP_NUM_THREADS": "2"}
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=120)
-    assert float(found.stdout) < 1e-4
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=120)
+    assert float(ended.stdout) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_forked_process_answers_the_same(engine):
     ],
     ids=["inference", "no gradients", "autocast", "default device", "default dtype"],
 )
-def test_the_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
+def test_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
     def results():
         random = torch.get_rng_state()
         classifier = FashionClassifier.from_pretrained(tiny_checkpoint)

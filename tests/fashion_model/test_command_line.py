@@ -64,7 +64,7 @@ def assert_same_rows(rows, expected):
             assert float(row[field] or 0) == pytest.approx(float(other[field] or 0), abs=2e-4)
 
 
-def test_a_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_path, capsys):
+def test_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_path, capsys):
     output = tmp_path / "new" / "results.csv"
     assert predict(folder, "--output", output) == 0
     summary = f"predict: 43 photographs, 3 of them not readable; other files passed over: 1 → {output}\n"
@@ -127,7 +127,7 @@ def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_the_other_formats_hold_the_same_rows(folder, predict, tmp_path, ending):
+def test_other_formats_hold_the_same_rows(folder, predict, tmp_path, ending):
     table, output = tmp_path / "x.csv", tmp_path / f"x.{ending}"
     for path in (table, output):
         assert predict(folder, "--output", path) == 0
@@ -141,7 +141,7 @@ def test_the_other_formats_hold_the_same_rows(folder, predict, tmp_path, ending)
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_resumed_where_it_ended(predict, tiny_checkpoint, tmp_path):
+def test_killed_run_is_resumed_where_it_ended(predict, tiny_checkpoint, tmp_path):
     folder, output = tmp_path / "photographs", tmp_path / "x.csv"
     for i in range(500):  # the tiny model takes about 5 ms each, and the run has to be killed before it ends
         target = folder / f"{i % 7}" / f"{i}.jpg"
@@ -163,7 +163,7 @@ def test_a_killed_run_is_resumed_where_it_ended(predict, tiny_checkpoint, tmp_pa
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", None])
-def test_an_interrupted_run_says_how_to_go_on(predict, tmp_path, monkeypatch, capsys, ending):
+def test_interrupted_run_says_how_to_go_on(predict, tmp_path, monkeypatch, capsys, ending):
     def interrupted(path):
         raise KeyboardInterrupt
 
@@ -173,7 +173,7 @@ def test_an_interrupted_run_says_how_to_go_on(predict, tmp_path, monkeypatch, ca
     assert ("--resume goes on from here" in capsys.readouterr().err) is bool(ending)
 
 
-def test_a_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys):
+def test_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys):
     output = tmp_path / "x.jsonl"
     arguments = [folder, "--output", output, "--resume"]
     assert predict(*arguments) == 0
@@ -200,7 +200,7 @@ def test_a_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsy
         ("old mac.jsonl", b"a,b\r" * 9000, "line 1 is no row"),
     ],
 )
-def test_a_foreign_file_is_not_continued(predict, tmp_path, capsys, name, content, message):
+def test_foreign_file_is_not_continued(predict, tmp_path, capsys, name, content, message):
     output = tmp_path / name
     output.write_bytes(content)
     assert predict(PATHS[0], "--output", output, "--resume") == 2
@@ -259,7 +259,7 @@ def test_resume_explains_itself(capsys):
 
 
 @pytest.mark.slow
-def test_an_ascii_console_shows_codes(tmp_path):
+def test_ascii_console_shows_codes(tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "fashion_model", "predict", "Füße.jpg", "--checkpoint", "nirgends für"]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -70,7 +70,8 @@ def test_sharded_weights_load(hub, load, tmp_path, tiny_model, tiny_encoders):
 def test_only_what_is_read_is_downloaded(hub, repository, tmp_path):
     for file in ("pytorch_model.bin", "README.md", "report/report.html", "report/classes.json"):
         repository.head[file] = b"{}"
-    directory = load_checkpoint(NAME, cache_dir=tmp_path).directory
+    options = {"revision": "main", "token": TOKEN, "cache_dir": tmp_path, "timeout": 10}
+    directory = FashionClassifier.from_pretrained(NAME, **options).directory
     expected = {"config.json", "label_encoders.json", "model.safetensors", "report/classes.json"}
     assert contents(directory).keys() == expected
     assert len([request for request in hub.requests if "GET" in request and "/resolve/" in request]) == len(expected)
@@ -138,11 +139,6 @@ def test_changed_byte_in_the_cache_is_found(hub, repository, load, tmp_path):
     assert load()
 
 
-def test_broken_connection_is_continued(hub, repository, load):
-    hub.fault("GET .*model.safetensors", "truncate", times=2)
-    assert load()
-
-
 STEPS = {"revision": "GET /api/.*/revision/", "tree": "GET .*/tree/", "head": "HEAD .*", "file": "GET .*/resolve/.*"}
 KINDS = {
     "hang": "sent nothing for 1 s",
@@ -173,12 +169,6 @@ def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind):
     assert (caught.value.repository, caught.value.revision) == (NAME, "main")
     assert str(caught.value) == f"{NAME}@main cannot be loaded from the Hub: {caught.value.reason}"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-
-
-def test_xet_files_come_by_http(repository, load, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
-    repository.xet = True
-    assert load()
 
 
 def test_failed_refresh_leaves_what_is_cached(hub, load, push_other_weights):
@@ -242,8 +232,3 @@ def test_pickle_is_not_taken_for_weights(hub, repository, load):
 def test_threads_may_load_at_once(repository, load):
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(lambda _: load(), range(4)))
-
-
-def test_classifier_takes_the_same_arguments(repository, tmp_path):
-    classifier = FashionClassifier.from_pretrained(NAME, revision="main", token=TOKEN, cache_dir=tmp_path, timeout=10)
-    assert classifier.name == f"{NAME}@main"

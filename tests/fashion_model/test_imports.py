@@ -20,7 +20,7 @@ def imported_by(code, *packages):
     return run.stdout.splitlines()[-1].split()
 
 
-def test_the_help_needs_no_network():
+def test_help_needs_no_network():
     code = "from fashion_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert imported_by(code, "torch", "numpy", "PIL", *HEAVY) == []
 
@@ -34,7 +34,7 @@ def test_predicting_imports_only_what_it_needs():
     assert imported_by(code, "torch", *HEAVY) == ["torch"]
 
 
-def test_the_package_gives_its_names():
+def test_package_gives_its_names():
     import fashion_model
 
     assert all(hasattr(fashion_model, name) for name in fashion_model.__all__)

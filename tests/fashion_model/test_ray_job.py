@@ -59,7 +59,7 @@ def rows_in(path):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_of_ray_loses_no_row(tiny_checkpoint, tmp_path):
+def test_killed_worker_of_ray_loses_no_row(tiny_checkpoint, tmp_path):
     folder = tmp_path / "photographs"
     folder.mkdir()
     for number in range(200):  # several blocks

@@ -80,7 +80,7 @@ FORMULAS = ("=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "\t=1.
 
 
 @pytest.mark.parametrize("name", [*FORMULAS, "a=b.jpg", "'quoted'.jpg", "shoe.jpg"])
-def test_a_spreadsheet_calculates_no_name(name):
+def test_spreadsheet_calculates_no_name(name):
     (row,) = csv.DictReader(io.StringIO(csv_of([row_of(name, prediction_of(NAMES), NAMES)], NAMES)))
     assert row["file"] == (f"'{name}" if name in FORMULAS else name)
 

@@ -44,14 +44,14 @@ def test_ctrl_c_is_quiet_whenever_it_comes(command, seconds):
         (ValueError("it begins with " + "a,b\r" * 9000), "it begins with a,b a,b"),
     ],
 )
-def test_an_error_is_one_short_sentence(error, sentence):
+def test_error_is_one_short_sentence(error, sentence):
     printed = sentence_of(error)
     assert printed.startswith(sentence)
     assert len(printed) <= 501
     assert len(printed.splitlines()) == 1
 
 
-def test_a_file_stays_until_the_new_one_is_whole(tmp_path):
+def test_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "table.csv"
     write_text(path, "old ✓\nb\r\n")
     with pytest.raises(ValueError, match="broken"), replacing(path) as unfinished:
@@ -66,7 +66,7 @@ def test_a_file_stays_until_the_new_one_is_whole(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-def test_a_full_disk_is_named_with_the_file(tmp_path):
+def test_full_disk_is_named_with_the_file(tmp_path):
     message = r"No space left on device: .*config\.json'"
     with (
         pytest.raises(OSError, match=message),

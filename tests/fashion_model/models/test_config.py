@@ -105,12 +105,12 @@ def test_missing_key_has_its_default_or_is_named(tiny_model):
         ("A" * 9000, "column", "underscores, not .{,40}$"),
     ],
 )
-def test_name_that_cannot_be_an_attributes_is_refused(name, column, message):
+def test_impossible_attribute_is_refused(name, column, message):
     with pytest.raises(ValueError, match=message):
         Attribute(name, column, "Title")
 
 
-def test_labels_are_numbered_in_alphabetical_order():
+def test_labels_are_in_alphabetical_order():
     encoders = LabelEncoders.fit({"color": ["Red", "Blue", "Red"], "usage": ["Sports"]})
     assert encoders.labels["color"] == ("Blue", "Red")
     assert encoders.num_classes == {"color": 2, "usage": 1}

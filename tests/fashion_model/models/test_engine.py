@@ -22,7 +22,7 @@ def example(count):
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "test_convnext", "mobilenetv3_small_050"])
 @torch.no_grad()
-def test_the_engine_computes_what_pytorch_does(name):
+def test_engine_computes_what_pytorch_does(name):
     backbone = Backbone(name, SIZE).eval()
     run = onnx_engine(backbone.up_to(-1), example(2))
     for count in (1, 3):
@@ -61,9 +61,9 @@ class Network(nn.Module):
         (lambda images: images * len(images), "its outputs differ"),  # exported as a constant
     ],
 )
-def test_only_networks_with_equal_outputs_are_used(capfd, compute, reason):
-    found, printed = onnx_engine(Network(compute), example(2)), capfd.readouterr().err
-    assert (found is None) is bool(reason)
+def test_only_an_equal_network_is_used(capfd, compute, reason):
+    run, printed = onnx_engine(Network(compute), example(2)), capfd.readouterr().err
+    assert (run is None) is bool(reason)
     assert printed.startswith("ONNX Runtime is not used") is bool(reason)
     assert (reason or "") in printed
 
@@ -75,7 +75,7 @@ def test_missing_packages_are_not_mentioned(monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("error", ["ImportError('DLL load failed')", "OSError('libgomp')", "SystemError('odd')"])
-def test_a_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd, error):
+def test_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd, error):
     (tmp_path / "onnxruntime").mkdir()
     (tmp_path / "onnxruntime" / "__init__.py").write_text(f"raise {error}")
     monkeypatch.syspath_prepend(tmp_path)
@@ -90,7 +90,7 @@ def test_a_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd, error):
 
 
 @torch.no_grad()
-def test_a_failing_engine_leaves_the_work(capfd):
+def test_failing_engine_leaves_the_work(capfd):
     backbone = Backbone("test_efficientnet", SIZE).eval()
     run = onnx_engine(backbone.up_to(-1), example(2))
     smaller = torch.randn(1, 3, 32, 32)  # ONNX Runtime refuses another size
