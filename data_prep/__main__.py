@@ -11,7 +11,7 @@ COMMANDS = {
     "phone-photographs": "data_prep.phone_photographs",
     "street-photographs": "data_prep.street_photographs",
     "photographs": "data_prep.photographs",
-    "class-distribution": "data_prep.class_distribution",
+    "class-distribution": "data_prep.clean_data:draw_class_distribution",
 }
 
 

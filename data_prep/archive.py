@@ -7,17 +7,18 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
-from data_prep.tables import SourceError, decoded
-from fashion_model.images import SUFFIXES, ImageError, is_hidden, is_photograph, open_image
+from data_prep.splits import TEST, TRAIN, VALIDATION
+from data_prep.tables import SourceError
+from fashion_model.images import OVERLAY, SUFFIXES, ImageError, is_hidden, is_photograph, open_image
 from fashion_model.system import replacing, write_text
 
 PREPARED_SIDE = 400  # pixels of the longer side of a prepared photograph, at most
@@ -27,11 +28,19 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplemente
 IMAGE_SUFFIX = re.compile(rf"(?i)({'|'.join(map(re.escape, sorted(SUFFIXES)))})(?![a-z0-9]).*$")
 
 
+@dataclass(frozen=True)
+class SourceConfig:
+    source: Path
+    """The folder or zip of the published data set."""
+    output: Path
+    """The data folder."""
+
+
 class Archive:
     """The files of a folder, of a zip, or of a zip in a zip.
 
     Paths are relative, with slashes. Files that other programs hide are left out. SourceError if `path` is neither a
-    folder nor a zip, or is a folder that the data folder `output` lies in, whose photographs would be taken for source.
+    folder nor a zip, or is a folder that contains the data folder `output`, whose photographs would become sources.
     """
 
     def __init__(self, path: Path, output: Path | None = None):
@@ -78,12 +87,8 @@ class Archive:
         except DAMAGED as error:
             raise SourceError(f"{self.path}: {path}: {error}") from error
 
-    def text(self, path: str) -> str:
-        """The text of the file. SourceError if it is damaged or cannot be decoded."""
-        return decoded(self.read(path), f"{self.path}: {path}")
-
-    def labelled(self, labels: Path, column: str, suffix: str = "") -> pd.DataFrame:
-        """The rows of a table of labels whose photograph is here; its file is named in `column`, without `suffix`.
+    def labelled(self, labels: Path, column: str, suffix: str = "") -> tuple[dict[str, str], pd.DataFrame]:
+        """The photographs, and the rows of a table of labels that name one of them in `column`, without `suffix`.
 
         SourceError if there is none.
         """
@@ -92,7 +97,7 @@ class Archive:
         table = table[[f"{name}{suffix}" in paths for name in table[column]]].reset_index(drop=True)
         if table.empty:
             raise SourceError(f"{self.path} holds none of the photographs that {labels.name} has labels of")
-        return table
+        return paths, table
 
     def image(self, path: str, max_side: int = PREPARED_SIDE) -> Image.Image:
         """The upright RGB image, neither side of which exceeds `max_side` pixels. SourceError if it is unusable."""
@@ -107,13 +112,15 @@ class Archive:
         """The files on disk that hold the content of `paths`, by default of all."""
         yield from (self.path / path for path in paths or self._paths) if self.path.is_dir() else [self.path]
 
-    def passed_over(self) -> list[str]:
-        """Paths that have not been read."""
-        return sorted(self._unread)
+    def print_passed_over(self) -> None:
+        """Print how many files have not been read, with three examples."""
+        if paths := sorted(self._unread):
+            examples = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
+            print(f"{len(paths):>8,}  files of {self.path} passed over: {examples}")
 
     def _is_photograph(self, path: str) -> bool:
         try:
-            return is_photograph(path, lambda: self._open(path))
+            return not OVERLAY.fullmatch(PurePosixPath(path).name) and is_photograph(path, lambda: self._open(path))
         except DAMAGED:
             return False
 
@@ -157,30 +164,21 @@ def prepared_name(path: str) -> str:
     return re.sub(r'[\\:*?"<>|\x00-\x1f]', "_", stem) + ".jpg"
 
 
-def print_passed_over(archives: Iterable[Archive]) -> None:
-    """Print how many files of each archive have not been read, with three examples."""
-    for archive in archives:
-        if paths := archive.passed_over():
-            examples = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
-            print(f"{len(paths):>8,}  files of {archive.path} passed over: {examples}")
-
-
-def write_photographs(archive: Archive, folder: Path, images: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    """Write `images`, name in `folder` → path in `archive`, and then `tables`, name → text, by `replacing_files`."""
-    with replacing_files(folder, [*images, *tables], archive.files()):
-        for name, path in tqdm(images.items(), desc=archive.path.name, unit="image", disable=None):
-            save_image(archive.image(path), folder / name)
-        for name, text in tables.items():
-            write_text(folder / name, text)
+def print_splits(table: pd.DataFrame, group: str, kind: str) -> None:
+    """Print the number of rows in each split, and of different values in the column `group`, which `kind` names."""
+    for split in (TRAIN, VALIDATION, TEST):
+        rows = table[table["split"] == split]
+        print(f"{len(rows):>8,}  {split}, {kind.format(rows[group].nunique())}")
 
 
 @contextmanager
 def replacing_files(folder: Path, names: Collection[str], sources: Iterable[Path]) -> Iterator[None]:
     """The block writes the files `names` to `folder`, in place of those that an earlier run wrote there.
 
-    Which files a run wrote is recorded in `folder`/written.txt. Those of the earlier run that are not among `names` are
-    deleted at the end; no other file ever is. SourceError, before anything is written, if a file of the earlier run or
-    of this one is among `sources`, or if a file of this run exists and no run has recorded it.
+    Their folders are created. Which files a run wrote is recorded in `folder`/written.txt. Those of the earlier run
+    that are not among `names` are deleted at the end; no other file ever is. SourceError, before anything is written,
+    if a file of the earlier run or of this one is among `sources`, or if a file of this run exists and no run has
+    recorded it.
     """
     record = folder / WRITTEN
     earlier = set(record.read_text(encoding="utf-8").split("\n")) - {""} if record.is_file() else set()
@@ -192,7 +190,8 @@ def replacing_files(folder: Path, names: Collection[str], sources: Iterable[Path
     for name in names:
         if name not in earlier and os.path.lexists(folder / name):
             raise SourceError(f"{folder / name} exists, and no earlier run has written it; choose another --output")
-    folder.mkdir(parents=True, exist_ok=True)
+    for parent in {folder, *((folder / name).parent for name in names)}:
+        parent.mkdir(parents=True, exist_ok=True)
     write_text(record, "".join(f"{name}\n" for name in sorted(earlier.union(names))))
     yield
     for name in earlier.difference(names):
@@ -201,7 +200,6 @@ def replacing_files(folder: Path, names: Collection[str], sources: Iterable[Path
 
 
 def save_image(image: Image.Image, path: Path, quality: int = 92) -> None:
-    """Write a JPEG file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a JPEG file."""
     with replacing(path) as unfinished:
         image.save(unfinished, "JPEG", quality=quality)

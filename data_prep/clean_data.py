@@ -13,30 +13,44 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
 from data_prep import TABLE
 from data_prep.__main__ import main
-from data_prep.archive import PREPARED_SIDE, print_passed_over, replacing_files, save_image
-from data_prep.duplicates import difference_hash, miniature, same_picture_groups
-from data_prep.source import COLUMNS, Source, source_at
-from data_prep.splits import TEST, TRAIN, VALIDATION, split_column
-from data_prep.tables import SourceError, whole_number
+from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
+from data_prep.source import COLUMNS, HUB, KaggleSource, ParquetSource
+from data_prep.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    difference_hash,
+    miniature,
+    same_picture_groups,
+    split_column,
+)
+from data_prep.tables import SourceError, read_cleaned, whole_number
 from fashion_model.images import ImageError, open_image
-from fashion_model.system import write_bytes, write_text
+from fashion_model.system import replacing, write_bytes, write_text
 
 LABEL_COLUMNS = ("baseColour", "articleType", "season", "gender")  # rows without one of them are dropped
 OPTIONAL_COLUMNS = ("usage",)  # normalized like labels; empty if missing
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
+INCHES_PER_BAR = 0.2
 
-MALFORMED, REPEATED, NO_IMAGE, BAD_IMAGE = "row malformed", "id repeated", "image missing", "image unreadable"
-REASONS = (MALFORMED, REPEATED, *(f"label missing: {column}" for column in LABEL_COLUMNS), NO_IMAGE, BAD_IMAGE)
+# What is counted. The rows kept and the rows dropped add up to the rows read.
+READ, KEPT, RECOVERED = "rows read", "rows kept", "recovered (commas in an unquoted name)"
+MALFORMED, REPEATED = "dropped: row malformed", "dropped: id repeated"
+MISSING_LABELS = {column: f"dropped: label missing: {column}" for column in LABEL_COLUMNS}
+NO_IMAGE, BAD_IMAGE = "dropped: image missing", "dropped: image unreadable"
 
 
 @dataclass(frozen=True)
@@ -47,23 +61,39 @@ class Config:
     """The data folder."""
 
 
-@dataclass
-class Counts:
-    """Numbers of rows. `kept` and the values of `dropped` add up to `read`."""
+def run(config: Config) -> None:
+    name = config.source
+    source = ParquetSource(name.removeprefix(HUB)) if name.startswith(HUB) else KaggleSource(Path(name))
+    table, counts = clean(source, config.output)
+    for what, count in counts.items():
+        print(f"{count:>8,}  {what}")
+    if source.archive:
+        source.archive.print_passed_over()
+    if table.empty:
+        raise SourceError(f"{name} has no usable row")
+    print("\n".join(describe_splits(table)))
 
-    read: int = 0
-    kept: int = 0
-    recovered: int = 0  # rows read whose unquoted name has commas
-    dropped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
 
-    def lines(self) -> list[str]:
-        rows = [
-            ("rows read", self.read),
-            *((f"dropped: {why}", n) for why, n in self.dropped.items()),
-            ("rows kept", self.kept),
-            ("recovered (commas in an unquoted name)", self.recovered),
-        ]
-        return [f"{n:>8,}  {what}" for what, n in rows]
+def clean(source: KaggleSource | ParquetSource, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
+    """Write the usable rows and their images. Returns these rows, with `group` and `split`, by id, and the counts."""
+    counts = Counter(
+        dict.fromkeys((READ, MALFORMED, REPEATED, *MISSING_LABELS.values(), NO_IMAGE, BAD_IMAGE, KEPT, RECOVERED), 0)
+    )
+    candidates: dict[str, dict[str, str]] = {}
+    # Sorted, so that which of two rows with the same id is kept does not depend on the row order.
+    for row in sorted(source.rows()):
+        product = parse_row(row)
+        counts[READ] += 1
+        counts[RECOVERED] += product is not None and len(row) > len(COLUMNS)
+        if reason := _reason_to_drop(product, candidates):
+            counts[reason] += 1
+        else:
+            candidates[product["id"]] = product
+    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files()):
+        table = _write_images(source, candidates, output / "images", counts)
+        if not table.empty:
+            write_text(output / TABLE, table.to_csv(index=False))
+    return table, counts
 
 
 def parse_row(row: list[str]) -> dict[str, str] | None:
@@ -89,28 +119,18 @@ def normalise_case(label: str) -> str:
     return "" if text.lower() in MISSING else text
 
 
-def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counts]:
-    """Write the usable rows and their images. Returns these rows, with `group` and `split`, by id, and the counts."""
-    counts, candidates = Counts(), {}
-    # Sorted, so that which of two rows with the same id is kept does not depend on the row order.
-    for row in sorted(source.rows()):
-        counts.read += 1
-        product = parse_row(row)
-        counts.recovered += product is not None and len(row) > len(COLUMNS)
-        if reason := _reason_to_drop(product, candidates):
-            counts.dropped[reason] += 1
-        else:
-            candidates[product["id"]] = product
-    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files()):
-        table = _write_images(source, candidates, output / "images", counts)
-        if not table.empty:
-            write_text(output / TABLE, table.to_csv(index=False))
-    return table, counts
+def _reason_to_drop(product: Mapping[str, str] | None, kept: Mapping[str, object]) -> str | None:
+    if product is None:
+        return MALFORMED
+    if product["id"] in kept:
+        return REPEATED
+    return next((reason for column, reason in MISSING_LABELS.items() if not product[column]), None)
 
 
-def _write_images(source: Source, candidates: dict[str, dict[str, str]], folder: Path, counts: Counts) -> pd.DataFrame:
+def _write_images(
+    source: KaggleSource | ParquetSource, candidates: dict[str, dict[str, str]], folder: Path, counts: Counter[str]
+) -> pd.DataFrame:
     """The rows, sorted by id, of the candidates whose image is usable; it is written to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
     products, hashes, miniatures = [], [], []
     in_order = sorted(candidates.values(), key=lambda product: (int(product["id"]), product["id"]))
     for product in tqdm(in_order, desc="reading", unit="image", disable=None):
@@ -118,40 +138,27 @@ def _write_images(source: Source, candidates: dict[str, dict[str, str]], folder:
             data = source.image(product["id"])
             image = None if data is None else open_image(data, PREPARED_SIDE)
         except (ImageError, SourceError, OSError):
-            counts.dropped[BAD_IMAGE] += 1
+            counts[BAD_IMAGE] += 1
             continue
         if image is None:
-            counts.dropped[NO_IMAGE] += 1
+            counts[NO_IMAGE] += 1
             continue
         products.append(product)
         hashes.append(difference_hash(image))
         miniatures.append(miniature(image))
-        _write_image(image, data, folder / f"{product['id']}.jpg")
-    counts.kept = len(products)
+        path = folder / f"{product['id']}.jpg"
+        if max(image.info["size"]) > PREPARED_SIDE:
+            image.thumbnail((PREPARED_SIDE, PREPARED_SIDE), Image.Resampling.LANCZOS)
+            save_image(image, path)
+        else:
+            write_bytes(path, data)  # as published
+    counts[KEPT] = len(products)
     if not products:
         return pd.DataFrame(columns=[*COLUMNS, "group", "split"])
     table = pd.DataFrame(products)
     table["group"] = table.groupby(same_picture_groups(np.stack(hashes), np.stack(miniatures)))["id"].transform("first")
     table["split"] = split_column(table)
     return table
-
-
-def _write_image(image: Image.Image, data: bytes, path: Path) -> None:
-    """The file as published, or a smaller one in place of a large original."""
-    if max(image.info["size"]) > PREPARED_SIDE:
-        image.thumbnail((PREPARED_SIDE, PREPARED_SIDE), Image.Resampling.LANCZOS)
-        save_image(image, path)
-    else:
-        write_bytes(path, data)
-
-
-def _reason_to_drop(product: dict[str, str] | None, seen: dict[str, dict[str, str]]) -> str | None:
-    if product is None:
-        return MALFORMED
-    if product["id"] in seen:
-        return REPEATED
-    missing = [column for column in LABEL_COLUMNS if not product[column]]
-    return f"label missing: {missing[0]}" if missing else None
 
 
 def describe_splits(table: pd.DataFrame) -> list[str]:
@@ -173,14 +180,32 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def run(config: Config) -> None:
-    source = source_at(config.source)
-    table, counts = clean(source, config.output)
-    print("\n".join(counts.lines()))
-    print_passed_over(source.archives)
-    if table.empty:
-        raise SourceError(f"{config.source} has no usable row")
-    print("\n".join(describe_splits(table)))
+@dataclass(frozen=True)
+class ChartConfig:
+    data: Path = Path("data")
+    """The data folder."""
+    output: Path | None = None
+    """The folder of the charts; by default figures/ in the data folder."""
+    columns: tuple[str, ...] = (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)
+    """The columns to draw; those without any label are left out."""
+
+
+def draw_class_distribution(config: ChartConfig) -> None:
+    """Draw the number of products of each class, one bar chart for each column of the cleaned table."""
+    table, folder = read_cleaned(config.data / TABLE), config.output or config.data / "figures"
+    drawn = [column for column in config.columns if column in table and table[column].any()]
+    columns = {re.sub(r"\W+", "_", column) + ".png": column for column in drawn}
+    if not columns:
+        raise SourceError(f"{config.data / TABLE} has none of the columns; it has {list(table)}")
+    with rc_context({"text.parse_math": False}), replacing_files(folder, columns, [config.data / TABLE]):
+        for name, column in columns.items():
+            counts = table.loc[table[column] != "", column].value_counts(ascending=True)
+            figure = Figure(figsize=(8, 1 + INCHES_PER_BAR * len(counts)), layout="constrained")
+            axes = counts.plot.barh(ax=figure.subplots(), logx=True, fontsize=8, xlabel="products", ylabel="")
+            axes.set_title(f"{column}: {len(counts)} classes, {counts.sum():,} products")
+            with replacing(folder / name) as unfinished:
+                figure.savefig(unfinished, dpi=120, format="png")
+            print(folder / name)
 
 
 if __name__ == "__main__":

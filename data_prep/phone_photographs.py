@@ -13,7 +13,6 @@ A column of accepted labels, such as `colors`, separates them by `|`, best first
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from data_prep.__main__ import main
-from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
-from data_prep.duplicates import difference_hash, miniature, same_picture_groups
-from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from data_prep.archive import Archive, SourceConfig, print_splits, replacing_files, save_image
+from data_prep.splits import TEST, TRAIN, VALIDATION, difference_hash, hashed_split, miniature, same_picture_groups
 from fashion_model.system import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
@@ -59,30 +57,9 @@ COARSE: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
-    source: Path
-    """The folder or zip of the Clothing dataset."""
-    output: Path
-    """The data folder."""
-
-
-def run(config: Config) -> None:
-    archive = Archive(config.source, config.output)
-    table = prepare(archive, config.output / PHONE)
-    for split in (TRAIN, VALIDATION, TEST):
-        rows = table[table["split"] == split]
-        print(f"{len(rows):>8,}  {split}, by {rows['sender'].nunique()} contributors")
-    print_passed_over([archive])
-
-
-def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
-    """Write the labeled photographs of `archive` and their table to `folder`. Returns the table.
-
-    Labels without a photograph in `archive` are left out. SourceError if there is no photograph, or one is unreadable.
-    """
-    paths = archive.photographs()
-    table = archive.labelled(LABELS, "image", ".jpg")
+def run(config: SourceConfig) -> None:
+    archive, folder = Archive(config.source, config.output), config.output / PHONE
+    paths, table = archive.labelled(LABELS, "image", ".jpg")
     names = [f"images/{image}.jpg" for image in table["image"]]
     hashes, miniatures = [], []
     with replacing_files(folder, [f"{PHONE}.csv", *names], archive.files()):
@@ -94,7 +71,8 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
         table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
         table = drop_duplicates_across_splits(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
         write_text(folder / f"{PHONE}.csv", table.to_csv(index=False))
-    return table
+    print_splits(table, "sender", "by {} contributors")
+    archive.print_passed_over()
 
 
 def drop_duplicates_across_splits(table: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:

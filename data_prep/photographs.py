@@ -3,16 +3,9 @@
     python -m data_prep photographs --output data/ [--high-resolution images-480.zip …] [--on-model on-model.zip]
         [--everyday everyday.zip] [--backgrounds backgrounds.zip] [--other-sources other-sources.zip]
 
-Each argument is a folder or a zip of photographs in any subfolder.
---high-resolution: `<id>.jpg` of catalogue products; a product is read from the first source that has it.
---on-model: studio photographs with a table `on-model.csv` (columns file, type, color, gender).
---everyday: `SOURCE-NUMBER.jpg` without fashion products.
---backgrounds: textures.
---other-sources: photographs for validation only, with a table `other-sources.csv` (columns image; category, a product
-type of the catalogue, empty where there is no fashion product; gender; source).
-
-Writes `data/high_resolution/images/<id>.jpg`; `data/everyday/SPLIT/*.jpg` and `data/backgrounds/SPLIT/*.jpg`;
-`data/on_model/on_model.csv` and `data/other_sources/other_sources.csv`, each with `images/`; all of at most 400 pixels.
+Each argument is a folder or a zip of photographs in any subfolder. All are written with at most 400 pixels:
+`data/high_resolution/images/<id>.jpg`; `data/everyday/SPLIT/*.jpg` and `data/backgrounds/SPLIT/*.jpg`;
+`data/on_model/on_model.csv` and `data/other_sources/other_sources.csv`, each with `images/`.
 """
 
 from __future__ import annotations
@@ -20,7 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,16 +22,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.__main__ import main
-from data_prep.archive import (
-    Archive,
-    prepared_name,
-    print_passed_over,
-    replacing_files,
-    save_image,
-    write_photographs,
-)
+from data_prep.archive import Archive, prepared_name, replacing_files, save_image
 from data_prep.splits import TEST, VALIDATION, hashed_split
 from data_prep.tables import UNKNOWN, SourceError, read_table
+from fashion_model.system import write_text
 
 HIGH_RESOLUTION, ON_MODEL, EVERYDAY, BACKGROUNDS = "high_resolution", "on_model", "everyday", "backgrounds"
 OTHER_SOURCES = "other_sources"
@@ -79,37 +66,35 @@ class Config:
     output: Path
     """The data folder."""
     high_resolution: tuple[Path, ...] = ()
-    """Folders or zips of catalogue products."""
+    """`<id>.jpg` of catalogue products; a product is read from the first source that has it."""
     on_model: Path | None = None
-    """Folder or zip of studio photographs on models."""
+    """Studio photographs with a table `on-model.csv` (columns file, type, color, gender)."""
     everyday: Path | None = None
-    """Folder or zip of photographs without fashion products."""
+    """`SOURCE-NUMBER.jpg` without fashion products."""
     backgrounds: Path | None = None
-    """Folder or zip of textures."""
+    """Textures."""
     other_sources: Path | None = None
-    """Folder or zip of photographs for validation only."""
+    """Photographs for validation only, with a table `other-sources.csv` (columns image; category, a product type of the
+    catalogue, empty where there is no fashion product; gender; source)."""
 
 
 def run(config: Config) -> None:
-    if not any((config.high_resolution, config.on_model, config.everyday, config.backgrounds, config.other_sources)):
+    writers = {
+        HIGH_RESOLUTION: write_high_resolution,
+        ON_MODEL: write_on_model,
+        EVERYDAY: write_splits,
+        BACKGROUNDS: write_splits,
+        OTHER_SOURCES: write_other_sources,
+    }
+    given = {name: sources for name in writers if (sources := getattr(config, name))}
+    if not given:
         raise SourceError("no source is given, such as --everyday everyday.zip")
-    if config.high_resolution:
-        archives = [Archive(source, config.output) for source in config.high_resolution]
-        _report(HIGH_RESOLUTION, write_high_resolution(archives, config.output / HIGH_RESOLUTION), archives)
-    for name, source, write in (
-        (ON_MODEL, config.on_model, write_on_model),
-        (EVERYDAY, config.everyday, write_splits),
-        (BACKGROUNDS, config.backgrounds, write_splits),
-        (OTHER_SOURCES, config.other_sources, write_other_sources),
-    ):
-        if source:
-            archive = Archive(source, config.output)
-            _report(name, write(archive, config.output / name), [archive])
-
-
-def _report(name: str, counts: dict[str, int], archives: Sequence[Archive]) -> None:
-    print(f"{name}: " + ", ".join(f"{count:,} {key}" for key, count in counts.items()))
-    print_passed_over(archives)
+    for name, sources in given.items():
+        archives = [Archive(source, config.output) for source in (sources if isinstance(sources, tuple) else [sources])]
+        counts = writers[name](config.output / name, *archives)
+        print(f"{name}: " + ", ".join(f"{count:,} {key}" for key, count in counts.items()))
+        for archive in archives:
+            archive.print_passed_over()
 
 
 def restore_aspect_ratio(image: Image.Image) -> Image.Image:
@@ -122,7 +107,7 @@ def restore_aspect_ratio(image: Image.Image) -> Image.Image:
     return image.resize((max(1, round(image.height * ASPECT_RATIO)), image.height), Image.Resampling.LANCZOS)
 
 
-def write_high_resolution(archives: Sequence[Archive], folder: Path) -> dict[str, int]:
+def write_high_resolution(folder: Path, *archives: Archive) -> dict[str, int]:
     """Write one image a product. Returns the number from each source. SourceError for a source without `<id>.jpg`."""
     chosen: dict[str, tuple[Archive, str]] = {}
     for archive in archives:
@@ -136,7 +121,7 @@ def write_high_resolution(archives: Sequence[Archive], folder: Path) -> dict[str
     return dict(Counter(archive.path.name for archive, _ in chosen.values()))
 
 
-def write_on_model(archive: Archive, folder: Path) -> dict[str, int]:
+def write_on_model(folder: Path, archive: Archive) -> dict[str, int]:
     """Write the images and their table. Returns the number of images in each split.
 
     All images of a style are in the same split; the style of `mb01-blue-0.jpg` is `mb01`. Labels are accepted labels,
@@ -154,10 +139,10 @@ def write_on_model(archive: Archive, folder: Path) -> dict[str, int]:
     table["split"] = [hashed_split(f"style {style}", held_out=0.1) for style in table["style"]]
     table.loc[table["type"].isin(HELD_OUT_TYPES), "split"] = TEST
     columns = ["image", "style", "type", "colors", "product_types", "genders", "split"]
-    return _write_labeled(archive, folder, images, table[columns])
+    return _write_labeled(folder, archive, images, table[columns])
 
 
-def write_other_sources(archive: Archive, folder: Path) -> dict[str, int]:
+def write_other_sources(folder: Path, archive: Archive) -> dict[str, int]:
     """Write the images and their table. Returns the number of images in each split, which is always validation.
 
     `product_types` is empty where the image shows no fashion product; an unknown gender is `?`. SourceError if the
@@ -166,7 +151,7 @@ def write_other_sources(archive: Archive, folder: Path) -> dict[str, int]:
     table, images = _published(archive, "other-sources.csv", ("image", "category", "gender", "source"))
     table["genders"] = table["gender"].replace(["", "-"], UNKNOWN)
     table = table.rename(columns={"category": "product_types"}).assign(split=VALIDATION)
-    return _write_labeled(archive, folder, images, table[["image", "source", "product_types", "genders", "split"]])
+    return _write_labeled(folder, archive, images, table[["image", "source", "product_types", "genders", "split"]])
 
 
 def _published(archive: Archive, name: str, columns: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -184,20 +169,29 @@ def _published(archive: Archive, name: str, columns: tuple[str, ...]) -> tuple[p
     return table.assign(image=names), paths
 
 
-def _write_labeled(archive: Archive, folder: Path, paths: dict[str, str], table: pd.DataFrame) -> dict[str, int]:
+def _write_labeled(folder: Path, archive: Archive, paths: dict[str, str], table: pd.DataFrame) -> dict[str, int]:
     images = {f"images/{name}": paths[name] for name in table["image"]}
-    write_photographs(archive, folder, images, {f"{folder.name}.csv": table.to_csv(index=False)})
+    _write(folder, archive, images, {f"{folder.name}.csv": table.to_csv(index=False)})
     return table["split"].value_counts().to_dict()
 
 
-def write_splits(archive: Archive, folder: Path) -> dict[str, int]:
+def write_splits(folder: Path, archive: Archive) -> dict[str, int]:
     """Write the images to `folder`/SPLIT/. Returns the number in each split. SourceError if there are none."""
     paths = archive.photographs()
     if not paths:
         raise SourceError(f"{archive.path} holds no images")
     splits = {name: hashed_split(source_group(name)) for name in paths}
-    write_photographs(archive, folder, {f"{splits[name]}/{name}": path for name, path in paths.items()}, {})
+    _write(folder, archive, {f"{splits[name]}/{name}": path for name, path in paths.items()}, {})
     return dict(Counter(splits.values()))
+
+
+def _write(folder: Path, archive: Archive, images: Mapping[str, str], tables: Mapping[str, str]) -> None:
+    """Write `images`, name in `folder` → path in `archive`, and `tables`, name → text."""
+    with replacing_files(folder, [*images, *tables], archive.files()):
+        for name, path in tqdm(images.items(), desc=folder.name, unit="image", disable=None):
+            save_image(archive.image(path), folder / name)
+        for name, text in tables.items():
+            write_text(folder / name, text)
 
 
 def source_group(name: str) -> str:

@@ -15,18 +15,16 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.io
 from PIL import Image
 from scipy.io.matlab import MatReadError
 from tqdm import tqdm
 
-from data_prep.archive import Archive, print_passed_over, replacing_files, save_image
-from data_prep.splits import TEST, TRAIN, VALIDATION, hashed_split
+from data_prep.archive import Archive, SourceConfig, print_splits, replacing_files, save_image
+from data_prep.splits import hashed_split
 from data_prep.tables import SourceError
 from fashion_model.system import replacing, write_text
 
@@ -35,51 +33,20 @@ WORN, TAGS = "worn", "tags.json"  # folder and table in the data folder, and a f
 STREET_SIDE = 660  # pixels of the longer side of a prepared photograph, at most
 # What scipy raises for damaged files.
 DAMAGED_MATRIX = (MatReadError, ValueError, TypeError, LookupError, OSError, NotImplementedError, zlib.error)
-# Photographs of one person at one place, which have to be in the same split: the eight most similar pairs by the pooled
+# Photographs of one person at one site, which have to be in the same split: the eight most similar pairs by the pooled
 # features of an ImageNet network (cosine similarity above 0.75), looked at one by one; the next most similar show
 # different people.
-SAME_SHOOT = {
-    "0730": "0183",
-    "0722": "0594",
-    "0990": "0907",
-    "0732": "0692",
-    "0984": "0078",
-    "0671": "0197",
-    "0649": "0366",
-    "0398": "0312",
-}
+SAME_SHOOT = {"0730": "0183", "0722": "0594", "0990": "0907", "0732": "0692"}
+SAME_SHOOT |= {"0984": "0078", "0671": "0197", "0649": "0366", "0398": "0312"}
 
 
-@dataclass(frozen=True)
-class Config:
-    source: Path
-    """The folder or zip of Clothing Co-Parsing."""
-    output: Path
-    """The data folder."""
-
-
-def run(config: Config) -> None:
-    archive = Archive(config.source, config.output)
-    table = prepare(archive, config.output / WORN)
-    for split in (TRAIN, VALIDATION, TEST):
-        rows = table[table["split"] == split]
-        print(f"{len(rows):>8,}  {split}, on {rows['photo'].nunique()} photographs")
-    print_passed_over([archive])
-
-
-def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
-    """Write the labeled photographs of `archive`, their masks and their table to `folder`. Returns the table.
-
-    Labels without a photograph in `archive` are left out. SourceError if there is no photograph, or one or its mask is
-    unusable.
-    """
-    paths = archive.photographs()
-    table = archive.labelled(LABELS, "photo")
+def run(config: SourceConfig) -> None:
+    archive, folder = Archive(config.source, config.output), config.output / WORN
+    paths, table = archive.labelled(LABELS, "photo")
     tags = [" ".join(map(str, np.ravel(tag))) for tag in matrix(archive, "label_list.mat", "label_list").ravel()]
     numbers = [Path(photo).stem for photo in table["photo"].unique()]
     files = [name for number in numbers for name in (f"photographs/{number}.jpg", f"masks/{number}.png")]
     with replacing_files(folder, [f"{WORN}.csv", TAGS, *files], archive.files()):
-        (folder / "masks").mkdir(exist_ok=True)
         for number in tqdm(numbers, desc="reading", unit="image", disable=None):
             photograph = archive.image(paths[f"{number}.jpg"], STREET_SIDE)
             mask = mask_of(archive, number, photograph.size, len(tags))
@@ -90,7 +57,8 @@ def prepare(archive: Archive, folder: Path) -> pd.DataFrame:
         table["shoot"] = [SAME_SHOOT.get(number, number) for number in table["photo"].str.removesuffix(".jpg")]
         table["split"] = [hashed_split(f"street photograph {shoot}") for shoot in table["shoot"]]
         write_text(folder / f"{WORN}.csv", table.to_csv(index=False))
-    return table
+    print_splits(table, "photo", "on {} photographs")
+    archive.print_passed_over()
 
 
 def mask_of(archive: Archive, number: str, size: tuple[int, int], tags: int) -> Image.Image:

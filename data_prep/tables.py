@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -41,12 +41,6 @@ def whole_number(value: str) -> str:
     return re.sub(r"^([0-9]+)\.0+$", r"\1", value)
 
 
-def shortened(names: Iterable[str]) -> str:
-    """The names for a message, which may be a whole table if its header is not what it should be."""
-    text = str(list(names))
-    return text if len(text) <= 200 else f"{text[:200]}…"
-
-
 def read_table(data: bytes, name: str, required: Sequence[str]) -> pd.DataFrame:
     """The rows of a CSV file as text without surrounding spaces, indexed by the number of their line.
 
@@ -65,7 +59,7 @@ def read_table(data: bytes, name: str, required: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in required if column not in columns]
     if missing or len(set(columns)) < len(columns):
         wrong = f"lacks the columns {missing}" if missing else "has two columns of one name"
-        raise SourceError(f"{name} {wrong}; its columns are {shortened(columns)}")
+        raise SourceError(f"{name} {wrong}; its columns are {columns}")
     for number, row in zip(numbers[1:], rows[1:], strict=True):
         if len(row) < len(columns) or any(row[len(columns) :]):
             raise SourceError(f"{name}, row {number}: {len(row)} fields, but {len(columns)} columns")

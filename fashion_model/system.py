@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import io
 import os
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, get_type_hints
 
 MAX_MESSAGE = 500  # characters
 
@@ -53,10 +54,10 @@ def sentence_of(error: Exception) -> str:
 
 
 def run_command(package: str, commands: Mapping[str, str], arguments: list[str]) -> int:
-    """Run `python -m PACKAGE NAME …`: the `Config` of a module, a dataclass, is its command line, `run` what it does.
+    """Run `python -m PACKAGE NAME …`: the function of a command, whose argument `config`, a dataclass, is its options.
 
-    `commands`: name → module. The exit status is what `run` returns, 0 for None, or 2 with one sentence on standard
-    error.
+    `commands`: name → "module:function", or "module" for its function `run`. The exit status is what the function
+    returns, 0 for None, or 2 with one sentence on standard error.
     """
     show_all_characters()
     if not arguments or arguments[0] not in commands:
@@ -68,12 +69,14 @@ def run_command(package: str, commands: Mapping[str, str], arguments: list[str])
 
         from fashion_model.hub import HubError
 
-        module = importlib.import_module(commands[name])
+        path, _, function = commands[name].partition(":")
+        module = importlib.import_module(path)
+        run = getattr(module, function or "run")
     try:
         with on_signals(signal.default_int_handler):
-            program = f"python -m {package} {name}"
-            config = tyro.cli(module.Config, prog=program, description=module.__doc__, args=options)
-            return module.run(config) or 0
+            kind, description = get_type_hints(run)["config"], inspect.getdoc(run if function else module)
+            config = tyro.cli(kind, prog=f"python -m {package} {name}", description=description, args=options)
+            return run(config) or 0
     except (ValueError, OSError, HubError) as error:  # CheckpointError, DataError, SourceError are ValueErrors
         print(f"{name}: {sentence_of(error)}", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """python -m train COMMAND …; `python -m train COMMAND --help` explains each.
 
-The settings of a command are the dataclass `Config` of its module, which is also its command line.
+The settings of a command are a dataclass, the argument of its function, which is also its command line.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ COMMANDS = {
     "fit": "train.fit.command",
     "calibrate": "train.finish.calibrate",
     "import-original": "train.finish.import_original",
-    "evaluate": "train.evaluate.command",
-    "report": "train.report.command",
-    "push-to-hub": "train.publish.push_to_hub",
-    "push-space": "train.publish.push_space",
-    "check-release": "train.publish.check_release",
+    "evaluate": "train.evaluate.split_metrics:evaluate",
+    "report": "train.report.page:report",
+    "push-to-hub": "train.publish.push:push_checkpoint",
+    "push-space": "train.publish.push:push_space",
+    "check-release": "train.publish.push:check_release",
     "benchmark": "train.studies.benchmark",
     "saliency": "train.studies.saliency",
 }

@@ -30,10 +30,12 @@ import tyro
 
 from train.data.domains import THUMBNAILS
 from train.data.training_set import Augmentation
-from train.evaluate import command as evaluate
+from train.evaluate.split_metrics import Config as EvaluateConfig
+from train.evaluate.split_metrics import evaluate
 from train.finish import calibrate
 from train.fit import command as fit
-from train.report import command as report
+from train.report.page import Config as ReportConfig
+from train.report.page import report
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,12 @@ def run(config: Config) -> None:
     to_fit = recipe.settings | given | common | {"weights": config.weights, "smoke": config.smoke}
     image_size = (72, 72) if config.smoke and recipe.image_size else recipe.image_size
     steps: list[tuple[str, Any, Any]] = [
-        ("fit", fit, fit.Config(output=config.output, resume=True, **to_fit)),
-        ("calibrate", calibrate, calibrate.Config(config.output, image_size=image_size, **common)),
-        ("evaluate", evaluate, evaluate.Config(config.output, **common)),
-        ("report", report, report.Config(config.output, **common)),
+        ("fit", fit.run, fit.Config(output=config.output, resume=True, **to_fit)),
+        ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
+        ("evaluate", evaluate, EvaluateConfig(config.output, **common)),
+        ("report", report, ReportConfig(config.output, **common)),
     ]
-    for name, command, settings in steps:
+    for name, step, settings in steps:
         start = time.monotonic()
-        command.run(settings)
+        step(settings)
         print(f"{name}: {(time.monotonic() - start) / 60:.1f} minutes", flush=True)

@@ -44,18 +44,3 @@ def copied(tmp_path):
 
 def table_of(folder, name=TABLE):
     return pd.read_csv(folder / name, dtype=str, keep_default_na=False)
-
-
-def lines_of(folder):
-    """The header and the rows of styles.csv."""
-    header, *rows = (folder / "styles.csv").read_text(encoding="utf-8-sig").splitlines()
-    return header, rows
-
-
-def write_lines(folder, header, rows):
-    (folder / "styles.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-
-
-def usable(folder, rows):
-    """The rows whose product has an image and all labels."""
-    return [row for row in rows if (folder / "images" / f"{row.split(',')[0]}.jpg").is_file() and ",NA," not in row]

@@ -1,12 +1,19 @@
+"""Reading folders and zips, and what all commands have in common: no file is overwritten but those they wrote."""
+
 import io
+import runpy
+import shutil
+import sys
 import zipfile
 
 import pytest
 from PIL import Image
 
+from data_prep.__main__ import COMMANDS, main
 from data_prep.archive import WRITTEN, Archive, replacing_files
 from data_prep.tables import SourceError
-from tests.conftest import contents
+from tests.conftest import EVERYDAY, PHONE, PRODUCTS, ROOT, STREET, contents
+from tests.data_prep.conftest import prepare
 
 
 def picture(color, size=(60, 30), kind="JPEG"):
@@ -15,16 +22,17 @@ def picture(color, size=(60, 30), kind="JPEG"):
     return file.getvalue()
 
 
+OVERLAY = "z/a.jpg.0123456789ab.color.png"
 FILES = {
     "deep/er/a.jpg": picture("red", (600, 300)),
     "z/a.jpg": picture("blue"),
     "B.JPG?v=1699999999": picture("red"),
     "z/unnamed": picture("red", kind="PNG"),
+    OVERLAY: picture("red", kind="PNG"),
     "text.jpg": b"no image",
     "notes": b"BMW drives",
     "a.cr2": picture("red", kind="TIFF"),
-    "z/table.csv": "\ufeffname\ncafé\n".encode(),
-    "latin.csv": b"caf\x81",  # no character of Windows-1252
+    "z/table.csv": b"name\n",
     "__MACOSX/z/._a.jpg": b"metadata",
     "@eaDir/a.jpg/thumbnail.jpg": picture("red"),
     ".thumbnails/b.jpg": picture("red"),
@@ -59,10 +67,16 @@ def archive(request, tmp_path):
     return Archive(zipped(tmp_path / "outer.zip", outer))
 
 
-def test_photographs_are_told_by_name_or_content(archive):
+def test_photographs_by_name_or_content(archive, capsys):
     expected = {"a.jpg": "z/a.jpg", "B.jpg": "B.JPG?v=1699999999", "text.jpg": "text.jpg", "unnamed.jpg": "z/unnamed"}
     assert archive.photographs() == expected
     assert list(archive.photographs("deep/")) == ["a.jpg"]
+    assert [archive.find(name) for name in ("a.jpg", "er/a.jpg")] == ["z/a.jpg", "deep/er/a.jpg"]
+    for path in expected.values():
+        archive.read(path)
+    archive.print_passed_over()
+    left = f"       5  files of {archive.path} passed over: a.cr2, deep/er/a.jpg, notes, …\n"
+    assert capsys.readouterr().out == left  # the others are an overlay and the table
 
 
 def test_images_are_shrunk_and_never_enlarged(archive):
@@ -71,22 +85,9 @@ def test_images_are_shrunk_and_never_enlarged(archive):
     assert archive.image("deep/er/a.jpg").size == (400, 200)
 
 
-def test_files_are_found_by_the_end_of_a_path(archive):
-    assert archive.find("a.jpg") == "z/a.jpg"
-    assert archive.find("er/a.jpg") == "deep/er/a.jpg"
-    assert archive.text(archive.find("table.csv")) == "name\ncafé\n"
-
-
-def test_files_that_were_not_read_are_counted(archive):
-    for path in archive.photographs().values():
-        archive.read(path)
-    assert archive.passed_over() == ["a.cr2", "deep/er/a.jpg", "latin.csv", "notes", "z/table.csv"]
-
-
 def test_unreadable_files_are_source_errors(archive, tmp_path):
     for read, message in (
         (lambda: archive.find("nothing.csv"), "holds no nothing.csv"),
-        (lambda: archive.text("latin.csv"), "latin.csv is neither UTF-8"),
         (lambda: archive.image("text.jpg"), "text.jpg: The file is not an image"),
         (lambda: Archive(tmp_path / "nowhere"), "neither a folder nor a zip file"),
     ):
@@ -118,21 +119,14 @@ def write(folder, names, sources=()):
         write_files(folder, dict.fromkeys(names, b"ours"))
 
 
-def test_a_run_deletes_only_what_an_earlier_one_wrote(tmp_path):
+def test_runs_delete_only_what_earlier_ones_wrote(tmp_path):
     write(tmp_path, ["train/a.jpg", "b.jpg"])
     write_files(tmp_path, {"train/own.jpg": b"own", "notes.txt": b"own"})
+    with pytest.raises(KeyboardInterrupt), replacing_files(tmp_path, ["b.jpg", "c.jpg"], []):
+        write_files(tmp_path, {"c.jpg": b"ours"})
+        raise KeyboardInterrupt
     write(tmp_path, ["test/a.jpg", "b.jpg"])
     assert set(contents(tmp_path)) == {"b.jpg", "notes.txt", "test/a.jpg", "train/own.jpg", WRITTEN}
-
-
-def test_files_of_an_interrupted_run_are_deleted(tmp_path):
-    write(tmp_path, ["a.jpg"])
-    with pytest.raises(KeyboardInterrupt), replacing_files(tmp_path, ["b.jpg", "c.jpg"], []):
-        write_files(tmp_path, {"b.jpg": b"ours"})
-        raise KeyboardInterrupt
-    assert set(contents(tmp_path)) == {"a.jpg", "b.jpg", WRITTEN}
-    write(tmp_path, ["d.jpg"])
-    assert set(contents(tmp_path)) == {"d.jpg", WRITTEN}
 
 
 def test_files_of_others_are_never_overwritten(tmp_path):
@@ -155,3 +149,46 @@ def test_a_record_never_reaches_out_of_its_folder(tmp_path):
     write_files(tmp_path, {"own.jpg": b"own", f"data/{WRITTEN}": f"../own.jpg\n{tmp_path}/own.jpg\n".encode()})
     write(tmp_path / "data", ["a.jpg"])
     assert (tmp_path / "own.jpg").read_bytes() == b"own"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"usage: python -m data_prep {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", ["clean_data", "phone_photographs", "photographs"])
+def test_each_module_runs_its_command(module, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(ROOT / "data_prep" / f"{module}.py"), run_name="__main__")
+    assert "usage: python -m data_prep " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "published"),
+    [
+        ("catalogue", "--source", PRODUCTS),
+        ("phone-photographs", "--source", PHONE),
+        ("street-photographs", "--source", STREET),
+        ("photographs", "--everyday", EVERYDAY),
+        ("photographs", "--high-resolution", PRODUCTS / "images"),
+    ],
+)
+def test_the_source_is_never_the_target(command, option, published, refused, tmp_path):
+    """Neither the same folder, by whatever path, nor what an earlier run wrote, nor a folder around the target."""
+    source = shutil.copytree(published, tmp_path / "source")
+    (tmp_path / "link").symlink_to(source)
+    before = contents(source)
+    for output in (source, tmp_path / "link"):
+        assert "choose another --output" in refused(command, output, option, source)
+    assert contents(source) == before
+    if command != "catalogue":
+        assert "lies in the source" in refused(command, source / "data", option, source)
+        assert contents(source) == before
+        prepare(command, tmp_path / "out", option, source)
+        before = contents(tmp_path / "out")
+        (target,) = (tmp_path / "out").iterdir()
+        refused(command, tmp_path / "out", option, target)
+        assert contents(tmp_path / "out") == before

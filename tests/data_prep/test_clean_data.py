@@ -1,22 +1,44 @@
+"""The command `catalogue`, from every form in which the data set is published, and the charts of its table."""
+
+import re
 import shutil
-from collections import Counter
+import zipfile
 
 import pandas as pd
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 
 from data_prep import TABLE
+from data_prep.__main__ import main
 from data_prep.clean_data import LABEL_COLUMNS, clean, describe_splits, normalise_case
 from data_prep.source import COLUMNS, KaggleSource
 from fashion_model.images import open_image
 from tests.conftest import PRODUCTS, contents
-from tests.data_prep.conftest import lines_of, prepare, table_of, usable, write_lines
+from tests.data_prep.conftest import prepare, table_of
 
 SAME_PICTURE = {("7165", "8807"), ("4202", "4728")}  # identical bytes, near-duplicates
+USAGE = COLUMNS.index("usage")
 
 
-def cleaned_of(source, tmp_path):
-    return clean(KaggleSource(source), tmp_path / "out")
+def lines_of(folder):
+    """The header and the rows of styles.csv."""
+    header, *rows = (folder / "styles.csv").read_text(encoding="utf-8-sig").splitlines()
+    return header, rows
+
+
+def usable(folder):
+    """The fields of the rows whose product has an image and all labels, and that have no comma in a name."""
+    rows = [row.split(",") for row in lines_of(folder)[1] if ",NA," not in row]
+    return [row for row in rows if (folder / "images" / f"{row[0]}.jpg").is_file() and len(row) == len(COLUMNS)]
+
+
+def cleaned_of(folder, tmp_path, rows=None):
+    """The table and the counts of `folder`, with `rows` (fields of each) in its styles.csv."""
+    if rows is not None:
+        lines = [lines_of(folder)[0], *(",".join(row) for row in rows)]
+        (folder / "styles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return clean(KaggleSource(folder), tmp_path / "out")
 
 
 def test_printed_counts_add_up_and_name_reasons(capsys, tmp_path):
@@ -38,11 +60,9 @@ def test_printed_counts_add_up_and_name_reasons(capsys, tmp_path):
 
 def test_a_name_with_commas_is_recovered_whole(copied, tmp_path):
     shutil.copyfile(next((copied / "images").iterdir()), copied / "images" / "3413.jpg")
-    table, counts = cleaned_of(copied, tmp_path)
-    row = table.set_index("id").loc["3413"]
+    row = cleaned_of(copied, tmp_path)[0].set_index("id").loc["3413"]
     assert row["productDisplayName"] == "Myntra Men's Yes, its all about me White T-shirt"
     assert row[["articleType", "baseColour", "season", "gender"]].tolist() == ["Tshirts", "White", "Summer", "Men"]
-    assert counts.recovered == 2
 
 
 def test_published_bytes_and_labels_are_kept(cleaned):
@@ -57,12 +77,17 @@ def test_published_bytes_and_labels_are_kept(cleaned):
         assert table[column].to_dict() == {i: published[i][COLUMNS.index(column)] for i in table.index}
 
 
-def test_the_order_and_splits_of_products_never_change(cleaned):
+def test_order_and_splits_never_change(cleaned):
     """A split that moved would measure the default on what it was trained on."""
     table = table_of(cleaned)
     assert table["id"].astype(int).is_monotonic_increasing
     held_out = ["3741", "9366", "12060", "16763", "21733", "41518", "45019", "58905"]
     assert table["id"][table["split"] == "test"].tolist() == held_out
+    products = table.set_index("id")
+    for first, second in SAME_PICTURE:
+        assert products.loc[first, "group"] == products.loc[second, "group"] == first
+        assert products.loc[first, "split"] == products.loc[second, "split"]
+    assert table["group"].nunique() == len(table) - len(SAME_PICTURE)
 
 
 def test_larger_originals_are_shrunk(copied, tmp_path):
@@ -72,65 +97,51 @@ def test_larger_originals_are_shrunk(copied, tmp_path):
     assert open_image(copied / "images" / "7165.jpg").size == (1200, 1600)
 
 
-def test_the_table_does_not_depend_on_row_order(copied, cleaned, tmp_path):
-    header, rows = lines_of(copied)
-    write_lines(copied, header, rows[::-1])
-    prepare("catalogue", tmp_path / "out", "--source", copied)
-    assert contents(tmp_path / "out") == contents(cleaned)
+def test_results_do_not_depend_on_row_order(copied, tmp_path):
+    rows = usable(copied)
+    rows.append([*rows[0][:4], "Zzz", *rows[0][5:]])  # the same id
+    results = []
+    for ordered in (rows, rows[::-1]):
+        _, counts = cleaned_of(copied, tmp_path, ordered)
+        assert counts["dropped: id repeated"] == 1
+        results.append(contents(tmp_path / "out"))
+    assert results[0] == results[1]
 
 
 def test_unusable_rows_are_counted_by_reason(copied, tmp_path):
-    images = copied / "images"
-    header, rows = lines_of(copied)
-    first, second, third, fourth, *rest = usable(copied, rows)
-    ids = [row.split(",")[0] for row in (first, second, third)]
-    (images / f"{ids[0]}.jpg").write_bytes((images / f"{ids[0]}.jpg").read_bytes()[:500])
-    (images / f"{ids[1]}.jpg").write_bytes(b"")
-    (images / f"{ids[2]}.jpg").unlink()
-    fields = rest[0].split(",")
-    without_type = ",".join([*fields[:4], "n/a", *fields[5:]])
-    lines = [first, second, third, fourth, fourth, without_type, "12,Men,too,short", "x" + fourth]
-    write_lines(copied, header, [*lines, "9," + "x" * 200_000, *rest[1:]])
-    table, counts = cleaned_of(copied, tmp_path)
-    assert +counts.dropped == Counter(
-        {
-            "image unreadable": 2,
-            "image missing": 1,
-            "label missing: articleType": 1,
-            "row malformed": 3,
-            "id repeated": 1,
-        }
-    )
-    assert counts.read == counts.kept + counts.dropped.total() == len(lines) + len(rest)
-    assert len(table) == counts.kept
+    images, (first, second, third, fourth, fifth, *rest) = copied / "images", usable(copied)
+    (images / f"{first[0]}.jpg").write_bytes((images / f"{first[0]}.jpg").read_bytes()[:500])
+    (images / f"{second[0]}.jpg").write_bytes(b"")
+    (images / f"{third[0]}.jpg").unlink()
+    malformed = [["12", "Men", "too", "short"], ["x" + fourth[0], *fourth[1:]], ["9", "x" * 200_000]]
+    rows = [first, second, third, fourth, fourth, [*fifth[:4], "n/a", *fifth[5:]], *malformed, *rest]
+    table, counts = cleaned_of(copied, tmp_path, rows)
+    assert {reason: count for reason, count in counts.items() if reason.startswith("dropped") and count} == {
+        "dropped: image unreadable": 2,
+        "dropped: image missing": 1,
+        "dropped: label missing: articleType": 1,
+        "dropped: row malformed": 3,
+        "dropped: id repeated": 1,
+    }
+    assert (counts["rows read"], counts["rows kept"]) == (len(rows), len(table)) == (len(rows), len(rows) - 8)
 
 
 def test_without_usable_rows_nothing_is_written(copied, refused, tmp_path):
-    write_lines(copied, lines_of(copied)[0], ["12,Men,too,short"])
+    cleaned_of(copied, tmp_path, [["12", "Men", "too", "short"]])
     assert "has no usable row" in refused("catalogue", tmp_path / "out", "--source", copied)
     assert not (tmp_path / "out" / TABLE).exists()
 
 
-def test_ids_keep_their_leading_zeros(copied, tmp_path):
-    header, rows = lines_of(copied)
-    rows = usable(copied, rows)[:3]
-    ids = ["0108775015", "108775015", "00" + rows[2].split(",")[0]]
-    for new, row in zip(ids, rows, strict=True):
-        shutil.copyfile(copied / "images" / f"{row.split(',')[0]}.jpg", copied / "images" / f"{new}.jpg")
-    write_lines(copied, header, [",".join([i, *row.split(",")[1:]]) for i, row in zip(ids, rows, strict=True)])
-    prepare("catalogue", tmp_path / "out", "--source", copied)
-    table = table_of(tmp_path / "out")
-    assert table["id"].tolist() == table["group"].tolist() == [ids[2], *ids[:2]]  # in the order of their numbers
+def test_ids_are_text_in_the_order_of_numbers(copied, tmp_path):
+    ids = ["0108775015", "108775015", "1000", "999", "0017"]
+    rows = usable(copied)
+    pictures = [row[0] for row in rows[:2]] + ["7165", "7165", rows[2][0]]
+    for new, picture in zip(ids, pictures, strict=True):
+        shutil.copyfile(copied / "images" / f"{picture}.jpg", copied / "images" / f"{new}.jpg")
+    table, _ = cleaned_of(copied, tmp_path, [[i, *row[1:]] for i, row in zip(ids, rows, strict=False)])
+    groups = {"0017": "0017", "999": "999", "1000": "999", "0108775015": "0108775015", "108775015": "108775015"}
+    assert list(dict(zip(table["id"], table["group"], strict=True)).items()) == list(groups.items())
     assert {path.stem for path in (tmp_path / "out" / "images").iterdir()} == set(ids)
-
-
-def test_a_group_is_named_by_its_smallest_number(copied, tmp_path):
-    header, rows = lines_of(copied)
-    rest = usable(copied, rows)[0].split(",", 1)[1]
-    for product in ("1000", "999"):
-        shutil.copyfile(copied / "images" / "7165.jpg", copied / "images" / f"{product}.jpg")
-    write_lines(copied, header, [f"1000,{rest}", f"999,{rest}"])
-    assert cleaned_of(copied, tmp_path)[0]["group"].tolist() == ["999", "999"]
 
 
 @pytest.mark.parametrize("name", ["{}.JPG", "{}.jpg?v=1699999999", "{}"])
@@ -142,57 +153,157 @@ def test_images_with_another_ending_are_used(name, copied, cleaned, tmp_path):
     assert contents(tmp_path / "out") == contents(cleaned)
 
 
-@pytest.mark.parametrize(
-    ("label", "expected"),
-    [
-        ("NAVY  blue", "Navy Blue"),
-        ("mask And peel", "Mask and Peel"),
-        (" tshirts", "Tshirts"),
-        ("NA", ""),
-        ("nan", ""),
-        ("", ""),
-    ],
-)
-def test_labels_are_normalised(label, expected):
-    assert normalise_case(label) == expected
+def test_a_data_folder_may_lie_in_its_catalogue(copied, cleaned):
+    for _ in range(2):
+        prepare("catalogue", copied / "data", "--source", copied)
+        assert contents(copied / "data") == contents(cleaned)
 
 
-def test_duplicates_share_a_group_and_a_split(cleaned):
-    table = table_of(cleaned).set_index("id")
-    for first, second in SAME_PICTURE:
-        assert table.loc[first, "group"] == table.loc[second, "group"] == first
-        assert table.loc[first, "split"] == table.loc[second, "split"]
-    assert table["group"].nunique() == len(table) - len(SAME_PICTURE)
-
-
-def test_which_repeated_id_is_kept_is_deterministic(copied, tmp_path):
-    header, rows = lines_of(copied)
-    product = usable(copied, rows)[0]
-    other = product.replace(product.split(",")[4], "Zzz")
-    kept = []
-    for lines in ([product, other], [other, product]):
-        write_lines(copied, header, lines)
-        table, counts = cleaned_of(copied, tmp_path)
-        assert counts.dropped["id repeated"] == 1
-        kept.append(table["articleType"].tolist())
-    assert kept[0] == kept[1]
+def test_labels_are_normalised():
+    normalised = {"NAVY  blue": "Navy Blue", "mask And peel": "Mask and Peel", " tshirts": "Tshirts"}
+    normalised |= {"NA": "", "nan": "", "": ""}
+    assert {label: normalise_case(label) for label in normalised} == normalised
 
 
 def test_a_missing_usage_is_kept_and_no_class(copied, tmp_path):
-    header, rows = lines_of(copied)
-    changed = []
-    for row, usage in zip(usable(copied, rows)[:3], ("smart  CASUAL", "NA", ""), strict=True):
-        fields = row.split(",")
-        fields[COLUMNS.index("usage")] = usage
-        changed.append(",".join(fields))
-    write_lines(copied, header, changed)
-    table, _ = cleaned_of(copied, tmp_path)
+    rows = zip(usable(copied), ("smart  CASUAL", "NA", ""), strict=False)
+    table, _ = cleaned_of(copied, tmp_path, [[*row[:USAGE], usage, *row[USAGE + 1 :]] for row, usage in rows])
     assert sorted(table["usage"]) == ["", "", "Smart Casual"]
     splits = ["train", "validation", "test"]
     table = pd.DataFrame({column: ["a"] * 3 for column in LABEL_COLUMNS} | {"group": list("123"), "split": splits})
     lines = describe_splits(table.assign(usage=["Casual", "", ""]))
-    assert [line.strip() for line in lines[-3:]] == [
-        "1  classes of usage",
-        "1    not in validation: Casual",
-        "1    not in test: Casual",
-    ]
+    missing = ["1  classes of usage", "1    not in validation: Casual", "1    not in test: Casual"]
+    assert [line.strip() for line in lines[-3:]] == missing
+
+
+def with_separator(text, separator):
+    """As a spreadsheet saves it; names with commas are quoted then."""
+    return "\r\n".join(separator.join(row.split(",", 9)) for row in text.splitlines() if row)
+
+
+def with_padded_capitals(text):
+    header, lines = text.split("\n", 1)
+    return ",".join(f" {name.upper()} " for name in header.strip().split(",")) + "\n" + lines
+
+
+@pytest.mark.parametrize(
+    ("change", "encoding"),
+    [
+        (lambda text: with_separator(text, ";"), "utf-8"),
+        (lambda text: with_separator(text, "\t"), "utf-8-sig"),
+        (lambda text: re.sub(r"(?m)^(\d+),", r"\1.0,", text), "utf-8"),
+        (with_padded_capitals, "utf-8-sig"),
+        (lambda text: text.replace("\n", "\r"), "utf-8"),
+        (str, "utf-16"),
+    ],
+    ids=["semicolons", "tabs", "ids with .0", "padded capitals", "old line ends", "utf-16"],
+)
+def test_tables_of_spreadsheets_give_the_same(change, encoding, copied, cleaned, tmp_path):
+    text = (copied / "styles.csv").read_text(encoding="utf-8-sig")
+    (copied / "styles.csv").write_bytes(change(text).encode(encoding))
+    prepare("catalogue", tmp_path / "out", "--source", copied)
+    assert contents(tmp_path / "out") == contents(cleaned)
+
+
+def test_windows_1252_is_read_and_others_refused(copied, refused, tmp_path):
+    header, rows = lines_of(copied)
+    text = "\n".join([header, *(f"{row} – café" for row in rows)])
+    (copied / "styles.csv").write_bytes(text.encode("cp1252"))
+    prepare("catalogue", tmp_path / "out", "--source", copied)
+    assert table_of(tmp_path / "out")["productDisplayName"].str.endswith("– café").all()
+    (copied / "styles.csv").write_bytes(text.encode("cp1252") + b"\x81\x8d")
+    sentence = refused("catalogue", tmp_path / "out", "--source", copied)
+    assert "neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8" in sentence
+
+
+def test_a_quotation_mark_does_not_join_rows(copied, tmp_path):
+    first, *rest = usable(copied)
+    table, _ = cleaned_of(copied, tmp_path, [[*first[:9], '"Leatherette bag'], *rest])
+    assert len(table) == 1 + len(rest)
+
+
+@pytest.mark.parametrize("top", ["", "archive/data/"])
+def test_a_zip_gives_the_same_as_the_folder(top, cleaned, tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as file:
+        for path in PRODUCTS.rglob("*.*"):
+            name = top + path.relative_to(PRODUCTS).as_posix()
+            file.write(path, name)
+            file.writestr(f"__MACOSX/._{name}", b"")
+        file.writestr("../../climbs.jpg", b"out")
+    prepare("catalogue", tmp_path / "out", "--source", tmp_path / "data.zip")
+    assert contents(tmp_path / "out") == contents(cleaned)
+    assert not list(tmp_path.parent.rglob("climbs.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "holds no styles.csv"),
+        ({"styles.csv": b"a,b\n"}, "holds no photographs in a folder images/"),
+        ({"styles.csv": b"a,b\r" * 9000, "images/1.jpg": b""}, "begins with the columns ['a', 'b'], not"),
+    ],
+)
+def test_a_source_of_another_layout_is_refused(files, message, refused, tmp_path):
+    (tmp_path / "source" / "images").mkdir(parents=True)
+    for name, data in files.items():
+        (tmp_path / "source" / name).write_bytes(data)
+    assert message in refused("catalogue", tmp_path / "out", "--source", tmp_path / "source")
+    assert not (tmp_path / "out").exists()
+
+
+def as_parquet(source, file, rows, image_of):
+    """The data set as its repository on the Hub has it: numbers as numbers, images as bytes."""
+    table = pd.DataFrame([{**dict(zip(COLUMNS, row[:9], strict=False)), COLUMNS[9]: ",".join(row[9:])} for row in rows])
+    table["image"] = [None if (data := source.image(i)) is None else image_of(data) for i in table["id"]]
+    table.astype({"id": int, "year": float}).replace("", None).to_parquet(file)
+
+
+def test_the_hub_gives_the_same_as_the_zip(hub, tmp_path, cleaned, monkeypatch, capsys):
+    source = KaggleSource(PRODUCTS)
+    rows = list(source.rows())
+    as_parquet(source, tmp_path / "0.parquet", rows[:30], lambda data: {"bytes": data, "path": None})
+    as_parquet(source, tmp_path / "1.parquet", rows[30:], bytes)
+    files = {f"data/train-0000{i}-of-00002.parquet": (tmp_path / f"{i}.parquet").read_bytes() for i in (0, 1)}
+    repository = hub.add("dataset", "ashraq/fashion-product-images-small", {"README.md": b"card", **files})
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    commit = repository.branches["main"]
+    for name in ("hf:ashraq/fashion-product-images-small", f"hf:ashraq/fashion-product-images-small@{commit}"):
+        prepare("catalogue", tmp_path / "out", "--source", name)
+        assert "65  rows read" in capsys.readouterr().out
+        # The two names that lost their quotation marks on Kaggle are whole here, so nothing has to be recovered.
+        assert contents(tmp_path / "out") == contents(cleaned)
+    assert not any("README" in request for request in hub.requests)
+
+
+def test_missing_or_other_hub_data_is_refused(hub, tmp_path, refused):
+    pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "other.parquet")
+    hub.add("dataset", "user/empty", {"README.md": b"card"})
+    hub.add("dataset", "user/other", {"other.parquet": (tmp_path / "other.parquet").read_bytes()})
+    hub.add("dataset", "user/damaged", {"damaged.parquet": b"PAR1"})
+    for name, message in (
+        ("hf:user/nowhere", "hf:user/nowhere: there is no such repository"),
+        ("hf:user/empty", "hf:user/empty: there are no Parquet files"),
+        ("hf:user/other", "hf:user/other: other.parquet lacks the columns"),
+        ("hf:user/damaged", "hf:user/damaged: "),
+        ("hf:a/b/c", "cannot be the name"),
+    ):
+        assert message in refused("catalogue", tmp_path / "out", "--source", name)
+
+
+def test_a_chart_is_drawn_for_each_column(cleaned, tmp_path, capsys):
+    table = table_of(cleaned).assign(**{"Price / EUR": r"$\frac$", "Größe": "9", "empty": ""})
+    table.to_csv(tmp_path / TABLE, index=False)
+    draw = ["class-distribution", "--data", str(tmp_path), "--columns"]
+    assert main([*draw, "usage", "Price / EUR", "Größe", "empty", "no_such_column"]) == 0
+    charts = {path.name for path in (tmp_path / "figures").glob("*.png")}
+    assert charts == {"Price_EUR.png", "usage.png", "Größe.png"}
+    with Image.open(tmp_path / "figures" / "usage.png") as chart:
+        assert len(chart.convert("RGB").getcolors(1 << 20)) > 10  # something is drawn
+    (tmp_path / "figures" / "gender.png").write_bytes(b"of the user")
+    for column, message in (
+        ("empty", "has none of the columns; it has ['id', 'gender'"),
+        ("gender", "gender.png exists"),
+    ):
+        assert main([*draw, column]) == 2
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "figures" / "gender.png").read_bytes() == b"of the user"

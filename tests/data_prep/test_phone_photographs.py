@@ -1,21 +1,28 @@
+"""The command `phone-photographs`, and the labels that were given to photographs of every source."""
+
+import json
 import shutil
 import zipfile
 
-import numpy as np
 import pandas as pd
+import pytest
 
-from data_prep.phone_photographs import COARSE, LABELS, drop_duplicates_across_splits
+from data_prep import street_photographs
+from data_prep.phone_photographs import COARSE, LABELS
+from data_prep.photographs import COLORS, TYPES
 from data_prep.splits import hashed_split
+from data_prep.tables import accepted_labels
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT, ENCODERS
 from fashion_model.images import open_image
 from tests.conftest import PHONE, contents
 from tests.data_prep import conftest
 from tests.data_prep.conftest import table_of
 
 PUBLISHED = sorted(PHONE.glob("*.jpg"))
-
-
-def labels():
-    return pd.read_csv(LABELS, dtype=str, keep_default_na=False)
+LABELED = pd.read_csv(LABELS, dtype=str, keep_default_na=False)
+WORN = pd.read_csv(street_photographs.LABELS, dtype=str, keep_default_na=False)
+# Names that readers of the photographs gave and the catalogue has not, or not often enough to be a label.
+UNLABELLED = {"Suits", "Other", "Rain Trousers"}
 
 
 def prepare(source, output):
@@ -27,6 +34,15 @@ def splits(table):
     return dict(zip(table["image"], table["split"], strict=True))
 
 
+@pytest.fixture
+def expected():
+    """Two photographs of each of four contributors in each split: image → split, by all the labels."""
+    table = LABELED.assign(split=[hashed_split(f"contributor {sender}") for sender in LABELED["sender"]])
+    two = table.groupby("sender").head(2)
+    two = two[two.groupby("sender")["sender"].transform("size") == 2].sort_values("sender", kind="stable")
+    return splits(two.groupby("split").head(8))
+
+
 def source_of(folder, photographs):
     """A folder as published, of `photographs`: image → picture."""
     folder.mkdir()
@@ -35,39 +51,21 @@ def source_of(folder, photographs):
     return folder
 
 
-def contributors_on_both_sides():
-    """Two photographs of each of four contributors in each split: image → split, by all the labels."""
-    table = labels()
-    table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
-    two = table.groupby("sender").head(2)
-    two = two[two.groupby("sender")["sender"].transform("size") == 2].sort_values("sender", kind="stable")
-    few = two.groupby("split").head(8)
-    assert few["split"].value_counts().to_dict() == {"train": 8, "validation": 8, "test": 8}
-    return dict(zip(few["image"], few["split"], strict=True))
-
-
-def test_a_contributor_is_in_one_split(capsys, tmp_path):
+def test_a_contributor_is_in_one_split(expected, capsys, tmp_path):
     """The tests have photographs of the test split only; they also serve as those of other contributors."""
-    expected = contributors_on_both_sides()
-    pictures = [open_image(path) for path in PUBLISHED[: len(expected)]]
-    table = prepare(source_of(tmp_path / "all", dict(zip(expected, pictures, strict=True))), tmp_path / "out")
-    assert splits(table) == expected
-    assert (table.groupby("sender")["split"].nunique() == 1).all()
+    pictures = dict(zip(expected, map(open_image, PUBLISHED), strict=False))
+    assert splits(prepare(source_of(tmp_path / "all", pictures), tmp_path / "out")) == expected
     printed = capsys.readouterr().out
-    for split in ("train", "validation", "test"):
-        assert f"       8  {split}, by 4 contributors" in printed
-    again = prepare(tmp_path / "all", tmp_path / "again")
-    assert again.equals(table)
-    some = dict(list(zip(expected, pictures, strict=True))[::3])
+    assert all(f"       8  {split}, by 4 contributors" in printed for split in ("train", "validation", "test"))
+    some = dict(list(pictures.items())[::3])
     assert splits(prepare(source_of(tmp_path / "some", some), tmp_path / "fewer")) == {i: expected[i] for i in some}
 
 
-def test_test_photographs_are_held_out_and_labeled(tmp_path, capsys):
+def test_photographs_keep_their_labels(tmp_path, capsys):
     table = prepare(PHONE, tmp_path)
-    assert set(splits(table).values()) == {"test"}
     assert {path.stem for path in (tmp_path / "phone" / "images").iterdir()} == set(table["image"])
-    assert set(table["image"]) == {path.stem for path in PUBLISHED}
-    published = labels().set_index("image").loc[table["image"]]
+    assert splits(table) == {path.stem: "test" for path in PUBLISHED}
+    published = LABELED.set_index("image").loc[table["image"]]
     assert table.set_index("image").drop(columns="split").equals(published)
     assert "passed over" not in capsys.readouterr().out
 
@@ -87,26 +85,16 @@ def test_originals_are_preferred_to_compressed_copies(tmp_path, capsys):
     assert contents(tmp_path / "zip") == contents(tmp_path / "folder")
 
 
-def test_duplicates_across_splits_are_dropped(tmp_path):
-    expected = contributors_on_both_sides()
+def test_duplicates_across_splits_are_dropped(expected, tmp_path):
+    """Pictures of the training split are kept rather than those of the others, and all within one split are."""
     by_split = {s: [i for i, of in expected.items() if of == s] for s in ("train", "validation", "test")}
     pictures = {image: open_image(path) for image, path in zip(expected, PUBLISHED, strict=False)}
-    # Resaved at another size: nearly the same pixels.
-    pictures[by_split["test"][0]] = pictures[by_split["train"][0]].resize((150, 200))
-    pictures[by_split["validation"][1]] = pictures[by_split["train"][1]].resize((150, 200))
-    pictures[by_split["test"][2]] = pictures[by_split["validation"][2]].resize((150, 200))
+    for copy, number, original in (("test", 0, "train"), ("validation", 1, "train"), ("test", 2, "validation")):
+        pictures[by_split[copy][number]] = pictures[by_split[original][number]].resize((150, 200))  # nearly the same
     pictures[by_split["train"][3]] = pictures[by_split["train"][2]].resize((150, 200))
     table = prepare(source_of(tmp_path / "source", pictures), tmp_path / "out")
     dropped = {by_split["test"][0], by_split["validation"][1], by_split["test"][2]}
     assert set(expected) - set(table["image"]) == dropped
-    assert list(table.index) == list(range(len(table)))
-
-
-def test_of_duplicates_the_training_one_is_kept():
-    splits = ["train", "test", "validation", "test", "test", "train", "train"]
-    table = pd.DataFrame({"image": list("abcdefg"), "split": splits})
-    kept = drop_duplicates_across_splits(table, np.array([0, 0, 1, 1, 2, 3, 3]))
-    assert kept["image"].tolist() == ["a", "c", "e", "f", "g"]
 
 
 def test_an_unusable_source_is_refused(tmp_path, refused):
@@ -114,10 +102,8 @@ def test_an_unusable_source_is_refused(tmp_path, refused):
     broken = shutil.copytree(PHONE, tmp_path / "broken", ignore=lambda _, names: sorted(names)[5:])
     victim = sorted(broken.iterdir())[2]
     victim.write_bytes(victim.read_bytes()[:700])
-    (tmp_path / "text.zip").write_text("no archive")
     for source, message in (
         (other, "holds none of the photographs that phone.csv has labels of"),
-        (tmp_path / "text.zip", "is neither a folder nor a zip file"),
         (broken, f"{victim.name}: The image is damaged or cut off."),
     ):
         assert message in refused("phone-photographs", tmp_path / "out", "--source", source)
@@ -125,9 +111,28 @@ def test_an_unusable_source_is_refused(tmp_path, refused):
 
 
 def test_each_photograph_is_labeled_once():
-    table = labels()
-    assert not table["image"].duplicated().any()
-    assert table["image"].str.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").all()
-    assert set(table["contributed_label"]) - set(COARSE) == {"Not sure", "Other"}
-    assert set(COARSE) <= set(table["contributed_label"])
-    assert (table[["colors", "product_types", "genders"]] != "").all(axis=None)
+    assert not LABELED["image"].duplicated().any()
+    assert LABELED["image"].str.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").all()
+    assert set(LABELED["contributed_label"]) - {"Not sure", "Other"} == set(COARSE)
+
+
+@pytest.mark.parametrize(
+    ("cells", "column"),
+    [
+        *(
+            (table[name], column)
+            for table in (LABELED, WORN)
+            for name, column in (("colors", "baseColour"), ("product_types", "articleType"), ("genders", "gender"))
+        ),
+        (TYPES.values(), "articleType"),
+        (COLORS.values(), "baseColour"),
+        (["|".join(names) for names in COARSE.values()], "articleType"),
+    ],
+)
+def test_accepted_labels_are_those_of_the_default(cells, column):
+    known = set(json.loads((DEFAULT_CHECKPOINT / ENCODERS).read_text(encoding="utf-8"))[column].values())
+    for cell in cells:
+        labels = accepted_labels(cell)
+        assert (cell == "?") == (not labels)
+        assert set(labels) - known <= UNLABELLED
+        assert len(set(labels)) == len(labels), cell

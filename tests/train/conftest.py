@@ -116,7 +116,7 @@ def deal_files(folder):
         path.rename(moved)
 
 
-HOSTILE = r"$\frac$ <script>alert('|')</script> & `*_[x](http://127.0.0.1)_*`"  # as anyone may name a label
+HOSTILE = r"$\frac$ <script>alert('1')</script> & `*_[x](http://127.0.0.1)_*`"  # as anyone may name a label
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def model_card(
 
 
 def metadata(config: ModelConfig, metrics: Mapping[str, Any]) -> ModelCardData:
-    """For the Hub: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
+    """The card's metadata, as in https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
     results = [
         EvalResult(
             task_type=TASK,
@@ -69,11 +69,11 @@ def metadata(config: ModelConfig, metrics: Mapping[str, Any]) -> ModelCardData:
             dataset_split=TEST,
             metric_type="accuracy",
             metric_name=f"{a.title}: prediction accepted",
-            metric_value=found["accuracy"],
+            metric_value=measured["accuracy"],
         )
         for domain, dataset in DATASETS.items()
         for a in config.attributes
-        if (found := metrics["domains"].get(domain, {"attributes": {}})["attributes"].get(a.name))
+        if (measured := metrics["domains"].get(domain, {"attributes": {}})["attributes"].get(a.name))
     ]
     return ModelCardData(
         license="mit",

@@ -79,7 +79,7 @@ def calibration_interval(confidence: np.ndarray, correct: np.ndarray, groups: Se
 
 
 def resampled_sums(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Values (N, K) → (RESAMPLES, K): added up over as many groups as there are, drawn with replacement."""
+    """Sums (RESAMPLES, K) of values (N, K), each over as many groups as there are, drawn with replacement."""
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     of_group = np.zeros((len(names), values.shape[1]))
     np.add.at(of_group, group, values)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from data_prep import TABLE
 from data_prep.photographs import HIGH_RESOLUTION
@@ -41,22 +41,19 @@ from train.data.table import (
     rows_of_split,
     without_pictures_of,
 )
-from train.evaluate.domains import evaluation_domains
-from train.evaluate.inference import outputs_of
+from train.evaluate.inference import evaluation_domains, outputs_of
 
-FOLDER = "predictions"
 CALIBRATION = ("temperatures", "fashion_threshold")  # keys of config.json that predictions do not depend on
 
 
 @dataclass(frozen=True)
 class DomainPredictions:
-    """Of N images."""
+    """Outputs for the N images of a domain, and what is known of each image."""
 
     names: np.ndarray  # (N,) file names
     groups: np.ndarray  # (N,) images of one group are not independent
     is_fashion: bool
     accepted: Mapping[str, np.ndarray]  # attribute name → (N, classes) bool: the labels that are right
-    targets: Mapping[str, np.ndarray]  # attribute name → (N, classes) float32: a distribution over them
     logits: Mapping[str, torch.Tensor]  # attribute name → (N, classes) float32
     fashion_scores: np.ndarray  # (N,) log odds
     gates: Mapping[str, np.ndarray]  # of MoE heads: attribute name → (N, experts)
@@ -81,14 +78,12 @@ class DomainPredictions:
 
     def __getitem__(self, rows: np.ndarray) -> DomainPredictions:
         """The images at the indices, or where a bool mask is True."""
-        pick = torch.from_numpy(np.array(rows))
         return DomainPredictions(
             self.names[rows],
             self.groups[rows],
             self.is_fashion,
             {name: x[rows] for name, x in self.accepted.items()},
-            {name: x[rows] for name, x in self.targets.items()},
-            {name: x[pick] for name, x in self.logits.items()},
+            {name: x[torch.from_numpy(rows)] for name, x in self.logits.items()},
             self.fashion_scores[rows],
             {name: x[rows] for name, x in self.gates.items()},
             None if self.accessories is None else self.accessories[rows],
@@ -110,6 +105,20 @@ class SplitPredictions:
         return self.config.attributes
 
 
+def saved_predictions(
+    checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1
+) -> SplitPredictions:
+    """The predictions that were saved for these weights, or else the result of `predict_split`."""
+    try:
+        with safe_open(_file(checkpoint, split), "pt") as file:
+            current = file.metadata()["digest"] == predictions_digest(checkpoint, data, split)
+    except (OSError, SafetensorError):
+        current = False
+    if not current:
+        return predict_split(checkpoint, data, split, device, workers)
+    return _read(checkpoint, split, load_checkpoint(checkpoint))
+
+
 def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1) -> SplitPredictions:
     """Run the network over all domains and save the outputs. DataError or CheckpointError if that is impossible."""
     if not checkpoint.is_dir():
@@ -126,9 +135,8 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     described = {}
     for domain in evaluation_domains(Split(data, split, rows, loaded.config.attributes, loaded.encoders)):
         outputs = outputs_of(model, domain, workers)
-        tensors |= {f"{domain.name}/logits/{name}": x for name, x in outputs.logits.items()}
-        tensors |= {f"{domain.name}/targets/{name}": x for name, x in domain.targets.items()}
-        tensors |= {f"{domain.name}/gates/{name}": x for name, x in outputs.gates.items()}
+        for kind, values in (("logits", outputs.logits), ("targets", domain.targets), ("gates", outputs.gates)):
+            tensors |= {f"{domain.name}/{kind}/{name}": x for name, x in values.items()}
         tensors[f"{domain.name}/fashion"] = outputs.fashion_scores
         described[domain.name] = {
             "names": [path.name for path in domain.paths],
@@ -149,48 +157,30 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     return _read(checkpoint, split, loaded)
 
 
-def saved_predictions(
-    checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1
-) -> SplitPredictions:
-    """Those saved for these weights, or else those of `predict_split`."""
-    if not checkpoint.is_dir():
-        raise CheckpointError(f"{checkpoint} is not a directory")
-    try:
-        with safe_open(_file(checkpoint, split), "pt") as file:
-            current = file.metadata()["digest"] == predictions_digest(checkpoint, data, split)
-    except (FileNotFoundError, SafetensorError):
-        current = False
-    if not current:
-        return predict_split(checkpoint, data, split, device, workers)
-    return _read(checkpoint, split, load_checkpoint(checkpoint))
-
-
 def _file(checkpoint: Path, split: str) -> Path:
-    return checkpoint / FOLDER / f"{split}.safetensors"
+    return checkpoint / "predictions" / f"{split}.safetensors"
 
 
 def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
-    with safe_open(_file(checkpoint, split), "pt") as file:
-        metadata, keys = file.metadata(), set(file.keys())
-        described, domains = json.loads(metadata["domains"]), {}
-        for name, facts in described.items():
-
-            def tensors(kind: str, domain: str = name) -> dict[str, torch.Tensor]:
-                wanted = ((a.name, f"{domain}/{kind}/{a.name}") for a in loaded.config.attributes)
-                return {attribute: file.get_tensor(key) for attribute, key in wanted if key in keys}
-
-            targets = {attribute: x.numpy() for attribute, x in tensors("targets").items()}
-            domains[name] = DomainPredictions(
-                np.array(facts["names"]),
-                np.array(facts["groups"]),
-                facts["is_fashion"],
-                {attribute: x > 0 for attribute, x in targets.items()},
-                targets,
-                tensors("logits"),
-                file.get_tensor(f"{name}/fashion").numpy(),
-                {attribute: x.numpy() for attribute, x in tensors("gates").items()},
-                None if facts["accessories"] is None else np.array(facts["accessories"]),
-            )
+    path, domains = _file(checkpoint, split), {}
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    for domain, facts in json.loads(metadata["domains"]).items():
+        logits, targets, gates = (
+            {a.name: tensors[key] for a in loaded.config.attributes if (key := f"{domain}/{kind}/{a.name}") in tensors}
+            for kind in ("logits", "targets", "gates")
+        )
+        domains[domain] = DomainPredictions(
+            np.array(facts["names"]),
+            np.array(facts["groups"]),
+            facts["is_fashion"],
+            {name: x.numpy() > 0 for name, x in targets.items()},
+            logits,
+            tensors[f"{domain}/fashion"].numpy(),
+            {name: x.numpy() for name, x in gates.items()},
+            None if facts["accessories"] is None else np.array(facts["accessories"]),
+        )
     return SplitPredictions(checkpoint, split, loaded.config, loaded.encoders, domains, **json.loads(metadata["facts"]))
 
 
@@ -198,13 +188,13 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     """SHA-256 of what decides the outputs: weights, labels, tables, file names, configuration without `CALIBRATION`."""
     config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
-    found = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
     for path in (data / TABLE, *sorted(data.glob("*/*.csv"))):
-        found.update(path.read_bytes())
+        content.update(path.read_bytes())
     for folder in (data / HIGH_RESOLUTION / "images", *sorted(data.glob(f"*/{split}"))):
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        found.update("\n".join([folder.name, *names]).encode())
-    return found.hexdigest()
+        content.update("\n".join([folder.name, *names]).encode())
+    return content.hexdigest()
 
 
 def checkpoint_digests(checkpoint: Path) -> dict[str, str]:

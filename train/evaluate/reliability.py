@@ -18,14 +18,14 @@ COLORS = {"before": "#c44e52", "after": "#4c72b0"}
 
 @dataclass(frozen=True)
 class Sample:
-    """The images of one domain for which the label of one attribute is known."""
+    """Predictions for the images of one domain that have a known label of one attribute."""
 
     domain: str
     logits: torch.Tensor  # (N, classes) float64
     accepted: np.ndarray  # (N, classes) bool
 
     def confidence(self, temperature: float) -> np.ndarray:
-        """(N,) of the predicted class."""
+        """The probability of the predicted class (N,)."""
         return torch.softmax(self.logits / temperature, dim=1).max(dim=1).values.numpy()
 
     @property
@@ -35,7 +35,7 @@ class Sample:
 
 
 def samples_of(domains: Mapping[str, DomainPredictions], attribute: str) -> list[Sample]:
-    """One sample a domain that has known labels of the attribute. `domains`: name → predictions."""
+    """A sample for each domain with known labels of the attribute. `domains`: name → predictions."""
     samples = []
     for name, predictions in domains.items():
         known = predictions.accepted[attribute].any(axis=1)
@@ -46,7 +46,7 @@ def samples_of(domains: Mapping[str, DomainPredictions], attribute: str) -> list
 
 
 def reliability_diagram(title: str, samples: list[Sample], temperature: float) -> Figure:
-    """One panel a domain."""
+    """A diagram with one panel for each sample."""
     figure = Figure(figsize=(4.5 * len(samples), 4.6), layout="constrained")
     figure.suptitle(f"{title}: temperature {temperature:.3f}")
     for axes, sample in zip(figure.subplots(1, len(samples), squeeze=False)[0], samples, strict=True):

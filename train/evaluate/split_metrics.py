@@ -1,23 +1,54 @@
-"""metrics.json: what was measured of a checkpoint, a section for each split, computed from the saved predictions."""
+"""The command `evaluate`, and metrics.json: what was measured of a checkpoint, a section for each split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from data_prep.phone_photographs import COARSE
-from data_prep.photographs import HIGH_RESOLUTION, ON_MODEL
-from fashion_model.checkpoint import DIGESTS, METRICS, CheckpointError, read_json, write_json
-from train.data.domains import PHONE, THUMBNAILS, WORN, table_of
+from data_prep.photographs import HIGH_RESOLUTION
+from data_prep.splits import TEST
+from fashion_model.checkpoint import CARD, DIGESTS, METRICS, CheckpointError, read_json, write_json
+from fashion_model.system import write_text
+from train.data.domains import PHONE, THUMBNAILS, table_of
+from train.data.table import TRAINED_ON
+from train.evaluate.card import model_card
 from train.evaluate.metrics import attribute_metrics, share
-from train.evaluate.predictions import DomainPredictions, SplitPredictions, checkpoint_digests
+from train.evaluate.predictions import DomainPredictions, SplitPredictions, checkpoint_digests, predict_split
+from train.evaluate.tables import ACCESSORIES, markdown
 
 SPLITS = "splits"  # key of metrics.json
-ACCESSORIES = {WORN: "worn_accessories", ON_MODEL: "on_model_accessories"}  # sections of a part of a domain
 PRODUCT_TYPE = "product_type"  # the attribute that contributors' coarse labels are about
+
+
+@dataclass(frozen=True)
+class Config:
+    checkpoint: Path  # the checkpoint directory
+    data: Path  # the folder that data_prep wrote
+    split: Literal["validation", "test"] = TEST
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    workers: int = 1  # processes that read images
+
+
+def evaluate(config: Config) -> None:
+    """Measure a checkpoint on a split that it was not trained on.
+
+    Runs the network over every domain of the data folder, saves its outputs to predictions/SPLIT.safetensors, prints
+    the tables, and writes the metrics to metrics.json and, for the test split, to the model card README.md.
+    """
+    predictions = predict_split(config.checkpoint, config.data, config.split, config.device, config.workers)
+    if not predictions.trained_on_known:
+        print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
+    metrics = split_metrics(predictions, config.data)
+    write_split_metrics(config.checkpoint, config.split, metrics)
+    if config.split == TEST:
+        write_text(config.checkpoint / CARD, model_card(config.checkpoint, metrics))
+    print(markdown(predictions.attributes, metrics, config.split))
 
 
 def read_metrics(checkpoint: Path) -> dict[str, dict[str, Any]]:

@@ -10,10 +10,12 @@ import pandas as pd
 from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION, ON_MODEL
 from fashion_model.attributes import Attribute
 from train.data.domains import OTHER, OTHER_EMPTY, PEOPLE, PHONE, THUMBNAILS, WORN
-from train.evaluate.domains import ALL_TITLES, PASTED
-from train.evaluate.split_metrics import ACCESSORIES
+from train.data.domains import TITLES as TITLES_OF_DOMAINS
+from train.evaluate.inference import PASTED
 
-TITLES = ALL_TITLES | {
+ACCESSORIES = {WORN: "worn_accessories", ON_MODEL: "on_model_accessories"}  # sections of metrics.json for parts
+TITLES = TITLES_OF_DOMAINS | {
+    PASTED: "the catalogue's accessories and the like, pasted on other backgrounds",
     ACCESSORIES[WORN]: "… of them bags, eyewear, hats, jewellery and the like",
     ACCESSORIES[ON_MODEL]: "… of them bags and watches",
 }
@@ -39,24 +41,23 @@ NOTE = (
 
 def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
     """All tables of a split."""
+    domains = metrics["domains"]
     tables = [accuracy_table(attributes, metrics), confidence_table(attributes, metrics)]
     tables += [
-        single_label_table(attributes, metrics["domains"][name], f"{TITLES[name]}, {split} split")
+        single_label_table(attributes, domains[name], f"{TITLES[name]}, {split} split")
         for name in (HIGH_RESOLUTION, THUMBNAILS)
-        if name in metrics["domains"]
+        if name in domains
+    ]
+    tables += [
+        gates_table(attributes, of_domain["gates"], TITLES[name])
+        for name, of_domain in domains.items()
+        if "gates" in of_domain
     ]
     parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
     parts.insert(1, note(metrics))
-    for name, of_domain in metrics["domains"].items():
-        if "gates" in of_domain:
-            parts.append(gates_table(attributes, of_domain["gates"], TITLES[name]))
-    if metrics.get("agreement"):
-        same = ", ".join(
-            f"{a.title.lower()} {percent(metrics['agreement'][a.name])} %"
-            for a in attributes
-            if a.name in metrics["agreement"]
-        )
-        parts.append(f"The thumbnail and the photograph of a product get the same label: {same}.")
+    if agreement := metrics.get("agreement"):
+        same = [f"{a.title.lower()} {percent(agreement[a.name])} %" for a in attributes if a.name in agreement]
+        parts.append(f"The thumbnail and the photograph of a product get the same label: {', '.join(same)}.")
     if metrics["rows_left_out"]:
         parts.append(f"Left out, because their pictures were trained on: {metrics['rows_left_out']} rows.")
     return "\n\n".join(parts)
@@ -94,46 +95,34 @@ def note(metrics: Mapping[str, Any]) -> str:
 
 def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
     """Mean confidence, accuracy and calibration error of each attribute in each domain with labels."""
-    rows = []
+    keys, rows = ("confidence", "accuracy", "calibration_error"), []
     for name in ORDER:
-        of_domain = metrics["domains"].get(name, {"attributes": {}})
-        cells = [
-            f"{percent(found['confidence'])} / {percent(found['accuracy'])} / {percent(found['calibration_error'])}"
-            if (found := of_domain["attributes"].get(a.name))
-            else ""
-            for a in attributes
-        ]
+        measured = metrics["domains"].get(name, {"attributes": {}})["attributes"]
+        cells = [" / ".join(percent(measured[a.name][key]) for key in keys if a.name in measured) for a in attributes]
         if any(cells):
             rows.append([TITLES[name], *cells])
-    return pd.DataFrame(
-        rows, columns=["mean confidence / accepted / calibration error, %", *(a.title for a in attributes)]
-    )
+    columns = ["mean confidence / accepted / calibration error, %", *(a.title for a in attributes)]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def single_label_table(attributes: Sequence[Attribute], of_domain: Mapping[str, Any], title: str) -> pd.DataFrame:
     """Metrics of images with one label, one row an attribute."""
     rows = [
-        [a.title, *(percent(found[key]) for key in SINGLE_LABEL), f"{found['nll']:.3f}"]
+        [a.title, *(percent(measured[key]) for key in SINGLE_LABEL), f"{measured['nll']:.3f}"]
         for a in attributes
-        if "nll" in (found := of_domain["attributes"].get(a.name, {}))
+        if "nll" in (measured := of_domain["attributes"].get(a.name, {}))
     ]
     return pd.DataFrame(rows, columns=[title, *SINGLE_LABEL.values(), "negative log-likelihood"])
 
 
-def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> str:
+def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Any], title: str) -> pd.DataFrame:
     """The mean weight of each expert for each attribute, and its standard deviation over the images."""
-    rows = [
-        [
-            a.title,
-            *(
-                f"{percent(m)} (±{percent(d)})"
-                for m, d in zip(gates[a.name]["mean"], gates[a.name]["deviation"], strict=True)
-            ),
-        ]
-        for a in attributes
-    ]
+    rows = []
+    for a in attributes:
+        pairs = zip(gates[a.name]["mean"], gates[a.name]["deviation"], strict=True)
+        rows.append([a.title, *(f"{percent(mean)} (±{percent(deviation)})" for mean, deviation in pairs)])
     experts = [f"expert {number}" for number in range(1, len(rows[0]))]
-    return markdown_table([f"gate weights on {title}, % (± standard deviation)", *experts], rows)
+    return pd.DataFrame(rows, columns=[f"gate weights on {title}, % (± standard deviation)", *experts])
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -142,12 +131,12 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, colalign=align, disable_numparse=True)
 
 
-def interval(found: Mapping[str, Any] | None, key: str) -> str:
+def interval(metrics: Mapping[str, Any] | None, key: str) -> str:
     """`81.2 (79.0–83.1)`, in percent; empty for None."""
-    if found is None:
+    if metrics is None:
         return ""
-    low, high = found["interval" if key == "share" else f"{key}_interval"]
-    return f"{percent(found[key])} ({percent(low)}–{percent(high)})"
+    low, high = metrics["interval" if key == "share" else f"{key}_interval"]
+    return f"{percent(metrics[key])} ({percent(low)}–{percent(high)})"
 
 
 def percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""Write a checkpoint or a Space to its repository on the Hub, each in one commit."""
+"""Write to a repository on the Hub in one commit, which deletes no file of others."""
 
 from __future__ import annotations
 
@@ -7,27 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import (
-    CommitInfo,
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-    RepoCard,
-    constants,
-)
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from fashion_model.checkpoint import CHECKPOINT_FILES, CONFIG, ENCODERS
 from fashion_model.hub import FAULTS, HubError, reason, use_client
 
-ROOT = Path(__file__).parents[2]
-VARIABLE = "FASHION_MODEL"
-PACKAGE, DEFAULT = "fashion_model", "fashion_model/default_checkpoint"
-PACKAGE_FILES = (
-    *(f"{PACKAGE}/{pattern}" for pattern in ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")),
-    *(f"{DEFAULT}/{pattern}" for pattern in CHECKPOINT_FILES),
-)
 CREATED_WITH = {".gitattributes", "README.md"}  # files of a repository created on the website
 
 
@@ -36,63 +21,6 @@ def files_in(folder: Path, patterns: Sequence[str], below: str = "") -> dict[str
     paths = (path for path in sorted((folder / below).rglob("*")) if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {name: names[name] for name in filter_repo_objects(names, allow_patterns=list(patterns))}
-
-
-def files_of_space(model: str, root: Path = ROOT) -> dict[str, Path | bytes]:
-    """Path in the Space → content: the app, the package with the embedded default, and the README.
-
-    HubError if `root` is not a checkout.
-    """
-    files: dict[str, Path | bytes] = {**files_in(root, PACKAGE_FILES, below=PACKAGE)}
-    files |= {name: root / name for name in ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png")}
-    for name in (f"{PACKAGE}/__init__.py", f"{DEFAULT}/{CONFIG}", *files):
-        if not (root / name).is_file():
-            raise HubError(f"{root} has no {name}, so the Space could not start")
-    card = RepoCard.load(root / "README.md", ignore_metadata_errors=False)
-    card.data.models = [model]
-    return files | {"README.md": str(card).encode()}
-
-
-def push_checkpoint(
-    repository: str, files: Mapping[str, Path | bytes], private: bool, tag: str | None, timeout: float
-) -> str:
-    """Create the repository if needed, commit `files`, tag the commit; returns its sha. HubError on failure."""
-    with clear_errors(repository):
-        api = connect(timeout)
-        create(api, repository, private)
-        if tag and any(known.name == tag for known in api.list_repo_refs(repository).tags):
-            raise HubError(f"the tag {tag} exists already")
-        done = commit(api, repository, files, ours=CHECKPOINT_FILES, sign=ENCODERS, message="Upload checkpoint")
-        print(f"{done.commit_url}\n{done.oid}")
-    if tag:
-        with clear_errors(f"{repository} is committed, but not tagged"):
-            api.create_tag(repository, tag=tag, revision=done.oid)
-        print(f"tagged {tag}")
-    return done.oid
-
-
-def push_space(space: str, model: str, revision: str | None, private: bool, timeout: float) -> None:
-    """Deploy `space` with `model` (on the Hub) at the commit to which `revision` points now. HubError on failure."""
-    files = files_of_space(model)
-    with clear_errors(model):
-        api = connect(timeout)
-        served = api.model_info(model, revision=revision)
-        if not api.file_exists(model, ENCODERS, revision=served.sha):
-            raise HubError(f"it holds no {ENCODERS}, so it is no checkpoint of this project")
-    pinned = f"{model}@{served.sha}"
-    with clear_errors(space):
-        first = [{"key": VARIABLE, "value": pinned}]  # set before the first start
-        create(api, space, private, repo_type="space", space_sdk="gradio", space_variables=first)
-        sign, message = f"{PACKAGE}/__init__.py", f"Serve {pinned}"
-        done = commit(api, space, files, ours=PACKAGE_FILES, sign=sign, message=message, repo_type="space")
-    print(done.commit_url)
-    with clear_errors(f"{space} is committed, but its variable {VARIABLE} is unchanged"):
-        api.add_space_variable(space, VARIABLE, pinned)
-    print(f"https://huggingface.co/spaces/{space} serves {pinned}")
-    if served.private or served.gated:
-        print(
-            f"{model} is not public: the Space needs a secret HF_TOKEN that may read it, or the embedded default serves"
-        )
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
 from data_prep.splits import TRAIN
 from fashion_model.attributes import Attribute
@@ -38,13 +37,14 @@ class AttributeAnalysis:
     same_picture: pd.DataFrame
 
     @property
-    def csv_files(self) -> dict[str, pd.DataFrame]:
-        tables = ("classes", "confusions", "label_errors", "same_picture")
-        return {f"{table}_{self.attribute.name}.csv": getattr(self, table) for table in tables}
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Name of the CSV file → its rows."""
+        kinds = ("classes", "confusions", "label_errors", "same_picture")
+        return {f"{kind}_{self.attribute.name}": getattr(self, kind) for kind in kinds}
 
 
 def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> AttributeAnalysis:
-    """`table`: the cleaned table with the rows of all splits."""
+    """`table`: the cleaned table with the rows of all splits, and one label in each cell."""
     images = labeled_images(attribute, predictions, table)
     training_labels = table.loc[table["split"] == TRAIN, attribute.column]
     same_picture = contradictory_labels(table, attribute.column)
@@ -62,23 +62,23 @@ def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataF
 def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> pd.DataFrame:
     """One row per thumbnail that has a label, with the index of `table`.
 
-    Columns: id, group, name, label, prediction, confidence, label_probability. The network may not know a label; its
-    probability is then 0.
+    Columns: id, group, name, label, prediction, confidence, label_probability. Where the prediction is one of several
+    accepted labels, it is the label. The network may not know a label; its probability is then 0.
     """
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
     probabilities = domain.probabilities(predictions.config.temperatures)[attribute.name]  # (N, classes)
-    rows = table.reset_index().set_index("id", drop=False).loc[domain.products].set_index("index")
-    images = pd.DataFrame(
-        {
-            "id": rows["id"],
-            "group": rows["group"],
-            "name": rows[NAME],
-            "label": rows[attribute.column],
-            "prediction": labels[probabilities.argmax(axis=1)],
-            "confidence": probabilities.max(axis=1),
-            "label_probability": (probabilities * domain.accepted[attribute.name]).sum(axis=1),
-        }
+    rows = table.reset_index().set_index(table["id"]).loc[domain.products].set_index("index")
+    accepted, predicted = domain.accepted[attribute.name], probabilities.argmax(axis=1)
+    images = (
+        rows[["id", "group", NAME]]
+        .rename(columns={NAME: "name"})
+        .assign(
+            label=np.where(accepted[np.arange(len(rows)), predicted], labels[predicted], rows[attribute.column]),
+            prediction=labels[predicted],
+            confidence=probabilities.max(axis=1),
+            label_probability=(probabilities * accepted).sum(axis=1),
+        )
     )
     return images[images["label"] != ""]
 
@@ -89,12 +89,15 @@ def class_metrics(label: pd.Series, prediction: pd.Series, training_labels: pd.S
     Columns: label, precision, recall, f1, support (images with this label), predicted (images with this prediction),
     training_rows. Precision is NaN for a class that is never predicted, recall for one that is no image's label.
     """
-    classes = sorted({*label, *prediction})
-    metrics = precision_recall_fscore_support(label, prediction, labels=classes, zero_division=np.nan)
-    table = pd.DataFrame({"label": classes} | dict(zip(("precision", "recall", "f1", "support"), metrics, strict=True)))
-    for column, labels in (("predicted", prediction), ("training_rows", training_labels)):
-        table[column] = table["label"].map(labels.value_counts()).fillna(0).astype(int)
-    return table.sort_values("support", ascending=False, kind="stable", ignore_index=True)
+    of_column = {"support": label, "predicted": prediction, "training_rows": training_labels}
+    table = pd.DataFrame({"label": sorted({*label, *prediction})})
+    counts = {
+        column: table["label"].map(labels.value_counts()).fillna(0).astype(int) for column, labels in of_column.items()
+    }
+    right = table["label"].map(label[label == prediction].value_counts()).fillna(0)
+    table["precision"], table["recall"] = right / counts["predicted"], right / counts["support"]
+    table["f1"] = 2 * right / (counts["predicted"] + counts["support"])
+    return table.assign(**counts).sort_values("support", ascending=False, kind="stable", ignore_index=True)
 
 
 def confused_pairs(label: pd.Series, prediction: pd.Series) -> pd.DataFrame:
@@ -113,7 +116,8 @@ def likely_label_errors(images: pd.DataFrame, same_picture: pd.DataFrame) -> pd.
     probabilities of prediction and label. The last column, same_picture, has all labels of the picture if they differ.
     """
     mean_probability = images.groupby("label")["label_probability"].mean()
-    confident = images["confidence"] >= images["prediction"].map(mean_probability)  # False if no image has this label
+    of_prediction = images["prediction"].map(mean_probability).astype(float)  # NaN if no image has this label
+    confident = images["confidence"] >= of_prediction
     errors = images[(images["label"] != images["prediction"]) & confident]
     labels_of_picture = {
         group: ", ".join(sorted(set(rows))) for group, rows in same_picture.groupby("picture")["label"]

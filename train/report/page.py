@@ -1,10 +1,12 @@
-"""The report as one HTML page: its tables, photographs and figures. The template has the explanations."""
+"""The command `report`: one HTML page with tables, photographs and figures. The template has the explanations."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,27 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from data_prep.duplicates import THUMBNAIL
 from data_prep.photographs import HIGH_RESOLUTION
+from data_prep.splits import THUMBNAIL
+from data_prep.tables import accepted_labels
+from fashion_model.checkpoint import CLASSES, REPORT
+from fashion_model.system import write_text
 from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
-from train.evaluate.predictions import SplitPredictions
+from train.data.table import read_table
+from train.evaluate.predictions import SplitPredictions, saved_predictions
 from train.evaluate.reliability import reliability_diagram, samples_of
+from train.evaluate.split_metrics import Config as EvaluateConfig
+from train.evaluate.split_metrics import split_metrics
 from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
-from train.report.analysis import ALL, MIN_IMAGES, AttributeAnalysis, weakest_slice
+from train.report.analysis import (
+    ALL,
+    MIN_IMAGES,
+    AttributeAnalysis,
+    accuracy_by_slice,
+    analyze,
+    classes_document,
+    weakest_slice,
+)
 
 CONFUSIONS, EXAMPLES = 20, 6  # confusions shown, photographs of each
 LABEL_ERRORS = 60  # shown
@@ -35,6 +51,34 @@ PRIOR = 10  # images added to each class when the matrix is ordered, so that cla
 LONGEST_LABEL = 32  # letters in a figure
 JPEG_QUALITY = 70  # of photographs; about 1.4 kB each
 RELIABILITY = (PHONE, WORN, HIGH_RESOLUTION, THUMBNAILS)  # domains of the reliability diagrams
+
+
+@dataclass(frozen=True)
+class Config(EvaluateConfig):
+    output: Path | None = None  # the folder to write to; report/ in the checkpoint directory
+
+
+def report(config: Config) -> None:
+    """Write the HTML report: what a checkpoint gets wrong.
+
+    Reads the predictions that `train evaluate` saved. Writes report/report.html, one page without scripts that the app
+    links to, its tables as CSV beside it, and report/classes.json, which the app's table of classes reads.
+    """
+    predictions = saved_predictions(config.checkpoint, config.data, config.split, config.device, config.workers)
+    table = read_table(config.data)
+    columns = [attribute.column for attribute in predictions.attributes]
+    table[columns] = table[columns].map(lambda cell: next(iter(accepted_labels(cell)), ""))  # the best of each
+    analyses = [analyze(attribute, predictions, table) for attribute in predictions.attributes]
+    slices = accuracy_by_slice(analyses, table)
+    page = render(predictions, split_metrics(predictions, config.data), analyses, slices, config.data / "images")
+    classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
+    folder = config.output or config.checkpoint / Path(REPORT).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in [("slices", slices), *(item for analysis in analyses for item in analysis.tables.items())]:
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    write_text(folder / Path(CLASSES).name, classes)
+    write_text(folder / Path(REPORT).name, page)
+    print(folder / Path(REPORT).name)
 
 
 def render(
@@ -77,10 +121,8 @@ def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, s
     """
     overall = part["attribute"].map(slices[slices["kind"] == ALL].set_index("attribute")["accuracy"])
     marks = np.select([part["high"] < overall, part["low"] > overall], ["▼ ", "▲ "], "")
-    cells = [
-        f"{mark}{percent(row.accuracy)} ({percent(row.low)}–{percent(row.high)})"
-        for mark, row in zip(marks, part.itertuples(), strict=True)
-    ]
+    shares = zip(marks, *(part[column].map(percent) for column in ("accuracy", "low", "high")), strict=True)
+    cells = [f"{mark}{accuracy} ({low}–{high})" for mark, accuracy, low, high in shares]
     table = part.assign(cell=cells).pivot(index="slice", columns="attribute", values="cell").fillna("")
     table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
     table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
@@ -100,18 +142,18 @@ def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, st
 
 
 def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
-    name, title = analysis.attribute.name, analysis.attribute.title
+    name, title, labels = analysis.attribute.name, analysis.attribute.title, analysis.images["label"]
     domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
-    diagram = reliability_diagram(title, samples_of(domains, name), predictions.config.temperatures[name])
+    samples, temperature = samples_of(domains, name), predictions.config.temperatures[name]
     classes = analysis.classes.rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
     return {
         "name": name,
         "title": title,
-        "images": len(analysis.images),
-        "matrix": _png(matrix_figure(analysis.images["label"], analysis.images["prediction"])),
-        "reliability": _png(diagram),
+        "images": len(labels),
+        "matrix": _png(matrix_figure(labels, analysis.images["prediction"])) if len(labels) else None,
+        "reliability": _png(reliability_diagram(title, samples, temperature)) if samples else None,
         "confusions": [
             {
                 "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),

@@ -72,7 +72,7 @@ class Config:
 
 def run(config: Config) -> None:
     benchmark = Benchmark(config)
-    for part in sorted(config.parts, key=get_args(Part).index):  # what training tells the C library stays
+    for part in sorted(config.parts, key=get_args(Part).index):  # what training sets in the C library stays
         print("\n\n".join([f"## {part}", *getattr(benchmark, part)()]), end="\n\n", flush=True)
 
 
@@ -166,8 +166,8 @@ class Benchmark:
             "batches prepared meanwhile": lambda: list(islice(views, 2)),
             "steps on views": lambda: [trainer.train_one_batch(*b) for b in islice(views, STEPS)],
         }
-        for title, tell in {"returned": lambda: None, "kept": keep_freed_memory}.items():
-            tell()
+        for title, prepare in {"returned": lambda: None, "kept": keep_freed_memory}.items():
+            prepare()
             yield f"Freed memory is {title}:\n\n{table(alternate(ways, self.config.rounds), STEPS * len(pixels))}"
 
 
@@ -213,12 +213,12 @@ def noisy_jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
 
 
 def memory_of(process: int) -> int:
-    """MiB that it holds, on Linux."""
+    """The MiB of memory that a process holds, on Linux."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
 def peak_memory(config: Config, number: int) -> str:
-    """Of a process that labels so many photographs by the command line."""
+    """The peak of the memory of a process that labels `number` photographs by the command line, as a sentence."""
     files = islice(find_images([config.photographs]), number)
     options = [*(["--checkpoint", config.checkpoint] if config.checkpoint else []), "--", *files]
     printed = subprocess.run([sys.executable, "-c", PREDICT, *options], stdout=subprocess.PIPE, text=True).stdout

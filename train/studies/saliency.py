@@ -2,8 +2,8 @@
 
     python -m train saliency --checkpoint fashion_model/default_checkpoint --data data/
 
-A candidate is a method of fashion_model.explain, the score of a class that is explained, and the stages whose maps are
-averaged; random maps and a Gaussian in the center are floors. Of crops whose product type is predicted right:
+A candidate is a method of fashion_model.explain and the stages whose maps are averaged; random maps and a Gaussian in
+the center are floors. Of crops whose product type is predicted right:
 
 - deletion, insertion (Petsiuk et al., BMVC 2018): the type's mean probability while pixels turn white in the order of
   the map (lower is better), and while they appear in a blurred crop;
@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, product, repeat
+from itertools import islice, product
 from pathlib import Path
 from typing import Literal
 
@@ -39,11 +39,6 @@ from train.evaluate.metrics import mean_interval
 from train.evaluate.tables import markdown_table
 
 TYPE = "product_type"
-SCORES = {  # of logits (B, classes)
-    "logit": lambda logits: logits,
-    "log-probability": lambda logits: logits.log_softmax(dim=1),
-    "difference": lambda logits: logits - highest_other(logits),
-}
 # Whether more (1) or less (-1) is better, and the measure of a crop and of maps (targets, H, W): of the predicted type,
 # of its runner-up, and of the other attributes.
 MEASURES = {
@@ -55,8 +50,6 @@ MEASURES = {
     "attributes": (-1, lambda crop, maps: correlation(np.delete(maps, 1, axis=0))),
     "runner-up": (-1, lambda crop, maps: correlation(maps[:2])),
 }
-Candidate = tuple[str, str, tuple[int, ...]]  # method, score, stages
-DEFAULT: Candidate = (METHOD, "logit", LAYERS)
 
 
 @dataclass(frozen=True)
@@ -65,21 +58,21 @@ class Config:
     data: Path  # the folder that data_prep wrote
     crops: int = 50
     stages: tuple[int, ...] = (-1, -2)  # each alone, and all together
-    scores: tuple[Literal[tuple(SCORES)], ...] = tuple(SCORES)
     measures: tuple[Literal[tuple(MEASURES)], ...] = tuple(MEASURES)  # the first three take nearly all of the time
 
 
 def run(config: Config) -> None:
     layers = [*((stage,) for stage in config.stages), config.stages]
-    candidates = list(dict.fromkeys([DEFAULT, *product(METHODS, config.scores, layers)]))
+    candidates = list(dict.fromkeys([(METHOD, LAYERS), *product(METHODS, layers)]))
     crops = list(islice(crops_of(config.checkpoint, config.data), config.crops))
     if not crops:
         raise DataError(f"{config.data} has no worn products of the test split, or no type is predicted right")
     measured = [measure(crop, candidates, config.measures) for crop in tqdm(crops, unit="crop", disable=None)]
-    values = {name: np.array([of_crop[name] for of_crop in measured]) for name in measured[0]}
+    values = {name: np.array([of_crop[name] for of_crop in measured]).T for name in measured[0]}  # (measures, crops)
     groups, default = [crop.group for crop in crops], next(iter(values.values()))
     rows = [
-        (name, *map(cell, of_name.T, default.T, config.measures, repeat(groups))) for name, of_name in values.items()
+        (name, *(cell(*of, groups) for of in zip(of_name, default, config.measures, strict=True)))
+        for name, of_name in values.items()
     ]
     print(f"{markdown_table(('', *config.measures), rows)}\n\n{len(crops)} crops of {len(set(groups))} photographs")
 
@@ -98,39 +91,39 @@ class Crop:
     mask: np.ndarray  # (H, W) bool, True on the product
     group: str
     number: int  # in the table
-    answer: int = 0  # the predicted type
+    predicted: int = 0  # index of the type
 
     @torch.no_grad()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, types)."""
+        """Probabilities of the types (B, types) for images (B, 3, H, W) in [0, 1]."""
         return self.model.calibrate(self.model(self.model.config.preprocessing.normalise(images)))[TYPE]
 
     @property
     def blurred(self) -> torch.Tensor:
-        """The standard deviation is a twelfth of the shorter side."""
+        """The pixels, blurred with a standard deviation of a twelfth of the shorter side."""
         sigma = min(self.mask.shape) / 12
         return functional.gaussian_blur(self.pixels, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
 
-    def maps(self, method: str, score: str, layers: tuple[int, ...]) -> np.ndarray:
-        others = [Target(name) for name in self.model.config.num_classes if name != TYPE]
+    def maps(self, method: str, layers: tuple[int, ...]) -> np.ndarray:
+        """(targets, h, w): of the predicted type, of its runner-up, and of the other attributes."""
+        targets = [Target(TYPE), Target(TYPE, rank=1)]
+        targets += [Target(name) for name in self.model.config.num_classes if name != TYPE]
         image = self.model.config.preprocessing.normalise(self.pixels[None])
-        scored = lambda _, inputs, logits: {name: SCORES[score](values) for name, values in logits.items()}  # noqa: E731
-        with self.model.heads.register_forward_hook(scored):
-            return explain(self.model, image, [Target(TYPE), Target(TYPE, rank=1), *others], method, layers).maps
+        return explain(self.model, image, targets, method, layers).maps
 
     def probability_along(self, heat: np.ndarray, start: torch.Tensor, end: torch.Tensor) -> float:
-        """Of the answer, averaged while tenths of the pixels of `start` become those of `end`, the highest first."""
+        """The mean over steps in which tenths of the pixels of `start` become those of `end`, the highest first."""
         images = torch.where(torch.from_numpy(ranks(heat)) >= torch.linspace(1, 0, 11)[:, None, None, None], end, start)
-        return float(self.probabilities(images)[:, self.answer].mean())
+        return float(self.probabilities(images)[:, self.predicted].mean())
 
     def road(self, heat: np.ndarray) -> float:
         torch.manual_seed(0)  # it adds noise
-        targets = [lambda probabilities: probabilities[self.answer]]
+        targets = [lambda probabilities: probabilities[self.predicted]]
         return float(ROADCombined([25, 50, 75])(self.pixels[None], ranks(heat)[None], targets, self.probabilities)[0])
 
 
 def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
-    """Those whose type is predicted right, in random order."""
+    """The crops whose type is predicted right, in random order."""
     loaded = load_checkpoint(checkpoint)
     model: MultiTaskClassifier = loaded.model.requires_grad_(False)
     split = Split(data, TEST, read_table(data), model.config.attributes, loaded.encoders)
@@ -142,22 +135,19 @@ def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
     masks = replace(worn, paths=[path.parents[1] / "masks" / f"{path.stem}.png" for path in worn.paths])
     for row in np.random.default_rng(0).permutation(len(worn)):
         number = tags.index(worn.tags[row])
-        mask = letterbox(masks[row].point(lambda value, number=number: 255 * (value != number)))
+        mask = np.asarray(letterbox(masks[row].point(lambda value, number=number: 255 * (value != number))))
         pixels = functional.to_dtype(functional.pil_to_tensor(letterbox(worn[row])), torch.float32, scale=True)
-        crop = Crop(model, pixels, np.asarray(mask)[..., 0] < 128, worn.groups[row], int(row))
-        answer = int(crop.probabilities(pixels[None]).argmax())
-        if worn.targets[TYPE][row, answer] > 0 and crop.mask.any():
-            yield replace(crop, answer=answer)
+        crop = Crop(model, pixels, mask[..., 0] < 128, worn.groups[row], int(row))
+        crop = replace(crop, predicted=int(crop.probabilities(pixels[None]).argmax()))
+        if worn.targets[TYPE][row, crop.predicted] > 0 and crop.mask.any():
+            yield crop
 
 
-def measure(crop: Crop, candidates: list[Candidate], measures: tuple[str, ...]) -> dict[str, list[float]]:
-    """Candidate or floor → its measures."""
-    maps = {
-        f"{method}, {score}, stages {layers}": crop.maps(method, score, layers) for method, score, layers in candidates
-    }
-    shape, targets, random = crop.mask.shape, len(crop.model.config.num_classes) + 1, np.random.default_rng(crop.number)
-    for side in (7, 14):
-        maps[f"random, {side}×{side}"] = random.random((targets, side, side), np.float32)
+def measure(crop: Crop, candidates: list[tuple], measures: tuple[str, ...]) -> dict[str, list[float]]:
+    """The measures of each candidate and of each floor, by its name."""
+    maps = {f"{method}, stages {stages}": crop.maps(method, stages) for method, stages in candidates}
+    shape, targets = crop.mask.shape, len(crop.model.config.num_classes) + 1
+    maps["random, 7×7"] = np.random.default_rng(crop.number).random((targets, 7, 7), np.float32)
     y, x = np.meshgrid(*(np.linspace(-2, 2, side, dtype=np.float32) for side in shape), indexing="ij")
     maps["Gaussian"] = np.tile(np.exp(-(y**2 + x**2) / 2), (targets, 1, 1))
     measured = {}
@@ -167,12 +157,6 @@ def measure(crop: Crop, candidates: list[Candidate], measures: tuple[str, ...]) 
     return measured
 
 
-def highest_other(logits: torch.Tensor) -> torch.Tensor:
-    """For each class the highest logit of the other classes; (B, classes) both."""
-    first, second = logits.topk(2, dim=1).values.split(1, dim=1)
-    return torch.where(logits == first, second, first)
-
-
 def ranks(heat: np.ndarray) -> np.ndarray:
     """The rank of each pixel (H, W), in [0, 1); ties, such as areas of 0, in random order."""
     ties = np.random.default_rng(0).random(heat.size)
@@ -180,7 +164,7 @@ def ranks(heat: np.ndarray) -> np.ndarray:
 
 
 def correlation(maps: np.ndarray) -> float:
-    """Mean over the pairs of maps (N, H, W); that with a map of one value is 0."""
-    centered = (maps - maps.mean(axis=(1, 2), keepdims=True)).reshape(len(maps), -1)
-    centered /= np.linalg.norm(centered, axis=1, keepdims=True).clip(1e-9)
-    return float((centered @ centered.T)[np.triu_indices(len(maps), 1)].mean())
+    """The mean correlation over the pairs of maps (N, H, W); with a map of one value it is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_pairs = np.nan_to_num(np.corrcoef(maps.reshape(len(maps), -1)))
+    return float(of_pairs[np.triu_indices(len(maps), 1)].mean())

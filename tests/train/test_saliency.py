@@ -6,23 +6,23 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from data_prep import street_photographs
+from data_prep.archive import SourceConfig
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
-from fashion_model.explain import METHODS, Target, explain
+from fashion_model.explain import LAYERS, METHOD, METHODS, Target, explain
 from tests.conftest import DATA
 from train.__main__ import main
 from train.data.domains import Split, load_domains
 from train.data.table import read_table
-from train.studies.saliency import DEFAULT, MEASURES, SCORES, cell, correlation, crops_of, highest_other, ranks
+from train.studies.saliency import MEASURES, cell, correlation, crops_of, ranks
 
 
 @pytest.fixture(scope="module")
 def worn(cleaned, tmp_path_factory):
     """Cleaned data with three street photographs, all of the test split."""
     folder = shutil.copytree(cleaned, tmp_path_factory.mktemp("worn") / "data")
-    street_photographs.run(street_photographs.Config(DATA / "street", folder))
+    street_photographs.run(SourceConfig(DATA / "street", folder))
     path = folder / "worn" / "worn.csv"
     pd.read_csv(path, dtype=str, keep_default_na=False).assign(split="test").to_csv(path, index=False)
     return folder
@@ -34,15 +34,15 @@ def crops(worn):
 
 
 def test_crops_are_those_with_the_right_type(crops, worn, classifier):
-    table = read_table(worn)
-    (domain,) = load_domains(Split(worn, "test", table, classifier.attributes, classifier.encoders), ["worn"])
+    split = Split(worn, "test", read_table(worn), classifier.attributes, classifier.encoders)
+    (domain,) = load_domains(split, ["worn"])
     labels, accepted = classifier.encoders.labels["product_type"], domain.targets["product_type"] > 0
-    predicted = [
-        labels.index(p.product_type.label) for p in classifier.predict(domain[row] for row in range(len(domain)))
-    ]
-    right = {row: label for row, label in enumerate(predicted) if accepted[row, label]}
-    assert {crop.number: crop.answer for crop in crops} == right
+    types = [prediction.product_type for prediction in classifier.predict(domain[row] for row in range(len(domain)))]
+    right = {row: labels.index(t.label) for row, t in enumerate(types) if accepted[row, labels.index(t.label)]}
+    assert {crop.number: crop.predicted for crop in crops} == right
     assert 0 < len(right) < len(domain)
+    expected = types[crops[0].number].probabilities
+    assert np.allclose(crops[0].probabilities(crops[0].pixels[None])[0], expected, atol=1e-3)
 
 
 def test_masks_cover_the_product_in_its_crop(crops):
@@ -54,13 +54,6 @@ def test_masks_cover_the_product_in_its_crop(crops):
         assert abs(columns.mean() / crop.mask.shape[1] - 0.5) < 0.2
 
 
-def test_probabilities_are_those_of_prediction(crops, worn, classifier):
-    split = Split(worn, "test", read_table(worn), classifier.attributes, classifier.encoders)
-    (domain,) = load_domains(split, ["worn"])
-    expected = classifier.predict([domain[crops[0].number]])[0].product_type.probabilities
-    assert np.allclose(crops[0].probabilities(crops[0].pixels[None])[0], expected, atol=1e-3)
-
-
 def test_right_map_measures_better_than_wrong(crops):
     crop = max(crops, key=lambda crop: crop.mask.mean())
     right, wrong = (np.stack([heat, heat]).astype(np.float32) for heat in (crop.mask, ~crop.mask))
@@ -68,28 +61,13 @@ def test_right_map_measures_better_than_wrong(crops):
         direction, measure = MEASURES[name]
         assert direction * measure(crop, right) > direction * measure(crop, wrong), name
     assert MEASURES["energy"][1](crop, right) == pytest.approx(1)
-    assert MEASURES["peak"][1](crop, wrong) == 0
 
 
-def test_maps_of_logits_are_those_of_explain(crops):
-    method, score, layers = DEFAULT
+def test_maps_are_those_of_explain(crops):
     names = ["product_type", *(name for name in crops[0].model.config.num_classes if name != "product_type")]
-    targets = [Target(name) for name in names]
     image = crops[0].model.config.preprocessing.normalise(crops[0].pixels[None])
-    expected = explain(crops[0].model, image, targets, method, layers).maps
-    assert np.allclose(np.delete(crops[0].maps(method, score, layers), 1, axis=0), expected, atol=1e-5)
-    crops[0].maps(method, "difference", layers)
-    assert np.allclose(explain(crops[0].model, image, targets, method, layers).maps, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("score", SCORES)
-def test_scores_keep_the_order_of_classes(score):
-    logits = torch.tensor([[1.0, 4.0, 2.0], [3.0, -1.0, 0.5]])
-    assert torch.equal(SCORES[score](logits).argsort(dim=1), logits.argsort(dim=1))
-
-
-def test_highest_other_logit_of_the_best_is_the_second():
-    assert highest_other(torch.tensor([[1.0, 4.0, 2.0]])).tolist() == [[4, 2, 4]]
+    expected = explain(crops[0].model, image, [Target(name) for name in names]).maps
+    assert np.allclose(np.delete(crops[0].maps(METHOD, LAYERS), 1, axis=0), expected, atol=1e-5)
 
 
 def test_ranks_follow_the_map_and_scatter_ties():
@@ -112,21 +90,18 @@ def test_correlation_of_maps():
 
 @pytest.mark.parametrize(("measure", "shift", "mark"), [("peak", 0.2, " +"), ("deletion", 0.2, " -"), ("peak", 0, "")])
 def test_marks_say_what_is_better_or_worse(measure, shift, mark):
-    noise = np.random.default_rng(0).normal(0, 0.05, 50)
-    default = np.full(50, 0.5)
-    assert cell(default + shift + noise - noise.mean(), default, measure, list(map(str, range(50)))).endswith(
-        f"){mark}"
-    )
+    noise, default = np.random.default_rng(0).normal(0, 0.05, 50), np.full(50, 0.5)
+    groups = [str(number) for number in range(50)]
+    assert cell(default + shift + noise - noise.mean(), default, measure, groups).endswith(f"){mark}")
 
 
 @pytest.mark.slow
 def test_command_prints_candidates_and_floors(worn, capsys):
     command = ["saliency", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(worn), "--crops", "2"]
-    options = ["--stages", "-1", "--scores", "logit", "difference", "--measures", "energy", "peak", "runner-up"]
-    assert main([*command, *options]) == 0
+    assert main([*command, "--stages", "-1", "--measures", "energy", "peak", "runner-up"]) == 0
     rows = re.findall(r"^\| (\S[^|]+?) +\|(.*)\|$", capsys.readouterr().out, re.MULTILINE)
-    assert len(rows) == len(METHODS) * 2 + 3
-    assert rows[0][0] == "gradcam++, logit, stages (-1,)"
+    assert len(rows) == len(METHODS) + 2
+    assert rows[0][0] == "gradcam++, stages (-1,)"
     assert all(len(re.findall(r"-?\d\.\d\d \(-?\d\.\d\d to -?\d\.\d\d\)", cells)) == 3 for _, cells in rows)
     assert not re.search(r"\) [+-]", rows[0][1])
 

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
+
+from tests.conftest import ATTRIBUTES, USAGE
+from train.evaluate.metrics import (
+    attribute_metrics,
+    calibration_interval,
+    expected_calibration_error,
+    mean_interval,
+    share,
+    share_interval,
+    single_label_metrics,
+)
+from train.evaluate.tables import markdown
+
+# By hand: 4 images, 3 classes; images 0, 1 and 3 are right.
+PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.3, 0.3, 0.4]])
+LABELS = np.array([0, 1, 1, 2])
+
+
+def test_metrics_by_hand():
+    metrics = attribute_metrics(PROBABILITIES, np.eye(3, dtype=bool)[LABELS], list("abcd"))
+    assert (metrics["images"], metrics["accuracy"], metrics["majority_share"]) == (4, 0.75, 0.5)
+    assert metrics["confidence"] == pytest.approx((0.9 + 0.7 + 0.6 + 0.4) / 4)
+    assert metrics["calibration_error"] == pytest.approx((0.1 + 0.3 + 0.6 + 0.6) / 4)  # each in a bin of its own
+
+
+def test_any_accepted_label_is_right():
+    accepted = np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0], [0, 0, 1]], dtype=bool)  # image 2 has no known label
+    metrics = attribute_metrics(PROBABILITIES, accepted, list("abcd"))
+    assert metrics["images"] == 3
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert "macro_f1" not in metrics
+    assert attribute_metrics(PROBABILITIES, np.zeros((4, 3), dtype=bool), list("abcd")) == {}
+
+
+def test_single_label_metrics_are_scikit_learns():
+    """600 predictions over 20 classes, some rare."""
+    random = np.random.default_rng(4)
+    labels = np.minimum(random.geometric(0.2, 600) - 1, 19)
+    probabilities = random.dirichlet(np.ones(20), 600) + 0.3 * np.eye(20)[labels]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    metrics, predicted = single_label_metrics(probabilities, labels), probabilities.argmax(axis=1)
+    assert metrics["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert metrics["top5_accuracy"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=range(20)))
+    assert metrics["nll"] == pytest.approx(log_loss(labels, probabilities, labels=range(20)))
+
+
+def test_calibration_error_by_hand():
+    confidences = np.full(10, 0.8)
+    assert expected_calibration_error(confidences, np.arange(10) < 8) == pytest.approx(0)
+    assert expected_calibration_error(confidences, np.arange(10) < 5) == pytest.approx(0.3)
+    mixed = np.array([0.1, 0.95])  # two bins: gaps 0.1 and 0.95
+    assert expected_calibration_error(mixed, np.array([False, False])) == pytest.approx(0.525)
+    assert expected_calibration_error(np.ones(3), np.ones(3, dtype=bool)) == 0
+
+
+@pytest.mark.parametrize(("groups", "independent"), [(range(2000), 2000), (np.repeat(range(20), 100), 20)])
+def test_interval_is_as_wide_as_chance_makes_it(groups, independent):
+    """20 groups of 100 like images are 20 images."""
+    hit = np.repeat(np.arange(independent) % 2 == 0, 2000 // independent)
+    measured = share(hit, groups)
+    low, high = measured["interval"]
+    assert (measured["images"], measured["share"]) == (2000, 0.5)
+    assert high - low == pytest.approx(2 * 1.96 * (0.25 / independent) ** 0.5, rel=0.15)
+    assert (low + high) / 2 == pytest.approx(0.5, abs=0.02)
+    assert mean_interval(hit, groups) == measured["interval"]
+
+
+def test_interval_of_no_error_reaches_0():
+    """Correct with the very probability of the confidence: the error measured is noise alone."""
+    lows = []
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        confidence = random.dirichlet(np.ones(4), 1000).max(axis=1)
+        lows.append(calibration_interval(confidence, random.random(1000) < confidence, range(1000))[0])
+    assert sum(low < 0.01 for low in lows) >= 4
+    wrong = calibration_interval(np.full(1000, 0.9), np.arange(1000) % 2 == 0, range(1000))
+    assert wrong == pytest.approx([0.4 - 1.96 * 0.0158, 0.4 + 1.96 * 0.0158], abs=0.006)
+
+
+def test_interval_of_a_share_is_wilsons():
+    p, n, z = 0.9, 40, 1.959964
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    assert share_interval(36, 40) == pytest.approx((middle - half, middle + half), abs=1e-6)
+
+
+def of_domain(right, images=10, is_fashion=True, **more):
+    """Metrics of a domain where `right` of the images are recognized and their color is right."""
+    probabilities, accepted = np.tile([0.7, 0.3], (images, 1)), np.zeros((images, 2), dtype=bool)
+    accepted[:right, 0] = accepted[right:, 1] = True
+    attributes = {"color": attribute_metrics(probabilities, accepted, range(images))} if is_fashion else {}
+    recognized = share(np.arange(images) < right, range(images))
+    return {"images": images, "is_fashion": is_fashion, "recognized": recognized, "attributes": attributes} | more
+
+
+def rows_of(domains, **more):
+    """First cell → the other cells of each table row."""
+    text = markdown((*ATTRIBUTES, USAGE), {"domains": domains, "rows_left_out": 0} | more, "test")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in reversed(lines)}, text
+
+
+def test_tables_show_what_was_measured():
+    rows, text = rows_of(
+        {"everyday": of_domain(2, is_fashion=False), "thumbnails": of_domain(4), "phone": of_domain(7)}
+    )
+    phone = rows["clothes, shoes and hats, taken with phones at home"]
+    assert phone == ["10", "70.0 (40.0–90.2)", "70.0 (40.0–90.2) yes"]  # no other attribute has a known label
+    assert rows["everyday photographs without fashion products"][-1] == "80.0 (50.0–100.0) no"  # is refused
+    assert rows["Color"] == ["100.0", "50.0", "28.6", "60.0", "0.865"]
+    assert text.index("taken with phones") < text.index("catalogue thumbnails") < text.index("everyday photographs")
+    assert "same label" not in text
+    assert "70.0 / 40.0 / 30.0" in text  # confidence, accuracy, calibration error
+
+
+def test_tables_show_what_some_checkpoints_have():
+    gates = {a.name: {"mean": [0.25, 0.75], "deviation": [0.1, 0.1]} for a in (*ATTRIBUTES, USAGE)}
+    coarse = {"images": 1234, "share": 0.9, "interval": [0.8, 0.95]}
+    more = {"agreement": {"color": 0.5}, "coarse_label": coarse, "rows_left_out": 3}
+    rows, text = rows_of({"thumbnails": of_domain(4, gates=gates)}, **more)
+    assert rows["Usage"] == ["25.0 (±10.0)", "75.0 (±10.0)"]
+    assert "get the same label: color 50.0 %." in text
+    assert "contributor's own label in 90.0 (80.0–95.0) % of 1,234 phone photographs" in text
+    assert "trained on: 3 rows" in text
+
+
+def test_a_split_without_labels_has_tables():
+    rows, _ = rows_of({"thumbnails": of_domain(4) | {"attributes": {}}})
+    assert rows["catalogue thumbnails"] == ["10", "40.0 (10.0–70.0) yes"]

@@ -1,0 +1,165 @@
+"""The commands `push-to-hub`, `push-space` and `check-release`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import RepoCard
+
+from data_prep.splits import TEST
+from fashion_model.checkpoint import (
+    CARD,
+    CHECKPOINT_FILES,
+    CLASSES,
+    CONFIG,
+    DEFAULT_CHECKPOINT,
+    ENCODERS,
+    METRICS,
+    REPORT,
+    CheckpointError,
+    load_checkpoint,
+    read_checkpoint,
+)
+from fashion_model.hub import DEFAULT_TIMEOUT, HubError
+from train.data.table import read_trained_on
+from train.evaluate.card import model_card
+from train.evaluate.split_metrics import read_metrics
+from train.evaluate.tables import README_DOMAINS, accuracy_table, markdown_table
+from train.publish.commits import clear_errors, commit, connect, create, files_in
+
+ROOT = Path(__file__).parents[2]
+VARIABLE = "FASHION_MODEL"
+PACKAGE, DEFAULT = "fashion_model", "fashion_model/default_checkpoint"
+PACKAGE_FILES = (
+    *(f"{PACKAGE}/{pattern}" for pattern in ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")),
+    *(f"{DEFAULT}/{pattern}" for pattern in CHECKPOINT_FILES),
+)
+MAX_FILE, MAX_TOTAL = 10 * 10**6, 50 * 10**6  # bytes; a Space rejects larger files outside of Git LFS
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    checkpoint: Path  # the checkpoint directory, evaluated
+    repo: str  # the Hub repository, user/name; created if it does not exist
+    private: bool = False  # create a private repository
+    tag: str | None = None  # a name for this commit, like v1
+    space: str | None = None  # user/name of a Space to deploy too
+    timeout: float = DEFAULT_TIMEOUT  # seconds a request may stall; most are repeated up to five times
+    dry_run: bool = False  # print what would be pushed, without network
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    space: str  # user/name; created if it does not exist
+    model: str  # the checkpoint to serve, user/name or user/name@revision
+    private: bool = False  # create a private Space
+    timeout: float = DEFAULT_TIMEOUT  # seconds a request may stall; most are repeated up to five times
+
+
+@dataclass(frozen=True)
+class ReleaseConfig:
+    checkpoint: Path = DEFAULT_CHECKPOINT  # the checkpoint directory
+
+
+def push_checkpoint(config: CheckpointConfig) -> None:
+    """Push a checkpoint to the Hugging Face Hub in one commit, and optionally deploy a Space that serves it.
+
+    Loads the checkpoint strictly, writes the model card from metrics.json, uploads, tags, and prints the commit. The
+    token, with write access, is that of `hf auth login` or HF_TOKEN.
+    """
+    read_checkpoint(config.checkpoint, str(config.checkpoint))
+    metrics = read_metrics(config.checkpoint).get(TEST, {})
+    if "domains" not in metrics:  # not measured, or by an older version
+        raise CheckpointError(f"{config.checkpoint / METRICS} has no metrics of the test split; run train evaluate")
+    card = model_card(config.checkpoint, metrics, config.repo, config.space)
+    files = {**files_in(config.checkpoint, CHECKPOINT_FILES), CARD: card.encode()}
+    if config.dry_run:
+        for name, content in files.items():
+            print(f"{len(content) if isinstance(content, bytes) else content.stat().st_size:>12,}  {name}")
+        print(card)
+        return
+    with clear_errors(config.repo):
+        api = connect(config.timeout)
+        create(api, config.repo, config.private)
+        if config.tag and any(known.name == config.tag for known in api.list_repo_refs(config.repo).tags):
+            raise HubError(f"the tag {config.tag} exists already")
+        done = commit(api, config.repo, files, ours=CHECKPOINT_FILES, sign=ENCODERS, message="Upload checkpoint")
+    print(f"{done.commit_url}\n{done.oid}")
+    if config.tag:
+        with clear_errors(f"{config.repo} is committed, but not tagged"):
+            api.create_tag(config.repo, tag=config.tag, revision=done.oid)
+        print(f"tagged {config.tag}")
+    if config.space:
+        push_space(SpaceConfig(config.space, f"{config.repo}@{done.oid}", config.private, config.timeout))
+
+
+def push_space(config: SpaceConfig) -> None:
+    """Create or update the Gradio Space from this repository's files, in one commit.
+
+    The Space serves the commit that the model's branch, tag or sha points to now, pinned in its variable FASHION_MODEL.
+    """
+    model, _, revision = config.model.partition("@")
+    files = files_of_space(model)
+    with clear_errors(model):
+        api = connect(config.timeout)
+        served = api.model_info(model, revision=revision or None)
+        if not api.file_exists(model, ENCODERS, revision=served.sha):
+            raise HubError(f"it holds no {ENCODERS}, so it is no checkpoint of this project")
+    pinned = f"{model}@{served.sha}"
+    with clear_errors(config.space):
+        first = [{"key": VARIABLE, "value": pinned}]  # set before the first start
+        create(api, config.space, config.private, repo_type="space", space_sdk="gradio", space_variables=first)
+        sign, message = f"{PACKAGE}/__init__.py", f"Serve {pinned}"
+        done = commit(api, config.space, files, ours=PACKAGE_FILES, sign=sign, message=message, repo_type="space")
+    print(done.commit_url)
+    with clear_errors(f"{config.space} is committed, but its variable {VARIABLE} is unchanged"):
+        api.add_space_variable(config.space, VARIABLE, pinned)
+    print(f"https://huggingface.co/spaces/{config.space} serves {pinned}")
+    if served.private or served.gated:
+        print(
+            f"{model} is not public: the Space needs a secret HF_TOKEN that may read it, or the embedded default serves"
+        )
+
+
+def files_of_space(model: str, root: Path = ROOT) -> dict[str, Path | bytes]:
+    """Path in the Space → content: the app, the package with the embedded default, and the README.
+
+    HubError if `root` is not a checkout.
+    """
+    files: dict[str, Path | bytes] = {**files_in(root, PACKAGE_FILES, below=PACKAGE)}
+    files |= {name: root / name for name in ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png")}
+    for name in (f"{PACKAGE}/__init__.py", f"{DEFAULT}/{CONFIG}", *files):
+        if not (root / name).is_file():
+            raise HubError(f"{root} has no {name}, so the Space could not start")
+    card = RepoCard.load(root / "README.md", ignore_metadata_errors=False)
+    card.data.models = [model]
+    return files | {"README.md": str(card).encode()}
+
+
+def check_release(config: ReleaseConfig) -> None:
+    """Check the embedded default before a release: all its parts belong together, and README shows its metrics."""
+    if problems := find_problems(config.checkpoint):
+        raise CheckpointError("; ".join(problems))
+    print(f"{config.checkpoint}: ready")
+
+
+def find_problems(checkpoint: Path) -> list[str]:
+    """CheckpointError if it cannot be loaded or was not evaluated as it is."""
+    config, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
+    if "domains" not in test:  # not measured, or by an older version
+        return ["metrics.json has no metrics of the test split"]
+    table = accuracy_table(config.attributes, test, README_DOMAINS)
+    shown = markdown_table(table.columns, table.to_numpy())
+    sizes = [path.stat().st_size for path in files_in(checkpoint, CHECKPOINT_FILES).values()]
+    problems = {
+        "trained_on.txt is empty": not read_trained_on(checkpoint),
+        "it is not calibrated": any(temperature == 1 for temperature in config.temperatures.values()),
+        "the model card is not that of metrics.json": (checkpoint / CARD).read_text(encoding="utf-8")
+        != model_card(checkpoint, test),
+        "README.md does not show the table of metrics.json": shown
+        not in (ROOT / "README.md").read_text(encoding="utf-8"),
+        "there is no report": not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)),
+        "its files are too large for a Space": max(sizes) > MAX_FILE or sum(sizes) > MAX_TOTAL,
+    }
+    return [problem for problem, is_there in problems.items() if is_there]
