@@ -113,6 +113,27 @@ def onnx_engine(
     return run
 
 
+class WithoutGradients(nn.Module):
+    """A network in evaluation mode: on a CPU computed by an engine for each size of images (B, 3, H, W)."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network.eval()
+        self.engines: dict[torch.Size, Callable[[torch.Tensor], torch.Tensor]] = {}
+
+    def train(self, mode: bool = True) -> WithoutGradients:
+        """It stays in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        size = images.shape[2:]
+        if size not in self.engines:
+            engine = onnx_engine(self.network, images[:2]) if images.device.type == "cpu" else None
+            self.engines[size] = engine or self.network
+        return self.engines[size](images)
+
+
 def _say_that_pytorch_takes_its_place(reason: object) -> None:
     first = next(iter(str(reason).splitlines()), "") or type(reason).__name__
     print(f"ONNX Runtime is not used, PyTorch takes its place: {first}", file=sys.stderr, flush=True)

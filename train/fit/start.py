@@ -15,7 +15,7 @@ from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import CheckpointError, digest, load_checkpoint, weight_files
 from fashion_model.models.backbones import Backbone, WeightsError, file_state, imagenet_state, load_state
 from fashion_model.models.config import ModelConfig
-from fashion_model.models.engine import fold_batch_norms
+from fashion_model.models.engine import WithoutGradients, fold_batch_norms
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.data.domains import DOMAINS, PEOPLE, STREETS, THUMBNAILS, Domain, Split, load_domains
 from train.data.table import (
@@ -149,7 +149,7 @@ class ImageNetTeacher(nn.Module):
         backbone = Backbone(name, image_size)
         load_state(backbone, state, "ImageNet weights")
         example = torch.rand(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
-        self.backbone = fold_batch_norms(backbone.eval(), example)
+        self.backbone = WithoutGradients(fold_batch_norms(backbone.eval(), example))
         shape = (IMAGENET_CLASSES, backbone.channels)
         layers = [key.removesuffix(".weight") for key, t in state.items() if t.squeeze().shape == shape]
         if len(layers) != 1:

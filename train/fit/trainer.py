@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from fashion_model.models.config import ModelConfig
+from fashion_model.models.engine import WithoutGradients
 from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.system import replacing
 from train.data.domains import Domain
@@ -55,7 +56,7 @@ class Trainer:
             raise ValueError(f"batch_size must be a multiple of the processes; it is {config.batch_size}")
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.teacher = teacher and teacher.to(self.device, memory_format=torch.channels_last)
-        self.frozen = self.model.backbone.first_stages(config.frozen_stages)
+        self.frozen = [WithoutGradients(part) for part in self.model.backbone.first_stages(config.frozen_stages)]
         self.normalise = model.config.preprocessing.normalise
         self.ema = AveragedModel(self.model, multi_avg_fn=self._average, use_buffers=True)
         backbone = [p for p in model.backbone.parameters() if p.requires_grad]
@@ -76,7 +77,7 @@ class Trainer:
         batches = islice(self.batches(PROBE), steps)
         for views, indices in tqdm(batches, desc="heads", unit="batch", total=steps, disable=None):
             with torch.no_grad(), self.accelerator.autocast():
-                pooled = self.model.features(self._images(views))
+                pooled = self._features(self._images(views))
             self._step(optimizer, self._loss(pooled.float(), indices))
         self.ema.module.load_state_dict(self.model.state_dict())
 
@@ -101,7 +102,7 @@ class Trainer:
         """Train on views (B, 3, H, W) uint8 of the images with indices (B,); returns this process's loss."""
         images = self._images(views)
         with self.accelerator.autocast():
-            pooled = self.model.features(images).float()
+            pooled = self._features(images).float()
         loss = self._loss(pooled, indices)
         if self.teacher is not None:
             part = math.ceil(CONSTANTS["distilled_part"] * len(views))  # the order is random
@@ -187,6 +188,13 @@ class Trainer:
         small = self.config.small_image_size if max(epoch, 0) < self.config.small_epochs else None
         self.set_image_size(small or self.config.image_size)
         return batches_of(self.training_set, self.config.workers, batch_sampler=batches, generator=generator)
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) → pooled features (B, C)."""
+        if not self.frozen:
+            return self.model.features(images)
+        backbone, output = self.model.backbone, self.frozen[0](images).contiguous(memory_format=torch.channels_last)
+        return self.model.pool(backbone.as_map(backbone.between(self.config.frozen_stages - 1)(output)))
 
     def _images(self, views: torch.Tensor) -> torch.Tensor:
         return self.normalise(views.to(self.device)).contiguous(memory_format=torch.channels_last)
