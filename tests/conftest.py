@@ -26,8 +26,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores; read when torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # workers and other processes share the cores; read when torch is imported
 if method := os.environ.get("START_METHOD"):  # spawn, as on macOS and Windows, or forkserver, as in Python 3.14
     multiprocessing.set_start_method(method, force=True)  # a spawned worker that imports this has one already
 for variable in ("FASHION_MODEL", "FASHION_MODEL_TIMEOUT", "HF_TOKEN", "HF_HUB_OFFLINE"):
