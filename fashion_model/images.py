@@ -114,7 +114,7 @@ def _images_below(folder: Path, unread: Path | None, pass_over: Callable[[Path],
         yield folder  # reading it as a file fails, and the error says why
         return
     for path in (folder / name for name in names):
-        if path.is_dir() and not path.is_symlink():
+        if os.path.isdir(path) and not path.is_symlink():  # noqa: PTH112 (as in _is_image)
             yield from _images_below(path, unread, pass_over)
         elif _is_image(path):
             yield path

@@ -98,6 +98,7 @@ def test_cmyk_jpeg_keeps_its_colors():
         (b"", "empty"),
         (b"This is a letter.", "not an image"),
         (PHOTOGRAPH.read_bytes()[:700], "damaged or cut off"),
+        *((encoded(Image.open(PHOTOGRAPH), name)[:-99], "damaged or cut off") for name in ("PNG", "JPEG", "TIFF")),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "not an image|damaged"),
         (encoded(Image.fromarray(np.array([[np.nan, 1]], dtype=np.float32)), "TIFF"), "values that are not numbers"),
         # Of a format that would start a program.
