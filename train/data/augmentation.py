@@ -82,21 +82,16 @@ def crop_region(
     inner_width, inner_height = (max(1, round(float(side * scale))) for side in extent)
     matrix = cv2.getPerspectiveTransform(source.astype(np.float32), corners(inner_width, inner_height))
     way = cv2.INTER_CUBIC if random.random() < 0.5 else cv2.INTER_LINEAR
-    if scale < 0.7:
-        image, matrix = _half_size(image, matrix)
+    if scale < 0.7:  # halve the image against aliasing
+        height, width = image.shape[:2]
+        half = max(1, width // 2), max(1, height // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([width / half[0], height / half[1], 1.0])
     if min(image.shape[:2]) == 1 and border == cv2.BORDER_REFLECT_101:
         border = cv2.BORDER_REFLECT  # OpenCV 5.0 never comes back from the other way around a single pixel
     return cv2.warpPerspective(
         image, matrix, (inner_width, inner_height), flags=way, borderMode=border, borderValue=WHITE
     )
-
-
-def _half_size(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image at half size, against aliasing, and the transform adapted to it."""
-    height, width = image.shape[:2]
-    size = max(1, width // 2), max(1, height // 2)
-    half = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return half, matrix @ np.diag([width / size[0], height / size[1], 1.0])
 
 
 def pad_to_square(view: np.ndarray, size: int) -> np.ndarray:

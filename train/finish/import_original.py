@@ -22,6 +22,9 @@ from fashion_model.models.multitask import MultiTaskClassifier
 from train.data.table import attributes_named
 
 HEADS = {"color_head": "color", "type_head": "product_type", "season_head": "season", "gender_head": "gender"}
+RENAMED = {f"{head}.1.": f"heads.linear.{name}." for head, name in HEADS.items()} | {
+    "backbone.features.": "backbone.net."
+}
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,10 @@ def run(config: Config) -> None:
 
 def renamed(key: str) -> str:
     """`backbone.features.0.weight` → `backbone.net.0.weight`, `type_head.1.bias` → `heads.linear.product_type.bias`."""
-    if key.startswith("backbone.features."):
-        return key.replace("features.", "net.", 1)
-    head, _, rest = key.partition(".")
-    layer, _, parameter = rest.partition(".")
-    if head in HEADS and layer == "1":
-        return f"heads.linear.{HEADS[head]}.{parameter}"
-    raise CheckpointError(f"unexpected tensor {key}; a checkpoint has backbone.features.* and {', '.join(HEADS)}")
+    for before, after in RENAMED.items():
+        if key.startswith(before):
+            return key.replace(before, after, 1)
+    return key
 
 
 def import_original(
