@@ -14,7 +14,6 @@ from train.data.loading import SHARED_MEMORY, workers_with_room
 from train.data.table import DataError
 from train.data.training_set import (
     EMPTY,
-    MAX_REPEAT,
     Augmentation,
     TrainingSet,
     draw_epoch,
@@ -67,7 +66,7 @@ def test_rare_labels_are_shown_more_often():
     assert factors[[0, 90, 99]].tolist() == pytest.approx([1, (0.16 / 0.09) ** 0.5, 4])
     assert (repeat_factors(targets, 100, threshold=0) == 1).all()
     domain = Domain("thumbnails", [None] * 100, targets)
-    capped = factors.clamp(max=MAX_REPEAT)
+    capped = factors.clamp(max=3)
     assert torch.allclose(sampling_weights(domain, 0.3, 0.16, None), 0.3 * capped / capped.sum())
     rows = draw_epoch(factors, 200, torch.Generator().manual_seed(1))
     assert len(rows) == 200
