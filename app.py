@@ -15,7 +15,7 @@ from fashion_model.system import end_at_once, on_signals, show_all_characters
 
 with on_signals(end_at_once):
     from fashion_model import CheckpointError, FashionClassifier
-    from fashion_model.app.disk import FOLDER, keep_clean, own_folder
+    from fashion_model.app.disk import FOLDER_VARIABLE, keep_clean, own_folder
     from fashion_model.checkpoint import HubCheckpointError
     from fashion_model.hub import DEFAULT_TIMEOUT
 
@@ -30,7 +30,7 @@ def main() -> None:
         uploads = own_folder()
         classifier, warning = load_classifier()
     except OSError as error:
-        sys.exit(f"app: uploads need a folder to write to, which {FOLDER} can name: {error}")
+        sys.exit(f"app: uploads need a folder to write to, which {FOLDER_VARIABLE} can name: {error}")
     except ValueError as error:
         sys.exit(f"app: {error}")
     from fashion_model.app.page import launch  # gradio reads the environment when it is imported

@@ -1,1 +1,1 @@
-"""The page: one file a tab, handlers apart from layout. The only room that imports gradio."""
+"""The page and the endpoints: one file a tab, events apart from layout. Only this package imports gradio."""

@@ -17,28 +17,28 @@ from PIL import Image
 MAX_AGE = 3600  # seconds that an upload or a result stays
 MAX_HELD = 4 * 2**30  # bytes of all files together; the oldest are deleted first
 INTERVAL = 60  # seconds between two runs of `clean`
-FOLDER = "GRADIO_TEMP_DIR"  # the environment variable with the folder, which gradio reads as well
-OVERLAY = "overlay.jpeg"
+FOLDER_VARIABLE = "GRADIO_TEMP_DIR"  # the environment variable with the folder, which gradio reads as well
+OVERLAY_FILE = "overlay.jpeg"
 
 
 def own_folder() -> Path:
-    """The folder that FOLDER names, or else one in the system's for this user; made if it does not exist.
+    """The folder that FOLDER_VARIABLE names, or else one in the system's for this user; made if it does not exist.
 
     OSError if it cannot be written.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # a container's user may have no name
-    path = Path(os.environ.get(FOLDER) or Path(tempfile.gettempdir()) / f"fashion-model-{user}")
+    path = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / f"fashion-model-{user}")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if FOLDER not in os.environ and hasattr(os, "getuid") and path.stat().st_uid != user:
+    if FOLDER_VARIABLE not in os.environ and hasattr(os, "getuid") and path.stat().st_uid != user:
         raise PermissionError(f"{path} belongs to another user")
     with tempfile.TemporaryFile(dir=path):
-        os.environ[FOLDER] = str(path.resolve())
+        os.environ[FOLDER_VARIABLE] = str(path.resolve())
     return path
 
 
 def folder() -> Path:
     """The folder of this process, after `own_folder`."""
-    return Path(os.environ[FOLDER]).resolve()
+    return Path(os.environ[FOLDER_VARIABLE]).resolve()
 
 
 def keep_clean(path: Path) -> NoReturn:
@@ -66,7 +66,7 @@ def result_file(name: str, data: bytes) -> Path:
     return path
 
 
-def jpeg_file(image: Image.Image, name: str = OVERLAY) -> Path:
+def jpeg_file(image: Image.Image, name: str = OVERLAY_FILE) -> Path:
     """`result_file` of an RGB image."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG")

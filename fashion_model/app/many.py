@@ -15,26 +15,17 @@ from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
 from fashion_model.app.result import caption_of, percentage
 from fashion_model.app.single import EXAMPLES
-from fashion_model.app.uploads import (
-    MAX_BYTES,
-    MAX_PHOTOGRAPHS,
-    MAX_ZIP,
-    File,
-    Upload,
-    photographs,
-    received_files,
-)
+from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
 from fashion_model.classifier import FashionClassifier
 from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
 from fashion_model.rows import Row, csv_of, fields_of, json_line, row_of
 
-LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
 EACH = 8  # photographs between two updates of the page
-MAX_SECONDS = 180  # of one batch
-TOO_LONG = f"The photographs took more than {MAX_SECONDS // 60} minutes; please send the rest again."
+MAX_BATCH_SECONDS = 180  # of one batch
+TOO_LONG = f"The photographs took more than {MAX_BATCH_SECONDS // 60} minutes; please send the rest again."
 THUMBNAIL = (240, 240)  # pixels
-HEADERS = {
+TITLES = {
     "file": "File",
     "error": "Not read because",
     "is_fashion": "Fashion?",
@@ -97,7 +88,7 @@ def label_all(
 ) -> Iterator[tuple[str, Prediction | ImageError, Image.Image | None]]:
     """Name, result and thumbnail of each upload, as they come."""
     thumbnails: dict[int, Image.Image] = {}
-    end = time.monotonic() + MAX_SECONDS
+    end = time.monotonic() + MAX_BATCH_SECONDS
 
     def read(index: int) -> Image.Image:
         if time.monotonic() > end:
@@ -120,21 +111,20 @@ def many_tab(classifier: FashionClassifier) -> None:
     with gr.Row(elem_id="downloads"):
         csv = gr.DownloadButton("Save CSV", interactive=False, size="sm", elem_id="csv")
         json_lines = gr.DownloadButton("Save JSON Lines", interactive=False, size="sm", elem_id="json-lines")
+    plain = {"show_label": False, "interactive": False}
     gallery = gr.Gallery(
-        label="gallery", show_label=False, format="jpeg", height="auto", interactive=False, allow_preview=False,
-        buttons=[], elem_id="gallery",
-    )  # fmt: skip
+        label="gallery", format="jpeg", height="auto", allow_preview=False, buttons=[], elem_id="gallery", **plain
+    )
     opened = gr.HTML(elem_id="opened")
     table = gr.Dataframe(
         headers=[header_of(field, titles) for field in fields_of(list(titles))],
         label="table",
-        show_label=False,
         wrap=True,
         column_widths=["180px", *["110px", "80px"] * len(titles), "200px", "90px", "90px", "90px"],
         max_height=480,
-        interactive=False,
         show_search="filter",
         elem_id="table",
+        **plain,
     )
 
     events, readable = ManyEvents(classifier), gr.State([])
@@ -150,14 +140,13 @@ def many_tab(classifier: FashionClassifier) -> None:
     no_file = gr.update(value=None, interactive=False)
     empty: tuple[Any, ...] = (None, None, no_file, "", no_file, [], "")
     files.clear(fn=lambda: empty, outputs=[*outputs, opened], cancels=[uploaded, picked], api_visibility="private")
-    gallery.select(
-        fn=events.open_one, inputs=[files, readable], outputs=opened, preprocess=False, api_visibility="private"
-    )
+    opening: dict[str, Any] = {"inputs": [files, readable], "outputs": opened, "preprocess": False}
+    gallery.select(fn=events.open_one, api_visibility="private", **opening)
 
 
 def header_of(field: str, titles: dict[str, str]) -> str:
     name = field.removesuffix("_confidence")
-    return HEADERS.get(field) or titles[name] + (", %" if field != name else "")
+    return TITLES.get(field) or titles[name] + (", %" if field != name else "")
 
 
 def cells(rows: list[Row]) -> list[list[Any]]:

@@ -23,7 +23,7 @@ TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 EXAMPLE = "photograph.jpg"  # in the code that the page shows
 MAX_QUEUE = 64  # requests
-STATUS_SECONDS = 5  # between two messages about a request's place in the queue
+STATUS_SECONDS = 5  # between two messages about a request's position in the queue
 MAX_SESSIONS = 1000  # of visitors and requests; each holds about 100 kB
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 # Hidden until it is complete, so that nothing moves.

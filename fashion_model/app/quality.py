@@ -21,11 +21,7 @@ DOMAINS = {
     "worn": "products that people wear in the street, cropped",
     "high_resolution": "catalogue photographs",
 }
-COLUMNS = (
-    "Of each class: its images in the catalogue's test split and how many of them are recognised; how often the label "
-    "is right where it is given, there and on phone photographs; and what it is confused with."
-)
-HEADERS = {  # and their widths
+COLUMNS = {  # and their widths
     "Class": "150px",
     "Attribute": "120px",
     "Images": "80px",
@@ -38,14 +34,13 @@ HEADERS = {  # and their widths
 
 
 def quality_tab(classifier: FashionClassifier) -> None:
-    gr.HTML(in_words(classifier), elem_id="quality")
     rows = class_rows(read_file(classifier, CLASSES))
+    gr.HTML(in_words(classifier, bool(rows)), elem_id="quality")
     if rows:
-        gr.HTML(f"<p class='hint'>{COLUMNS}</p>")
         gr.Dataframe(
             rows,
-            headers=list(HEADERS),
-            column_widths=list(HEADERS.values()),
+            headers=list(COLUMNS),
+            column_widths=list(COLUMNS.values()),
             label="Classes",
             show_label=False,
             show_search="search",
@@ -96,37 +91,31 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]
         return {}
 
 
-def in_words(classifier: FashionClassifier) -> str:
-    """HTML: how often the predictions are right."""
+def in_words(classifier: FashionClassifier, before_table: bool = False) -> str:
+    """HTML: how often the predictions are right, and with `before_table` what the table of classes has."""
     hints = [a.name for a in classifier.attributes if a.name in HINTS]
     domains = list(measured_on_test(classifier).values())
-    return render("quality", domains=domains, attributes=classifier.attributes, hints=hints)
+    values = {"domains": domains, "attributes": classifier.attributes, "hints": hints, "table": before_table}
+    return render("quality", **values)
 
 
 def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:
-    """A row of HEADERS for each class; empty where the document is not what `train report` writes."""
+    """A row of COLUMNS for each class; empty where the document is not what `train report` writes."""
     try:
         return [
             [
                 str(label),
                 str(attribute["title"]),
                 int(figures["images"]),
-                _percent(figures["recall"]),
-                _percent(figures["precision"]),
+                *(None if figures[name] is None else round(100 * figures[name]) for name in ("recall", "precision")),
                 f"{int(phone['accepted'])} of {int(phone['images'])}" if (phone := figures.get("phone")) else "",
-                _counts(figures["predicted_as"]),
-                _counts(figures["confused_from"]),
+                *(
+                    ", ".join(f"{other} ({int(count)})" for other, count in figures[name])
+                    for name in ("predicted_as", "confused_from")
+                ),
             ]
             for attribute in document["attributes"].values()
             for label, figures in attribute["classes"].items()
         ]
     except (AttributeError, KeyError, TypeError, ValueError):
         return []
-
-
-def _percent(share: float | None) -> int | None:
-    return None if share is None else round(100 * share)
-
-
-def _counts(pairs: list[tuple[str, int]]) -> str:
-    return ", ".join(f"{label} ({int(count)})" for label, count in pairs)

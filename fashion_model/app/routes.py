@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fashion_model.app.disk import OVERLAY, folder, jpeg_file
+from fashion_model.app.disk import OVERLAY_FILE, folder, jpeg_file
 from fashion_model.app.gradio_private import NOT_UNDERSTOOD, root_of
 from fashion_model.app.quality import report_of
 from fashion_model.app.result import document_of, main_attribute
@@ -41,7 +41,7 @@ MAX_BODIES = {
 # Clients differ by a slash at the end of an address, and do not all follow a redirect.
 SAME = {f"{API}mcp": f"{API}mcp/", "/predict/": "/predict"}
 # Only pages of the app and of Hugging Face, which shows Spaces in a frame, may show it in one.
-HEADERS = {
+SECURITY_HEADERS = {
     "content-security-policy": "frame-ancestors 'self' https://huggingface.co https://*.hf.space; object-src 'none'; "
     "base-uri 'self'",
     "permissions-policy": "camera=(self), clipboard-write=(self), geolocation=(), microphone=()",
@@ -50,7 +50,7 @@ HEADERS = {
 }
 
 MAX_REQUESTS = 64  # to POST /predict that are received, wait or are answered at the same time
-MAX_SECONDS = 30  # that a request waits for its answer
+MAX_WAIT = 30  # that a request waits for its answer
 RETRY_AFTER = 5  # seconds
 BUSY = "Too many photographs at the moment; please try again."
 HOW = "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict"
@@ -87,7 +87,7 @@ class Routes:
             arguments = file.filename or "photograph", await file.read(), root_of(request)
             work = asyncio.get_running_loop().run_in_executor(self.threads, self.classify, *arguments)
             try:
-                return JSONResponse(await asyncio.wait_for(work, MAX_SECONDS))
+                return JSONResponse(await asyncio.wait_for(work, MAX_WAIT))
             except asyncio.TimeoutError:
                 return busy()
             except ImageError as fault:
@@ -101,7 +101,7 @@ class Routes:
 
     def overlay(self, request: Request) -> Response:
         digest = request.path_params["digest"]
-        path = folder() / digest / OVERLAY
+        path = folder() / digest / OVERLAY_FILE
         if not re.fullmatch("[0-9a-f]{64}", digest) or not path.is_file():
             raise HTTPException(404)
         return FileResponse(path, media_type="image/jpeg")
@@ -143,7 +143,11 @@ class Guard:
             if message["type"] == "http.response.start":
                 started, given = True, {name.lower() for name, _ in message["headers"]}
                 may_end = b"content-length" not in given
-                ours = [(name.encode(), text.encode()) for name, text in HEADERS.items() if name.encode() not in given]
+                ours = [
+                    (name.encode(), text.encode())
+                    for name, text in SECURITY_HEADERS.items()
+                    if name.encode() not in given
+                ]
                 message = {**message, "headers": [*message["headers"], *ours]}
             else:
                 may_end &= message.get("more_body", False)

@@ -18,7 +18,7 @@ from fashion_model.images import ImageError
 PROMPT = "Drop a photograph of a fashion product, or tap"
 NOT_SHOWN_BY_BROWSERS = ("HEIF", "TIFF")
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
-TEXTS = {
+EXAMPLE_TEXTS = {
     "phone-1-black-shoes.jpg": "Black shoes on a floor",
     "phone-2-green-dress.jpg": "A green dress",
     "phone-3-checked-shirt.jpg": "A checked shirt",
@@ -32,7 +32,7 @@ TEXTS = {
     "2650.jpg": "A brown handbag",
     "2697.jpg": "A turquoise children's dress",
 }
-EXAMPLES = [EXAMPLES_FOLDER / name for name in TEXTS]
+EXAMPLES = [EXAMPLES_FOLDER / name for name in EXAMPLE_TEXTS]
 
 
 class SingleEvents:
@@ -105,7 +105,7 @@ def single_tab(classifier: FashionClassifier) -> None:
         answer = gr.HTML(elem_id="answer")
         with gr.Column(elem_id="others"):
             others = gr.HTML(
-                render("sources", examples=TEXTS, megabytes=MAX_BYTES // 2**20),
+                render("sources", examples=EXAMPLE_TEXTS, megabytes=MAX_BYTES // 2**20),
                 js_on_load=(STATIC / "sources.js").read_text(encoding="utf-8"),
                 elem_id="sources",
             )

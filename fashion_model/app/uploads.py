@@ -27,9 +27,13 @@ MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is
 MAX_PHOTOGRAPHS = 500
 HEADER = 30  # bytes of a file's header in a zip, without its name
 BEGINNING = 2**17  # bytes that tell whether a file is a photograph where its name does not
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare, and LZMA takes what memory the file asks for
+ZIP_METHODS = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+)  # others are rare; LZMA takes any amount of memory
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
+LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
 TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please save it as JPEG, or make it smaller."
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
@@ -145,7 +149,7 @@ def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     """By the rule that folders have."""
 
     def beginning() -> io.BytesIO:
-        if member.compress_type not in METHODS:
+        if member.compress_type not in ZIP_METHODS:
             return io.BytesIO()
         try:
             return io.BytesIO(archive.open(member).read(BEGINNING))
@@ -159,7 +163,7 @@ def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:
     if member.flag_bits & 1:
         raise ImageError("The file in the zip is encrypted.")
-    if member.compress_type not in METHODS:
+    if member.compress_type not in ZIP_METHODS:
         raise ImageError("The file in the zip is compressed in a way that cannot be read.")
     if member.file_size > MAX_BYTES:
         raise ImageError(TOO_LARGE)

@@ -1,6 +1,5 @@
 """Each file of the corpus gives the same labels, or the same sentence, to whoever sends it however."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from gradio_client.exceptions import AppError
 from fashion_model import ImageError
 from tests import corpus
 from tests.conftest import NAMES, ROOT
-from tests.fashion_model.app.test_api import data_url, mcp_session
+from tests.fashion_model.app.test_api import ask_mcp, data_url
 
 pytestmark = pytest.mark.slow
 NOT_READ = (
@@ -84,31 +83,29 @@ def test_command_line_gives_the_same(files, expected, tmp_path):
         check(path.name, given, expected[path.name])
 
 
-def test_gradio_client_gives_the_same(client, files, expected):
+def through_gradio_client(client, files):
     for path in files:
         try:
-            given = labels_of(json.loads(client.predict(handle_file(path), api_name="/classify")))
+            yield labels_of(json.loads(client.predict(handle_file(path), api_name="/classify")))
         except AppError as error:
-            given = str(error)
-        check(path.name, given, expected[path.name])
+            yield str(error)
 
 
-def test_post_predict_gives_the_same(served, files, expected):
-    with httpx2.Client(base_url=served, timeout=60) as http:
+def through_post(client, files):
+    with httpx2.Client(base_url=client.src, timeout=60) as http:
         for path in files:
             document = http.post("/predict", files={"file": (path.name, path.read_bytes())}).json()
-            check(path.name, document.get("error") or labels_of(document), expected[path.name])
+            yield document.get("error") or labels_of(document)
 
 
-def test_mcp_gives_the_same(served, files, expected):
-    async def ask():
-        async with mcp_session(served) as session:
-            photos = [{"photo": data_url(path.read_bytes())} for path in files]
-            return [await session.call_tool("classify_photograph", photo) for photo in photos]
-
-    for path, result in zip(files, asyncio.run(ask()), strict=True):
+def through_mcp(client, files):
+    calls = [("classify_photograph", {"photo": data_url(path.read_bytes())}) for path in files]
+    for result in ask_mcp(client.src, *calls):
         text = result.content[0].text
-        if result.isError:
-            assert expected[path.name] in text, (path.name, text)
-        else:
-            check(path.name, labels_of(json.loads(text)), expected[path.name])
+        yield text if result.isError else labels_of(json.loads(text))
+
+
+@pytest.mark.parametrize("through", [through_gradio_client, through_post, through_mcp])
+def test_app_gives_the_same(client, files, expected, through):
+    for path, given in zip(files, through(client, files), strict=True):
+        check(path.name, given, expected[path.name])

@@ -3,7 +3,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fashion_model.app.disk import FOLDER, clean, own_folder, result_file
+from fashion_model.app.disk import FOLDER_VARIABLE, clean, own_folder, result_file
 
 
 def file(folder, name, age, size=10):
@@ -33,7 +33,7 @@ def test_old_files_and_the_oldest_of_too_many_go(tmp_path):
 
 
 def test_result_is_complete_and_stays_like_a_new_one(tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     data = os.urandom(2**22)
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda _: result_file("x.bin", data).stat().st_size, range(40))) == {len(data)}
@@ -54,12 +54,12 @@ def test_empty_folders_go_once_they_are_old(tmp_path):
 
 
 def test_each_user_has_a_private_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv(FOLDER)
+    monkeypatch.delenv(FOLDER_VARIABLE)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = own_folder()
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert os.environ[FOLDER] == str(folder.resolve())
+    assert os.environ[FOLDER_VARIABLE] == str(folder.resolve())
 
 
 def test_file_that_cannot_be_deleted_stops_nothing(tmp_path, monkeypatch):

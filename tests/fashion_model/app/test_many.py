@@ -92,7 +92,7 @@ def test_fifth_attribute_is_in_table_and_files(usage_classifier, uploaded, lette
 
 
 def test_batch_that_takes_too_long_ends(tiny_classifier, uploaded, monkeypatch):
-    monkeypatch.setattr(many, "MAX_SECONDS", -60)
+    monkeypatch.setattr(many, "MAX_BATCH_SECONDS", -60)
     *_, (rows, *_) = ManyEvents(tiny_classifier).predict_batch([uploaded(path) for path in PATHS[:2]])
     assert [row[9] for row in rows] == [many.TOO_LONG] * 2
 

@@ -4,7 +4,7 @@ import pytest
 
 from fashion_model import FashionClassifier
 from fashion_model.app import quality
-from fashion_model.app.quality import HEADERS, class_rows, in_words, read_file
+from fashion_model.app.quality import COLUMNS, class_rows, in_words, read_file
 from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, METRICS
 
 
@@ -26,7 +26,7 @@ def test_table_has_a_row_for_each_class(classifier):
     rows = class_rows(document)
     assert len(rows) == sum(len(attribute["classes"]) for attribute in document["attributes"].values())
     figures = document["attributes"]["product_type"]["classes"]["Kurtas"]
-    (kurtas,) = [dict(zip(HEADERS, row, strict=True)) for row in rows if row[0] == "Kurtas"]
+    (kurtas,) = [dict(zip(COLUMNS, row, strict=True)) for row in rows if row[0] == "Kurtas"]
     assert kurtas["Attribute"] == "Product type"
     assert kurtas["Recognised, %"] == round(100 * figures["recall"])
     assert kurtas["Right, %"] == round(100 * figures["precision"])

@@ -7,8 +7,8 @@ from fashion_model.app.uploads import MAX_BYTES, MAX_LIST_BYTES, TOO_LARGE, phot
 from fashion_model.images import ImageError, open_image
 from tests.conftest import PRODUCTS
 
-PATHS = sorted((PRODUCTS / "images").iterdir())[:2]
-DATA = PATHS[0].read_bytes()
+IMAGES = sorted((PRODUCTS / "images").iterdir())[:2]
+DATA = IMAGES[0].read_bytes()
 ENTRY, END = b"PK\1\2", b"PK\5\6"  # of the list of files in a zip, and after it
 DAMAGED = "The zip file is damaged, or it is none."
 
@@ -46,11 +46,11 @@ def test_zip_stands_for_the_photographs_in_it(tmp_path):
     hidden = ["__MACOSX/._a.jpg", ".trash/h.jpg", "Thumbs.db", "@eaDir/a.jpg"]
     content = dict.fromkeys([*taken, *others, *hidden], DATA) | {"i.jpg/": b"", "letter": b"Dear Sir"}
     path = zipped(tmp_path / "x.zip", content)
-    with photographs([("first", PATHS[1]), ("X.ZIP", path)]) as (uploads, passed_over):
+    with photographs([("first", IMAGES[1]), ("X.ZIP", path)]) as (uploads, passed_over):
         assert [name for name, _ in uploads] == ["first", *[f"X.ZIP/{name}" for name in taken]]
         assert passed_over == len(others)
         for _, open in uploads[1:]:
-            assert ImageChops.difference(open(), open_image(PATHS[0])).getbbox() is None
+            assert ImageChops.difference(open(), open_image(IMAGES[0])).getbbox() is None
     assert [p.name for p in tmp_path.rglob("*")] == ["x.zip"]  # nothing is unpacked, whatever the names say
 
 
@@ -59,7 +59,7 @@ def test_each_file_in_a_zip_has_its_own_fault(tmp_path):
     assert outcomes(zipped(tmp_path / "x.zip", content)) == {
         "empty.jpg": "The file is empty.",
         "letter.jpg": "The file is not an image in a format that can be read.",
-        "good.jpg": open_image(PATHS[0]).size,
+        "good.jpg": open_image(IMAGES[0]).size,
         "bomb.png": TOO_LARGE,
     }
     assert (tmp_path / "x.zip").stat().st_size < 100_000
@@ -102,10 +102,19 @@ def test_zip_that_was_changed_is_a_sentence(tmp_path, change, expected):
     assert outcomes(changed(tmp_path / "x.zip", change)) == expected
 
 
+@pytest.mark.parametrize(("byte", "bit"), [(40, 255), (6, 1), (8, 14)], ids=["damaged", "encrypted", "LZMA"])
+def test_unreadable_file_is_passed_over(tmp_path, byte, bit):
+    path = zipped(tmp_path / "x.zip", {"letter": DATA, "a.jpg": DATA})
+    content = with_bit(bytearray(path.read_bytes()), byte, bit)
+    path.write_bytes(with_bit(content, content.index(ENTRY) + byte + 2, bit) if byte < 40 else content)
+    with photographs([("x.zip", path)]) as (uploads, passed_over):
+        assert ([name for name, _ in uploads], passed_over) == (["x.zip/a.jpg"], 1)
+
+
 def test_zip_that_is_gone_costs_no_other(tmp_path):
-    files = [("a.zip", tmp_path), ("b.zip", tmp_path / "nothing"), ("good.jpg", PATHS[0])]
+    files = [("a.zip", tmp_path), ("b.zip", tmp_path / "nothing"), ("good.jpg", IMAGES[0])]
     with photographs(files) as (uploads, _):
-        assert [outcome(open) for _, open in uploads] == [DAMAGED, DAMAGED, open_image(PATHS[0]).size]
+        assert [outcome(open) for _, open in uploads] == [DAMAGED, DAMAGED, open_image(IMAGES[0]).size]
 
 
 def test_list_of_a_zip_is_bounded(tmp_path):
