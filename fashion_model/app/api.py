@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from fashion_model.app.answer import document_of, main_attribute, sentence_of
 from fashion_model.app.disk import jpeg_file
 from fashion_model.app.gradio_private import no_tool
-from fashion_model.app.result import document_of, main_attribute, sentence_of
 from fashion_model.app.uploads import ONE_PHOTOGRAPH, File, name_of, read_photograph, received_file, refuse_large
 from fashion_model.attributes import IS_FASHION
 from fashion_model.classifier import FashionClassifier

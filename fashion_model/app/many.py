@@ -10,10 +10,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.answer import answer_html, error_html
+from fashion_model.app.answer import answer_html, caption_of, error_html, percentage
 from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
-from fashion_model.app.result import caption_of, percentage
 from fashion_model.app.single import EXAMPLES
 from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
 from fashion_model.classifier import FashionClassifier

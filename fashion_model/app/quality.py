@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from fashion_model.app.answer import render
-from fashion_model.app.result import HINTS
+from fashion_model.app.answer import HINTS, render
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
 
@@ -49,19 +48,19 @@ def quality_tab(classifier: FashionClassifier) -> None:
             max_height=480,
             elem_id="classes",
         )
-    if report_of(classifier):
+    if file_of(classifier, REPORT):
         gr.HTML('<p><a href="report" target="_blank" rel="noopener">The full report</a> with all confusions</p>')
 
 
-def report_of(classifier: FashionClassifier) -> Path | None:
-    path = classifier.directory / REPORT if classifier.directory else None
+def file_of(classifier: FashionClassifier, name: str) -> Path | None:
+    path = classifier.directory / name if classifier.directory else None
     return path if path and path.is_file() else None
 
 
-def read_file(classifier: FashionClassifier, file: str) -> dict[str, Any]:
+def read_file(classifier: FashionClassifier, name: str) -> dict[str, Any]:
     """A JSON file of the checkpoint; empty where it is missing, too large or something else. It may be anyone's."""
-    path = classifier.directory / file if classifier.directory else None
-    if path is None or not path.is_file() or path.stat().st_size > MAX_JSON:
+    path = file_of(classifier, name)
+    if path is None or path.stat().st_size > MAX_JSON:
         return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

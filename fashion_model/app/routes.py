@@ -17,16 +17,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fashion_model.app.answer import document_of, main_attribute
 from fashion_model.app.disk import OVERLAY_FILE, folder, jpeg_file
 from fashion_model.app.gradio_private import NOT_UNDERSTOOD, root_of
-from fashion_model.app.quality import report_of
-from fashion_model.app.result import document_of, main_attribute
-from fashion_model.app.single import EXAMPLES_FOLDER
+from fashion_model.app.quality import file_of
+from fashion_model.app.single import EXAMPLES, EXAMPLES_FOLDER
 from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE
+from fashion_model.checkpoint import REPORT
 from fashion_model.classifier import WORKERS, FashionClassifier
 from fashion_model.images import ImageError
 
@@ -42,11 +42,11 @@ MAX_BODIES = {
 SAME = {f"{API}mcp": f"{API}mcp/", "/predict/": "/predict"}
 # Only pages of the app and of Hugging Face, which shows Spaces in a frame, may show it in one.
 SECURITY_HEADERS = {
-    "content-security-policy": "frame-ancestors 'self' https://huggingface.co https://*.hf.space; object-src 'none'; "
-    "base-uri 'self'",
-    "permissions-policy": "camera=(self), clipboard-write=(self), geolocation=(), microphone=()",
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
+    b"content-security-policy": b"frame-ancestors 'self' https://huggingface.co https://*.hf.space; object-src 'none'; "
+    b"base-uri 'self'",
+    b"permissions-policy": b"camera=(self), clipboard-write=(self), geolocation=(), microphone=()",
+    b"referrer-policy": b"same-origin",
+    b"x-content-type-options": b"nosniff",
 }
 
 MAX_REQUESTS = 64  # to POST /predict that are received, wait or are answered at the same time
@@ -64,12 +64,12 @@ class Routes:
         self.requests = asyncio.Semaphore(MAX_REQUESTS)
         self.threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
 
-    def all(self) -> list[BaseRoute]:
+    def all(self) -> list[Route]:
         return [
             Route("/predict", self.predict, methods=["POST"]),
             Route("/overlays/{digest}.jpeg", self.overlay),
             Route("/report", self.report),
-            Mount("/examples", StaticFiles(directory=EXAMPLES_FOLDER)),
+            Route("/examples/{name}", self.example),
         ]
 
     async def predict(self, request: Request) -> Response:
@@ -107,11 +107,17 @@ class Routes:
         return FileResponse(path, media_type="image/jpeg")
 
     def report(self, request: Request) -> Response:
-        path = report_of(self.classifier)
+        path = file_of(self.classifier, REPORT)
         if not path:
             raise HTTPException(404, "This checkpoint has no report.")
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
+
+    def example(self, request: Request) -> Response:
+        path = EXAMPLES_FOLDER / request.path_params["name"]
+        if path not in EXAMPLES:
+            raise HTTPException(404)
+        return FileResponse(path)
 
 
 def error(status: int, message: str) -> Response:
@@ -136,27 +142,21 @@ class Guard:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        started = may_end = False  # whether the response has started, and may end where it is
+        started = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started, may_end
+            nonlocal started
             if message["type"] == "http.response.start":
-                started, given = True, {name.lower() for name, _ in message["headers"]}
-                may_end = b"content-length" not in given
-                ours = [
-                    (name.encode(), text.encode())
-                    for name, text in SECURITY_HEADERS.items()
-                    if name.encode() not in given
-                ]
+                started = True
+                given = {name.lower() for name, _ in message["headers"]}
+                ours = [(name, value) for name, value in SECURITY_HEADERS.items() if name not in given]
                 message = {**message, "headers": [*message["headers"], *ours]}
-            else:
-                may_end &= message.get("more_body", False)
             await send(message)
 
         try:
             await app(scope, receive, send_with_headers)
         except Exception as error:  # whatever gradio's routes raise
-            if not scope["path"].startswith(API) or (started and not may_end):
+            if not scope["path"].startswith(API):
                 raise
             print(f"app: {scope['method']} {scope['path']!r}: {error!r}", file=sys.stderr, flush=True)
             if started:  # a stream of events, which has sent the error

@@ -9,8 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashion_model.app.answer import BACKDROP_SIDE, MAP_SIDE, answer_html, error_html
-from fashion_model.app.result import ADVICE, NOT_FASHION, caption_of, document_of, in_words, percent, sentence_of, shown
+from fashion_model.app.answer import (
+    ADVICE,
+    BACKDROP_SIDE,
+    MAP_SIDE,
+    NOT_FASHION,
+    answer_html,
+    caption_of,
+    document_of,
+    error_html,
+    in_words,
+    percent,
+    sentence_of,
+    shown,
+)
 from fashion_model.attributes import Attribute
 from fashion_model.explain import backdrop, overlay
 from fashion_model.predictions import AttributePrediction, Prediction

@@ -24,10 +24,9 @@ from PIL import Image
 
 from fashion_model import FashionClassifier, __version__
 from fashion_model.app import routes
-from fashion_model.app.answer import curl_code, python_code, render
+from fashion_model.app.answer import curl_code, document_of, python_code, render, sentence_of
 from fashion_model.app.api import Endpoints
 from fashion_model.app.gradio_private import PRIVATE_ADDRESS
-from fashion_model.app.result import document_of, sentence_of
 from fashion_model.app.uploads import TOO_LARGE
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.images import open_image

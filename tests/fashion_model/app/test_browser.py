@@ -20,8 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from selenium_axe_python import Axe
 
 from fashion_model import FashionClassifier
-from fashion_model.app.answer import python_code
-from fashion_model.app.result import NOT_FASHION, caption_of, document_of, shown
+from fashion_model.app.answer import NOT_FASHION, caption_of, document_of, python_code, shown
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.checkpoint import REPORT, load_checkpoint
 from fashion_model.images import open_image

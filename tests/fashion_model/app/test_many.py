@@ -8,9 +8,9 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 from fashion_model.app import many
+from fashion_model.app.answer import caption_of, percentage
 from fashion_model.app.disk import folder
 from fashion_model.app.many import ManyEvents
-from fashion_model.app.result import caption_of, percentage
 from fashion_model.images import open_image
 from fashion_model.rows import fields_of
 from tests.conftest import NAMES
