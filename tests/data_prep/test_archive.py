@@ -22,7 +22,7 @@ def picture(color, size=(60, 30), kind="JPEG"):
     return file.getvalue()
 
 
-OVERLAY = "z/a.jpg.0123456789ab.color.png"
+OVERLAY = "z/c.jpg.0123456789ab.color.png"
 FILES = {
     "deep/er/a.jpg": picture("red", (600, 300)),
     "z/a.jpg": picture("blue"),
