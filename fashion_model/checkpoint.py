@@ -6,6 +6,7 @@ well; the app shows it in a sandbox.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -15,19 +16,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
+from torch import nn
 
 from fashion_model.attributes import LabelEncoders
 from fashion_model.hub import HubError, fetch
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import building
+from fashion_model.models.finder import Finder
 from fashion_model.models.multitask import MultiTaskClassifier
-from fashion_model.system import write_text
+from fashion_model.system import write_bytes, write_text
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 TRAINING = "training.json"  # settings, data, history and hours of the training
@@ -46,6 +49,7 @@ FIGURES = "figures/reliability_*.png"
 CHECKPOINT_FILES = (*LOADED_FILES, TRAINING, TRAINED_ON, CARD, FIGURES, REPORT, "report/slices.csv", *TABLES)
 DIGESTS = "digests"  # key of metrics.json: file → SHA-256 of configuration, encoders and weights
 MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS
+Network = TypeVar("Network", bound=nn.Module)
 DEFAULT_CHECKPOINT = Path(__file__).parent / "default_checkpoint"
 
 
@@ -70,6 +74,7 @@ class Checkpoint:
     encoders: LabelEncoders
     name: str  # to display: `embedded default`, `user/repo@revision` or the directory's name
     directory: Path | None = None  # with metrics and a report, all of it untrusted, if it was read from there
+    finder: Finder | None = None  # on the model's backbone
 
     @property
     def config(self) -> ModelConfig:
@@ -85,6 +90,11 @@ def has_shards(directory: Path) -> bool:
     return (directory / WEIGHTS_INDEX).is_file()
 
 
+def finder_files(directory: Path) -> list[Path]:
+    """The finder's file, if there is one."""
+    return list(directory.glob(FINDER))
+
+
 def save_checkpoint(
     directory: Path,
     model: MultiTaskClassifier,
@@ -92,7 +102,7 @@ def save_checkpoint(
     dtype: torch.dtype | None = None,
     max_shard_size: str = "5GB",
 ) -> None:
-    """Write weights, configuration and encoders, and delete the metrics of the weights before them.
+    """Write weights, configuration and encoders, and delete finder and metrics of the weights before them.
 
     `dtype` casts the floating-point weights, e.g. to half precision. CheckpointError, and nothing is written, if a
     weight is not a finite number, as after a training that diverged.
@@ -112,16 +122,30 @@ def save_checkpoint(
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(directory / WEIGHTS)) from error
     for file in new.glob("model*.safetensors"):
         file.chmod(0o644)  # safetensors makes them readable for the owner only
-    write_json(new / CONFIG, model.config.to_dict())
+    write_json(new / CONFIG, dataclasses.replace(model.config, finder=None).to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
     files = list(new.iterdir())
-    before = {path for pattern in WEIGHT_FILES for path in directory.glob(pattern)}
+    before = {path for pattern in (*WEIGHT_FILES, FINDER) for path in directory.glob(pattern)}
     for file in files:
         file.replace(directory / file.name)
     for file in before - {directory / file.name for file in files}:
         file.unlink(missing_ok=True)
     (directory / METRICS).unlink(missing_ok=True)  # the last: until then its digests show that files are mixed
     new.rmdir()
+
+
+def save_finder(directory: Path, finder: Finder) -> None:
+    """Add the finder, in half precision, to a checkpoint directory, and delete the metrics.
+
+    CheckpointError, and nothing is written, if a weight is not a finite number.
+    """
+    state = {key: tensor.half().contiguous() for key, tensor in finder.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise CheckpointError(f"{directory}: the finder holds values that are not numbers, so it is not saved")
+    config = read_json(directory / CONFIG)
+    (directory / METRICS).unlink(missing_ok=True)
+    write_bytes(directory / FINDER, save(state))
+    write_json(directory / CONFIG, config | {"finder": dataclasses.asdict(finder.config)})
 
 
 def load_checkpoint(
@@ -165,26 +189,36 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     encoders = _read(directory, ENCODERS, name, lambda path: LabelEncoders.load(path, config.attributes))
     if encoders.num_classes != dict(config.num_classes):
         raise CheckpointError(f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} {config.num_classes}")
-    try:
-        model = MultiTaskClassifier(config)
-    except ValueError as error:
-        raise CheckpointError(f"{name}: {CONFIG} {error}") from error
     state: dict[str, torch.Tensor] = {}
     for file in weight_files(directory):
         tensors = _read(directory, file.name, name, load_file)
         if repeated := sorted(state.keys() & tensors):  # of an earlier checkpoint with another number of shards
             raise CheckpointError(f"{name}: {file.name} repeats tensors of another file, such as {repeated[0]}")
         state |= tensors
+    model = _network(lambda: MultiTaskClassifier(config), state, WEIGHTS, name)
+    finder = None
+    if of_finder := config.finder:
+        state = _read(directory, FINDER, name, load_file)
+        finder = _network(lambda: Finder(model.backbone, of_finder), state, FINDER, name)
+    _check_digests(directory, name)
+    return Checkpoint(model, encoders, name, directory, finder)
+
+
+def _network(build: Callable[[], Network], state: dict[str, torch.Tensor], file: str, name: str) -> Network:
+    """The network in evaluation mode with the tensors of `file`. CheckpointError unless it has exactly these."""
     try:
-        model.load_state_dict(state)
+        network = build()
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {CONFIG} {error}") from error
+    try:
+        network.load_state_dict(state)
     except RuntimeError as error:
         _, first, *others = str(error).splitlines()  # a heading, then a line for each kind of difference
         more = f" and {len(others)} more" if others else ""
-        raise CheckpointError(f"{name}: {WEIGHTS} does not fit {CONFIG}: {first.strip()[:300]}{more}") from error
-    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
-        raise CheckpointError(f"{name}: {WEIGHTS} holds values that are not numbers")
-    _check_digests(directory, name)
-    return Checkpoint(model.eval(), encoders, name, directory)
+        raise CheckpointError(f"{name}: {file} does not fit {CONFIG}: {first.strip()[:300]}{more}") from error
+    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+        raise CheckpointError(f"{name}: {file} holds values that are not numbers")
+    return network.eval()
 
 
 def digest(path: Path) -> str:
@@ -194,7 +228,7 @@ def digest(path: Path) -> str:
 
 def fingerprint(directory: Path) -> str:
     """12 hexadecimal digits of what decides the predictions: configuration, labels and weights."""
-    files = (directory / CONFIG, directory / ENCODERS, *weight_files(directory))
+    files = (directory / CONFIG, directory / ENCODERS, *weight_files(directory), *finder_files(directory))
     return hashlib.sha256("".join(map(digest, files)).encode()).hexdigest()[:12]
 
 
@@ -204,7 +238,7 @@ def _check_digests(directory: Path, name: str) -> None:
         measured = read_json(directory / METRICS)[DIGESTS]
     except (OSError, ValueError, KeyError, RecursionError):
         return
-    for path in (directory / ENCODERS, *weight_files(directory)):
+    for path in (directory / ENCODERS, *weight_files(directory), *finder_files(directory)):
         if not isinstance(measured, dict) or measured.get(path.name) != digest(path):
             raise CheckpointError(f"{name}: {path.name} is damaged or was exchanged: {METRICS} has another digest")
 

@@ -15,19 +15,23 @@ import torch
 from PIL import Image
 
 from fashion_model.attributes import Attribute
-from fashion_model.checkpoint import Checkpoint, load_checkpoint
+from fashion_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from fashion_model.explain import LAYERS, METHOD, OPACITY, Explained, Target, backdrop, explain, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.engine import building, fold_batch_norms, isolated, onnx_engine
-from fashion_model.predictions import AttributePrediction, Prediction
+from fashion_model.models.finder import MIN_SIDE, Finder
+from fashion_model.predictions import AttributePrediction, Prediction, Product
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 BATCH_SIZE = 4  # activations of larger batches do not fit into the caches of common processors
 WORKERS = 2  # batches that are read and predicted at the same time
 DETAIL = 500  # pixels: of a large JPEG file no more is decoded than leaves no side shorter
+PRODUCT_DETAIL = 1000  # the same for a photograph of several products, which are cropped
+MARGIN = 0.2  # of a product's width and height, by which its crop is larger on each side
+OTHER = "other"  # group of a product that the finder has not found
 
 
 if hasattr(os, "register_at_fork"):  # a forked process would wait for PyTorch's threads, which it does not have
@@ -60,6 +64,7 @@ class FashionClassifier:
                 model.backbone.engine = onnx_engine(model.backbone.up_to(-1), example)
             self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
             self.model = model.to(self._device).to(memory_format=torch.channels_last)
+            self.finder = self._served(checkpoint.finder) if checkpoint.finder else None
         self._transform = self.config.preprocessing
         self._process = os.getpid()
 
@@ -158,6 +163,7 @@ class FashionClassifier:
         attribute: str,
         label: str | None = None,
         *,
+        box: Sequence[int] | None = None,
         method: str = METHOD,
         layers: Sequence[int] = LAYERS,
         opacity: float = OPACITY,
@@ -171,9 +177,39 @@ class FashionClassifier:
         """
         labels = {attribute: label} if label is not None else {}
         _, overlays = self.predict_and_explain(
-            image, [attribute], labels, method=method, layers=layers, opacity=opacity
+            image, [attribute], labels, box=box, method=method, layers=layers, opacity=opacity
         )
         return overlays[attribute]
+
+    def find(self, image: Source) -> list[Product]:
+        """The products in a photograph, the largest certain one first, at most MAX_PRODUCTS.
+
+        A photograph that looks like a product in which none is found is one product as a whole. CheckpointError if the
+        checkpoint has no finder; ImageError as in `predict`.
+        """
+        if not self.finder:
+            raise CheckpointError(f"{self.name} has no finder: it predicts for whole photographs only")
+        photograph = open_image(image, PRODUCT_DETAIL)
+        preprocessing = self.finder.preprocessing(self._transform, photograph.size)
+        with isolated(self._device.type):
+            found = self.finder.detect(preprocessing(photograph).to(self._device))
+        boxes = preprocessing.boxes_on_photograph(found.boxes.cpu().numpy(), photograph.size).tolist()
+        whole, *predictions = self.predict(
+            [photograph, *(photograph.crop(with_margin(b, photograph.size)) for b in boxes)]
+        )
+        full, groups = photograph.info["size"], list(self.finder.config.groups)
+        scale = full[0] / photograph.width
+        products = [
+            Product((left, top, right, bottom), groups[group], score, prediction)
+            for box, group, score, prediction in zip(
+                boxes, found.groups.tolist(), found.scores.tolist(), predictions, strict=True
+            )
+            for left, top, right, bottom in [[round(side * scale) for side in box]]
+            if prediction.is_fashion and min(right - left, bottom - top) >= MIN_SIDE
+        ]
+        if not products and whole.is_fashion:
+            return [Product((0, 0, *full), OTHER, 1.0, whole)]
+        return products
 
     def predict_and_explain(
         self,
@@ -181,12 +217,14 @@ class FashionClassifier:
         attributes: Sequence[str] | None = None,
         labels: Mapping[str, str] | None = None,
         *,
+        box: Sequence[int] | None = None,
         method: str = METHOD,
         layers: Sequence[int] = LAYERS,
         opacity: float = OPACITY,
     ) -> tuple[Prediction, dict[str, Image.Image]]:
         """The prediction, and the overlay for each of `attributes` (all by default), from one run of the backbone.
 
+        With a `box`, left, top, right and bottom in pixels of the upright photograph, they are about what is in it.
         `labels` names the class to explain where it is not the predicted one. `method` is one of
         `fashion_model.explain.METHODS`. `layers` are indices of the backbone's stages, negative ones from the end;
         the maps of several are averaged. `opacity` in [0, 1] is that of the color at the map's maximum. ValueError for
@@ -197,14 +235,19 @@ class FashionClassifier:
         if unused:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [Target(*self.encoders.target(name, (labels or {}).get(name))) for name in names]
-        seen = open_for_network(image)
-        explained = self._explain(seen, targets, method, layers)
-        photograph = seen if seen.size == seen.info["size"] else open_image(image)
-        ground = backdrop(photograph)
-        return self._predictions(explained.pooled)[0], {
-            name: overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
-            for name, values in zip(names, explained.maps, strict=True)
-        }
+        photograph = open_for_network(image) if box is None else open_image(image)
+        part = (0, 0, *photograph.size) if box is None else with_margin(checked(box, photograph.size), photograph.size)
+        explained = self._explain(photograph.crop(part), targets, method, layers)
+        full = photograph.info["size"]
+        if photograph.size != full:
+            photograph, part = open_image(image), (0, 0, *full)
+        ground, size = backdrop(photograph), (part[2] - part[0], part[3] - part[1])
+        overlays = {}
+        for name, values in zip(names, explained.maps, strict=True):
+            on_photograph = Image.new("L", photograph.size)
+            on_photograph.paste(self._transform.map_on_photograph(values, size), part)
+            overlays[name] = overlay(ground, on_photograph, opacity)
+        return self._predictions(explained.pooled)[0], overlays
 
     def predict_and_map(self, image: Source, classes: int) -> tuple[Prediction, dict[str, np.ndarray]]:
         """The prediction, and the maps of the `classes` most probable labels of each attribute, from one run.
@@ -220,10 +263,22 @@ class FashionClassifier:
             name: np.stack(list(islice(maps, count))) for name, count in counts.items()
         }
 
+    def _served(self, trained: Finder) -> Finder:
+        """The finder on the backbone that is served."""
+        assert self.config.finder
+        finder = Finder(self.backbone, self.config.finder)
+        finder.load_state_dict(trained.state_dict())
+        finder.eval().requires_grad_(False).to(self._device)
+        if self._device.type == "cpu":
+            finder.engine = onnx_engine(finder.points, torch.rand(1, 3, 128, 96), any_size=True)
+        return finder
+
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         """Inputs (3, H, W) → (B, 3, H, W) on the device."""
         if os.getpid() != self._process:  # forked: the engine's threads are not there any more
             self.backbone.engine, self._process = None, os.getpid()
+            if self.finder:
+                self.finder.engine = None
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
     def _explain(self, photograph: Image.Image, targets: Sequence[Target], *how: Any) -> Explained:
@@ -244,6 +299,26 @@ class FashionClassifier:
             )
             for i, score in enumerate(scores)
         ]
+
+
+def checked(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """ValueError unless it is left, top, right, bottom in a photograph of `size`, and not smaller than MIN_SIDE."""
+    whole = len(box) == 4 and all(type(side) is int for side in box)
+    if whole and 0 <= box[0] <= box[2] - MIN_SIDE and 0 <= box[1] <= box[3] - MIN_SIDE:
+        left, top, right, bottom = box
+        if right <= size[0] and bottom <= size[1]:
+            return left, top, right, bottom
+    raise ValueError(
+        f"a box is left, top, right and bottom in pixels of the photograph, which has {size[0]}×{size[1]}, "
+        f"and at least {MIN_SIDE} pixels wide and high; it is {box!r}"
+    )
+
+
+def with_margin(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box, larger by MARGIN on each side as far as the photograph of `size` goes."""
+    left, top, right, bottom = box
+    x, y = round(MARGIN * (right - left)), round(MARGIN * (bottom - top))
+    return max(0, left - x), max(0, top - y), min(size[0], right + x), min(size[1], bottom + y)
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

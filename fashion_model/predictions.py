@@ -78,3 +78,18 @@ class Prediction:
         if name in attributes:
             return attributes[name]
         raise AttributeError(f"no attribute {name!r}; there are {', '.join(attributes)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product that was found in a photograph."""
+
+    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright photograph
+    group: str  # such as footwear
+    score: float  # how sure the finder is of the box and its group, from 0 to 1
+    prediction: Prediction  # of what is in the box
+
+    def to_document(self, top: int = TOP) -> dict[str, Any]:
+        """A JSON object: box, group and score, then that of the prediction."""
+        found = {"box": list(self.box), "group": self.group, "score": round(self.score, DIGITS)}
+        return found | self.prediction.to_document(top)

@@ -59,3 +59,9 @@ class Preprocessing:
         box = (left * columns / width, top * rows / height, right * columns / width, bottom * rows / height)
         gray = Image.fromarray(np.rint(values * 255).astype(np.uint8))
         return gray.resize(size, Image.Resampling.BICUBIC, box=box)
+
+    def boxes_on_photograph(self, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Boxes (N, 4) left, top, right, bottom in the input → in a photograph of `size` (width, height), int."""
+        left, top, right, bottom = self.box(size)
+        scales = np.tile([size[0] / (right - left), size[1] / (bottom - top)], 2)
+        return np.rint((boxes - [left, top, left, top]) * scales).clip(0, np.tile(size, 2)).astype(int)

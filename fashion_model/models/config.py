@@ -26,8 +26,45 @@ LIMITS: dict[str, tuple[type, float, float]] = {  # type, minimum and maximum of
     "dropout": (float, 0, 0.99),
     "fashion_threshold": (float, -1e6, 1e6),
 }
+STRIDES = (8, 16, 32)  # pixels of the input between neighbours in the maps that a finder's pyramid is built on
+FINDER_LIMITS: dict[str, tuple[type, float, float]] = {
+    "threshold": (float, 0, 1),
+    "side": (int, STRIDES[-1], 2048),
+    "channels": (int, 32, 512),
+    "convolutions": (int, 1, 8),
+}
 LENGTHS = {"mean": 3, "std": 3, "image_size": 2}  # numbers in a list
 MAPPINGS = ("num_classes", "temperatures")  # a number for each attribute
+
+
+@dataclass(frozen=True)
+class FinderConfig:
+    """The section `finder` of config.json. ValueError for an invalid value."""
+
+    groups: Mapping[str, tuple[str, ...]]  # name, such as footwear → the product types that belong to it
+    threshold: float = 0.3  # lowest score of a product
+    side: int = 448  # pixels of the longer side of the input
+    channels: int = 96  # of the pyramid
+    convolutions: int = 2  # of each head
+
+    def __post_init__(self) -> None:
+        if not self.groups or not all(self.groups) or not all(isinstance(t, tuple) for t in self.groups.values()):
+            raise ValueError("groups must map names to lists of product types")
+        for key, (kind, least, largest) in FINDER_LIMITS.items():
+            value = getattr(self, key)
+            if not is_number(value, kind) or not least <= value <= largest:
+                raise ValueError(f"{key} of the finder must be from {least} to {largest}; it is {shortened(value)}")
+        if self.channels % 32:  # groups of the heads' normalisation
+            raise ValueError(f"channels must be a multiple of 32; it is {self.channels}")
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> FinderConfig:
+        """ValueError for an unknown or missing key or an invalid value."""
+        try:
+            groups = {str(name): tuple(map(str, types)) for name, types in document["groups"].items()}
+            return cls(**{**document, "groups": groups})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"finder is no valid section: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -45,6 +82,7 @@ class ModelConfig:
     fashion_threshold: float = 0.0  # a photograph with a lower fashion score shows no fashion product
     format_version: int = FORMAT_VERSION
     interpolation: str = INTERPOLATIONS[0]  # with which photographs are resized
+    finder: FinderConfig | None = None  # None: the checkpoint does not find products
 
     @classmethod
     def for_backbone(
@@ -85,6 +123,8 @@ class ModelConfig:
             values["attributes"] = tuple(Attribute(**attribute) for attribute in document["attributes"])
         except TypeError as error:
             raise ValueError("attributes must be a list of objects with name, column and title") from error
+        if document.get("finder") is not None:
+            values["finder"] = FinderConfig.from_dict(document["finder"])
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -104,10 +144,14 @@ class ModelConfig:
             elif key in MAPPINGS:
                 wanted = f"a number for each of {', '.join(names)}, in this order,"
                 numbers = list(value.values()) if isinstance(value, Mapping) and list(value) == names else [None]
-            are_numbers = all(isinstance(n, int | kind) and not isinstance(n, bool) for n in numbers)
-            if not are_numbers or not all(least <= n <= largest for n in numbers):
+            if not all(is_number(n, kind) and least <= n <= largest for n in numbers):
                 raise ValueError(f"{key} must be {wanted} from {least} to {largest}; it is {shortened(value)}")
         check_heads(self.heads, self.experts)
+
+
+def is_number(value: object, kind: type) -> bool:
+    """Whether it is a whole number, or any if `kind` is float."""
+    return isinstance(value, int | kind) and not isinstance(value, bool)
 
 
 def check_heads(kind: str, experts: int) -> None:

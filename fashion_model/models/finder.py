@@ -1,0 +1,119 @@
+"""Finder: where the products in a photograph are, by FCOS (Tian et al., ICCV 2019) on the classifier's own backbone."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.fcos import FCOS, FCOSHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork, nms
+
+from fashion_model.models.backbones import Backbone
+from fashion_model.models.config import STRIDES, FinderConfig
+from fashion_model.preprocessing import Preprocessing
+
+MAX_PRODUCTS = 20  # of a photograph
+MIN_SIDE = 12  # pixels of the photograph: smaller products are left out
+SAME_PRODUCT = 0.7  # intersection over union of boxes of different groups, from which on the better one is kept
+OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as torchvision names them
+
+
+class Detections(NamedTuple):
+    """N products, best first."""
+
+    boxes: torch.Tensor  # (N, 4) left, top, right, bottom in pixels of the input
+    scores: torch.Tensor  # (N,)
+    groups: torch.Tensor  # (N,) indices
+
+
+class Finder(FCOS):
+    """A feature pyramid and heads. The backbone is used as it is and not part of the finder's weights.
+
+    In training mode it is torchvision's FCOS: a list of normalised images (3, H, W) of one size and their targets →
+    losses.
+    """
+
+    def __init__(self, backbone: Backbone, config: FinderConfig):
+        super().__init__(
+            Pyramid(backbone, config.channels),
+            len(config.groups),
+            image_mean=[0.0] * 3,  # images are normalised before
+            image_std=[1.0] * 3,
+            anchor_generator=AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.0,),) * len(STRIDES)),
+            head=FCOSHead(config.channels, 1, len(config.groups), config.convolutions),
+            score_thresh=config.threshold,
+            size_divisible=STRIDES[-1],
+            _skip_resize=True,
+        )
+        self.config = config
+        self.points = Points(self.backbone, self.head)
+        self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # what `points` computes, but faster
+
+    def preprocessing(self, classifier: Preprocessing, size: tuple[int, int]) -> Preprocessing:
+        """The classifier's with an input size in the proportions of a photograph of `size` (width, height)."""
+        scale, multiple = self.config.side / max(size), STRIDES[-1]
+        width, height = (max(1, math.ceil(side * scale / multiple - 0.25)) * multiple for side in size)
+        return Preprocessing((height, width), classifier.mean, classifier.std, classifier.interpolation)
+
+    @torch.no_grad()
+    def detect(self, image: torch.Tensor) -> Detections:
+        """Of a normalised image (3, H, W) whose sides are multiples of 32."""
+        height, width = image.shape[1:]
+        maps = [image.new_empty(1, 0, height // stride, width // stride) for stride in STRIDES]
+        counts = [each.shape[2] * each.shape[3] for each in maps]
+        anchors = self.anchor_generator(ImageList(image[None], [(height, width)]), maps)[0]
+        outputs = (self.engine or self.points)(image[None]).split([len(self.config.groups), 4, 1], dim=2)
+        levels = {name: list(x.split(counts, dim=1)) for name, x in zip(OUTPUTS, outputs, strict=True)}
+        found = self.postprocess_detections(levels, [list(anchors.split(counts))], [(height, width)])[0]
+        best = nms(found["boxes"], found["scores"], SAME_PRODUCT)[:MAX_PRODUCTS]
+        return Detections(found["boxes"][best], found["scores"][best], found["labels"][best])
+
+
+class Pyramid(nn.Module):
+    """Feature pyramid (Lin et al., CVPR 2017) on the last stages of the backbone with the `STRIDES`."""
+
+    def __init__(self, backbone: Backbone, channels: int):
+        super().__init__()
+        side = 4 * STRIDES[-1]
+        with torch.no_grad():
+            outputs = backbone.outputs(torch.zeros(1, 3, side, side), range(len(backbone.stages)))
+        shapes = [backbone.as_map(output).shape for output in outputs]
+        strides = {side // shape[2]: layer for layer, shape in enumerate(shapes) if shape[2] == shape[3]}
+        if not all(stride in strides for stride in STRIDES):
+            raise ValueError(f"a finder needs stages with strides {STRIDES}; the backbone's are {sorted(strides)}")
+        layers = [strides[stride] for stride in STRIDES]
+        # In a tuple, so that they are not part of the pyramid's weights.
+        self.stages = (backbone.up_to(layers[0]), *(backbone.between(*pair) for pair in pairwise(layers)))
+        self.as_map, self.out_channels = backbone.as_map, channels
+        self.fpn = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels)
+
+    def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
+        """(B, 3, H, W) → level → (B, channels, H / stride, W / stride)."""
+        maps, output = OrderedDict(), images
+        for stride, stage in zip(STRIDES, self.stages, strict=True):
+            output = stage(output)
+            maps[str(stride)] = self.as_map(output)
+        return self.fpn(maps)
+
+
+class Points(nn.Module):
+    """Images (B, 3, H, W) → what the heads say of the n points of all levels: (B, n, groups + 5).
+
+    The logit of each group, the distances of the point to the box's four sides, and centerness.
+    """
+
+    def __init__(self, pyramid: Pyramid, head: FCOSHead):
+        super().__init__()
+        self.parts = (pyramid, head)  # in a tuple, so that their weights are not in the finder's a second time
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pyramid, head = self.parts
+        outputs = head(list(pyramid(images).values()))
+        return torch.cat([outputs[name] for name in OUTPUTS], dim=2)
