@@ -182,7 +182,7 @@ class FashionClassifier:
         return overlays[attribute]
 
     def find(self, image: Source) -> list[Product]:
-        """The products in a photograph, the largest certain one first, at most MAX_PRODUCTS.
+        """The products in a photograph, at most MAX_PRODUCTS, the most certain one first.
 
         A photograph that looks like a product in which none is found is one product as a whole. CheckpointError if the
         checkpoint has no finder; ImageError as in `predict`.
@@ -193,19 +193,18 @@ class FashionClassifier:
         preprocessing = self.finder.preprocessing(self._transform, photograph.size)
         with isolated(self._device.type):
             found = self.finder.detect(preprocessing(photograph).to(self._device))
-        boxes = preprocessing.boxes_on_photograph(found.boxes.cpu().numpy(), photograph.size).tolist()
-        whole, *predictions = self.predict(
-            [photograph, *(photograph.crop(with_margin(b, photograph.size)) for b in boxes)]
-        )
         full, groups = photograph.info["size"], list(self.finder.config.groups)
-        scale = full[0] / photograph.width
+        boxes = preprocessing.boxes_on_photograph(found.boxes.cpu().numpy(), full)
+        large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=MIN_SIDE) >= MIN_SIDE)
+        scale = photograph.width / full[0]
+        crops = [
+            photograph.crop(tuple(round(x * scale) for x in with_margin(box, full))) for box in boxes[large].tolist()
+        ]
+        whole, *predictions = self.predict([photograph, *crops])
         products = [
-            Product((left, top, right, bottom), groups[group], score, prediction)
-            for box, group, score, prediction in zip(
-                boxes, found.groups.tolist(), found.scores.tolist(), predictions, strict=True
-            )
-            for left, top, right, bottom in [[round(side * scale) for side in box]]
-            if prediction.is_fashion and min(right - left, bottom - top) >= MIN_SIDE
+            Product(tuple(boxes[i].tolist()), groups[int(found.groups[i])], float(found.scores[i]), prediction)
+            for i, prediction in zip(large, predictions, strict=True)
+            if prediction.is_fashion
         ]
         if not products and whole.is_fashion:
             return [Product((0, 0, *full), OTHER, 1.0, whole)]

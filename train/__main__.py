@@ -13,6 +13,7 @@ COMMANDS = {
     "recipe": "train.recipes",
     "fit": "train.fit.command",
     "calibrate": "train.finish.calibrate",
+    "finder": "train.finish.finder",
     "import-original": "train.finish.import_original",
     "evaluate": "train.evaluate.split_metrics:evaluate",
     "report": "train.report.page:report",

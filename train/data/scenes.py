@@ -15,9 +15,16 @@ from tqdm import tqdm
 
 from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
-from train.data.augmentation import WHITE, Backgrounds, Studio, degrade, jitter_illumination
-from train.data.domains import PHONE, THUMBNAILS, WORN, Domain, Images, read_image
-from train.data.foreground import central_object, cut_out
+from train.data.augmentation import (
+    WHITE,
+    Backgrounds,
+    central_object,
+    cut_out,
+    degrade,
+    jitter_illumination,
+    studio,
+)
+from train.data.domains import PHONE, THUMBNAILS, WORN, Domain, read_image
 from train.data.training_set import mask_of
 
 # Groups of products → their product types in the catalogue, and their tags in street photographs.
@@ -129,7 +136,7 @@ def box_of_product(image: np.ndarray) -> np.ndarray | None:
     alpha = central_object(image, np.random.default_rng(0))
     if alpha is None:
         return None
-    _, regions, facts, _ = cv2.connectedComponentsWithStats((alpha > 127).astype(np.uint8))
+    _, _, facts, _ = cv2.connectedComponentsWithStats((alpha > 127).astype(np.uint8))
     areas = facts[1:, cv2.CC_STAT_AREA]
     large = facts[1:][areas >= 0.15 * areas.max()]  # both of a pair of shoes
     left, top = large[:, 0].min(), large[:, 1].min()
@@ -144,10 +151,9 @@ class Scenes(Dataset):
         groups = group_of_type()
         self.street = street_photographs(domains[WORN])
         self.phone = phone_photographs(domains[PHONE], types)
-        everyday = Images(domains[EVERYDAY].paths)
-        textures = Images(sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")))
-        self.grounds = [Backgrounds(textures, [], everyday), Studio()]
-        self.everyday = everyday
+        self.everyday = domains[EVERYDAY]
+        textures = Domain(BACKGROUNDS, sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")), {})
+        self.grounds = Backgrounds(textures, [], self.everyday)
         self.tags = json.loads((data / WORN / "tags.json").read_text(encoding="utf-8"))
         self.worn = domains[WORN]
         counts = np.bincount(np.concatenate([p.groups for p in self.street]), minlength=len(GROUPS))
@@ -208,7 +214,7 @@ class Scenes(Dataset):
                 part, found, of_part = self._one_phone(cell, random)
                 left, top = column * cell[0], row * cell[1]
                 image[top : top + cell[1], left : left + cell[0]] = part
-                boxes.append(found + [left, top, left, top])
+                boxes.append(found + np.array([left, top, left, top]))
                 groups.append(of_part)
         return image, np.concatenate(boxes), np.concatenate(groups)
 
@@ -222,7 +228,7 @@ class Scenes(Dataset):
     def _composite(self, size: tuple[int, int], random: np.random.Generator) -> Scene:
         """One to five products, cut out of catalogue images and street photographs, on one ground."""
         width, height = size
-        image = self.grounds[random.random() < 0.3].draw(height, width, random)
+        image = (studio if random.random() < 0.3 else self.grounds.draw)(height, width, random)
         boxes, groups = np.empty((0, 4)), []
         for _ in range(random.integers(1, 6)):
             piece = self._catalogue_piece(random) if random.random() < 0.7 else self._worn_piece(random)
@@ -255,8 +261,8 @@ class Scenes(Dataset):
     def _nothing(self, size: tuple[int, int], random: np.random.Generator) -> Scene:
         """An everyday photograph or a ground without products."""
         if random.random() < 0.2:
-            return self.grounds[0].draw(size[1], size[0], random), np.empty((0, 4)), np.empty(0)
-        image = self.everyday[random.integers(len(self.everyday))]
+            return self.grounds.draw(size[1], size[0], random), np.empty((0, 4)), np.empty(0)
+        image = np.asarray(self.everyday[random.integers(len(self.everyday))])
         scale = min(np.array(size) / image.shape[1::-1]) * np.exp(random.uniform(np.log(0.5), np.log(2)))
         centre = np.array(image.shape[1::-1]) / 2
         return framed(image, np.empty((0, 4)), np.empty(0), centre, scale, size, random)

@@ -31,6 +31,7 @@ from train.data.table import read_table, rows_of_split
 from train.evaluate.detection import Boxes, Matches, match
 
 WEIGHT_DECAY = 0.05
+NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains that scenes are made of
 PRECISION = 0.7  # at the threshold
 MIN_SCORE = 0.02  # of what average precision counts
 SIZES = ((320, 448), (448, 320), (384, 384))  # width, height of the scenes
@@ -81,8 +82,7 @@ def new_finder(checkpoint: Checkpoint, **settings: int) -> Finder:
 def domains_of(checkpoint: Checkpoint, data: Path, split: str) -> dict[str, Domain]:
     rows = rows_of_split(read_table(data), split)
     of_split = Split(data, split, rows, checkpoint.config.attributes, checkpoint.encoders)
-    names = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)
-    return {domain.name: domain for domain in load_domains(of_split, names)}
+    return {domain.name: domain for domain in load_domains(of_split, NAMES)}
 
 
 def fit(finder: Finder, checkpoint: Checkpoint, scenes: Scenes, config: Config) -> None:

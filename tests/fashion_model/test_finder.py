@@ -1,0 +1,122 @@
+"""Finding products, with a finder of random weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fashion_model import FashionClassifier
+from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, save_finder
+from fashion_model.explain import backdrop
+from fashion_model.models.config import FinderConfig, ModelConfig
+from fashion_model.models.engine import onnx_engine
+from fashion_model.models.finder import MAX_PRODUCTS, Finder
+from tests.conftest import ATTRIBUTES, encoders_of, random_model
+
+GROUPS = {"footwear": ("Heels", "Flats"), "bag": ("Handbags",)}
+PHOTOGRAPH = "tests/data/street/photos/0699.jpg"
+
+
+def checkpoint_with_finder(folder, threshold):
+    model = random_model(fashion_threshold=-1.0)
+    finder = Finder(model.backbone, FinderConfig(GROUPS, threshold=threshold, side=192, channels=32, convolutions=1))
+    torch.nn.init.constant_(finder.head.regression_head.bbox_reg.bias, 2.0)  # no empty boxes
+    save_checkpoint(folder, model, encoders_of(ATTRIBUTES))
+    save_finder(folder, finder)
+    return finder
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """It finds something everywhere."""
+    folder = tmp_path_factory.mktemp("finder")
+    checkpoint_with_finder(folder, threshold=0.0)
+    return FashionClassifier.from_pretrained(folder)
+
+
+def test_finder_is_saved_and_loaded(tmp_path):
+    saved = checkpoint_with_finder(tmp_path, threshold=0.25)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.finder.config == saved.config == loaded.config.finder
+    for key, tensor in loaded.finder.state_dict().items():
+        assert torch.equal(tensor, saved.state_dict()[key].half().float()), key
+    save_checkpoint(tmp_path, loaded.model, loaded.encoders)  # other weights may follow, which it does not fit
+    assert load_checkpoint(tmp_path).finder is None
+    assert not (tmp_path / "finder.safetensors").exists()
+
+
+def test_damaged_finder_is_named(tmp_path):
+    checkpoint_with_finder(tmp_path, threshold=0.25)
+    (tmp_path / "finder.safetensors").write_bytes(b"0")
+    with pytest.raises(CheckpointError, match=r"finder\.safetensors is damaged"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "finder.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"finder\.safetensors is missing"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("changed", [{"threshold": 2}, {"side": 1.5}, {"channels": 33}, {"groups": {}}, {"more": 1}])
+def test_invalid_finder_settings_are_refused(changed):
+    document = random_model().config.to_dict() | {"finder": dataclasses.asdict(FinderConfig(GROUPS))}
+    assert ModelConfig.from_dict(document).finder == FinderConfig(GROUPS)
+    document["finder"] |= changed
+    with pytest.raises(ValueError, match=r"finder|groups|channels"):
+        ModelConfig.from_dict(document)
+
+
+def test_products_lie_on_the_photograph(classifier):
+    width, height = Image.open(PHOTOGRAPH).size
+    products = classifier.find(PHOTOGRAPH)
+    assert 1 < len(products) <= MAX_PRODUCTS
+    for product in products:
+        left, top, right, bottom = product.box
+        assert 0 <= left < left + 12 <= right <= width
+        assert 0 <= top < top + 12 <= bottom <= height
+        assert product.group in GROUPS
+    scores = [product.score for product in products]
+    assert scores == sorted(scores, reverse=True)
+    document = products[0].to_document()
+    assert list(document)[:4] == ["box", "group", "score", "color"]
+
+
+def test_photograph_without_boxes_is_one_product(tmp_path):
+    checkpoint_with_finder(tmp_path, threshold=1.0)
+    classifier = FashionClassifier.from_pretrained(tmp_path)
+    (product,) = classifier.find(PHOTOGRAPH)
+    assert product.box == (0, 0, *Image.open(PHOTOGRAPH).size)
+    whole = classifier.predict([PHOTOGRAPH])[0]
+    np.testing.assert_allclose(product.prediction.color.probabilities, whole.color.probabilities, atol=0.02)
+    classifier.config = dataclasses.replace(classifier.config, fashion_threshold=1e6)
+    assert classifier.find(PHOTOGRAPH) == []
+
+
+def test_checkpoint_without_finder_says_so(tiny_checkpoint):
+    with pytest.raises(CheckpointError, match="has no finder"):
+        FashionClassifier.from_pretrained(tiny_checkpoint).find(PHOTOGRAPH)
+
+
+@torch.no_grad()
+def test_engine_finds_in_every_size(classifier):
+    points = classifier.finder.points
+    run = onnx_engine(points, torch.rand(1, 3, 128, 96), any_size=True)
+    for size in ((96, 192), (192, 32)):
+        images = torch.rand(1, 3, *size)
+        torch.testing.assert_close(run(images), points(images), atol=1e-3, rtol=1e-3)
+
+
+def test_overlay_of_a_box_colors_nothing_else(classifier):
+    photograph = Image.open(PHOTOGRAPH).convert("RGB")
+    colored = np.asarray(classifier.explain(photograph, "color", box=(40, 80, 80, 140)), np.int16)
+    plain = np.asarray(backdrop(photograph).convert("RGB"), np.int16)
+    changed = np.abs(colored - plain).max(axis=2) > 1
+    assert changed[68:152, 32:88].any()  # the box and a fifth of its sides
+    changed[68:152, 32:88] = False
+    assert not changed.any()
+
+
+@pytest.mark.parametrize("box", [(0, 0, 5, 50), (-1, 0, 50, 50), (0, 0, 50, 9999), (0, 0, 50), (0, 0, 50.0, 50)])
+def test_bad_boxes_are_one_sentence(classifier, box):
+    with pytest.raises(ValueError, match="a box is left, top, right and bottom in pixels of the photograph"):
+        classifier.explain(PHOTOGRAPH, "color", box=box)
