@@ -73,12 +73,18 @@ def write_split_metrics(checkpoint: Path, split: str, metrics: Mapping[str, Any]
     write_json(checkpoint / METRICS, {DIGESTS: checkpoint_digests(checkpoint), SPLITS: others | {split: metrics}})
 
 
-def split_metrics(predictions: SplitPredictions, data: Path) -> dict[str, Any]:
-    """`data`: the folder that the predictions were made from; it has the contributors' own labels."""
-    domains = dict(predictions.domains)
+def with_accessories(domains: Mapping[str, DomainPredictions]) -> dict[str, DomainPredictions]:
+    """The domains, and the accessories of those in `ACCESSORIES` as domains of their own."""
+    parts = {}
     for name, part in ACCESSORIES.items():
         if name in domains and (chosen := domains[name].accessories) is not None and chosen.any():
-            domains[part] = domains[name][chosen]
+            parts[part] = domains[name][chosen]
+    return {**domains, **parts}
+
+
+def split_metrics(predictions: SplitPredictions, data: Path) -> dict[str, Any]:
+    """`data`: the folder that the predictions were made from; it has the contributors' own labels."""
+    domains = with_accessories(predictions.domains)
     metrics: dict[str, Any] = {
         "rows_left_out": predictions.rows_left_out,
         "trained_on_known": predictions.trained_on_known,

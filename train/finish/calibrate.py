@@ -4,9 +4,9 @@ The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cro
 predicted class, averaged over the domains. It is raised where the mean confidence would exceed the accuracy in some
 domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The
 threshold maximizes the mean of two shares: of images with a fashion product that are recognized, and of images without
-one that are refused, each averaged over the domains. Both are stored in config.json, with reliability diagrams in
-figures/. Metrics measured before belong to another calibration and are dropped from metrics.json: run `train evaluate`
-afterwards.
+one that are refused, each averaged over the domains. Worn accessories and those of the studio count as domains of
+their own. Both are stored in config.json, with reliability diagrams in figures/. Metrics measured before belong to
+another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
 than they were trained at (Touvron et al., NeurIPS 2019).
@@ -29,7 +29,7 @@ from fashion_model.models.config import TEMPERATURES, ModelConfig
 from train.data.domains import DOMAINS
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
 from train.evaluate.reliability import Sample, reliability_diagram, reliability_file, samples_of
-from train.evaluate.split_metrics import split_metrics, write_split_metrics
+from train.evaluate.split_metrics import split_metrics, with_accessories, write_split_metrics
 
 WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}
 MAX_OVERCONFIDENCE = 0.01  # mean confidence minus accuracy
@@ -61,12 +61,12 @@ def run(config: Config) -> None:
 
 def calibrate(predictions: SplitPredictions) -> SplitPredictions:
     """The same predictions with fitted temperatures and threshold. What there are no images for stays as it is."""
-    temperatures = dict(predictions.config.temperatures)
+    temperatures, domains = dict(predictions.config.temperatures), with_accessories(predictions.domains)
     for name in temperatures:
-        samples = samples_of(predictions.domains, name)
+        samples = samples_of(domains, name)
         if any(sample.domain in WEIGHTS for sample in samples):
             temperatures[name] = fit_temperature(samples)
-    threshold = fit_threshold(predictions.domains.values())
+    threshold = fit_threshold(domains.values())
     config = dataclasses.replace(predictions.config, temperatures=temperatures)
     if threshold is not None:
         config = dataclasses.replace(config, fashion_threshold=threshold)

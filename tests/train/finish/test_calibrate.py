@@ -15,7 +15,7 @@ from train.__main__ import main
 from train.evaluate.metrics import expected_calibration_error
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.reliability import Sample
-from train.evaluate.split_metrics import read_metrics
+from train.evaluate.split_metrics import read_metrics, with_accessories
 from train.finish.calibrate import (
     MAX_OVERCONFIDENCE,
     WEIGHTS,
@@ -145,7 +145,7 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
     for name, temperature in config.temperatures.items():
         assert f"{name}: temperature {temperature:.3f}\n" in printed
     assert f"fashion score: at least {config.fashion_threshold:.3f}" in printed
-    assert config.fashion_threshold == fit_threshold(before.domains.values()) != 0
+    assert config.fashion_threshold == fit_threshold(with_accessories(before.domains).values()) != 0
     assert set(read_metrics(checkpoint)) == {"validation"}
     panels = {}
     for name in NAMES:
