@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -180,19 +180,15 @@ def free_port():
         return free.getsockname()[1]
 
 
-def wait_until(condition, seconds=120):
+def wait_for_server(address, process, seconds=120):
+    """Wait until `address` answers. AssertionError if the server's process ends before that."""
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        with suppress(OSError), urlopen(address, timeout=5):
+            return
+        assert process.poll() is None, "the server ended"
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
-
-
-def responds(address):
-    try:
-        with urlopen(address, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -211,8 +207,7 @@ def running_app(folder, **variables):
     address = f"http://127.0.0.1:{port}"
     with subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment) as process:
         try:
-            wait_until(lambda: process.poll() is not None or responds(address))
-            assert process.poll() is None, "app.py ended"
+            wait_for_server(address, process)
             yield address, process
         finally:
             process.terminate()

@@ -1,6 +1,6 @@
 """What this app uses of gradio without gradio documenting it, as there is no documented way to the same.
 
-`tests/fashion_model/app/test_gradio_private.py` shows that each part works, also with the newest gradio.
+`tests/fashion_model/app/test_routes.py` shows that each part works, also with the newest gradio.
 """
 
 from __future__ import annotations

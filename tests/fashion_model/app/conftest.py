@@ -1,43 +1,18 @@
-"""A client of the one running page, uploads, and a classifier whose predictions are constants."""
+"""Clients of the one running page, and uploads."""
 
-import shutil
+import socket
+from contextlib import contextmanager
 
+import httpx2
 import numpy as np
 import pytest
 from gradio_client import Client
 
-from fashion_model import FashionClassifier
-from fashion_model.app.disk import folder
 from fashion_model.app.single import EXAMPLES as PATHS
-from fashion_model.checkpoint import Checkpoint
-from fashion_model.predictions import AttributePrediction, Prediction
-from tests.conftest import ATTRIBUTES, encoders_of, random_model
+from fashion_model.images import open_image
 
 SHOES = PATHS[0]
-# Of the three, four, five and six classes of the attributes.
-PROBABILITIES = {
-    "color": (0.96, 0.03, 0.01),
-    "product_type": (0.2, 0.75, 0.05, 0.0),
-    "season": (0.3, 0.25, 0.2, 0.15, 0.1),
-    "gender": (0.5, 0.41, 0.03, 0.02, 0.02, 0.02),
-}
-
-
-class FakeClassifier(FashionClassifier):
-    """Predicts PROBABILITIES for every photograph; black ones are no fashion. The maps are bright on the left."""
-
-    def __init__(self):
-        super().__init__(Checkpoint(random_model(), encoders_of(ATTRIBUTES), "fake"))
-
-    def predict_and_map(self, image, classes):
-        attributes = {
-            name: AttributePrediction(self.encoders.labels[name], np.array(p, np.float32))
-            for name, p in PROBABILITIES.items()
-        }
-        score = 1.25 if np.asarray(image).mean() > 20 else -1.25
-        half = np.linspace(1, 0, 8, dtype=np.float32)[None].repeat(8, axis=0)
-        maps = {name: np.stack([half] * min(classes, len(p))) for name, p in PROBABILITIES.items()}
-        return Prediction(attributes, fashion_score=score, fashion_threshold=0.5), maps
+SHOES_JPEG = SHOES.read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -46,18 +21,41 @@ def client(served):
 
 
 @pytest.fixture
-def uploaded(tmp_path):
-    """A function: the path of a file → gradio's FileData of its upload."""
-
-    def upload(path):
-        target = folder() / tmp_path.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return {"path": str(shutil.copy(path, target)), "orig_name": path.name}
-
-    return upload
+def http(served):
+    with httpx2.Client(base_url=served, timeout=60) as http:
+        yield http
 
 
-@pytest.fixture(scope="session")
-def usage_classifier(usage_checkpoint):
-    """With a fifth attribute, `usage`."""
-    return FashionClassifier.from_pretrained(usage_checkpoint)
+def sent(http, count=1):
+    """Photographs that were uploaded by plain HTTP, as inputs of an endpoint."""
+    photographs = [("files", (f"{i}.jpg", SHOES.read_bytes())) for i in range(count)]
+    paths = http.post("/gradio_api/upload", files=photographs).json()
+    return [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+
+
+def called(http, endpoint, **inputs):
+    """Call an endpoint by plain HTTP; the path of the answer's events."""
+    event = http.post(f"/gradio_api/call/v2/{endpoint}", json=inputs).json()["event_id"]
+    return f"/gradio_api/call/{endpoint}/{event}"
+
+
+def post(address, content=SHOES_JPEG, name="shoe.jpg"):
+    """The response to `POST /predict`."""
+    return httpx2.post(f"{address}predict", files={"file": (name, content)}, timeout=60)
+
+
+@contextmanager
+def beginning(address, path):
+    """A connection that has sent the head of a request and the first byte of its body."""
+    host, port = address.removeprefix("http://").partition("/")[0].split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        connection.sendall(f"{head}Content-Length: 1000\r\n\r\n-".encode())
+        yield connection
+
+
+def check_overlay(source, expected):
+    """JPEG changes an overlay little, and so does the browser, which enlarges a small map."""
+    overlay = open_image(source)
+    assert overlay.size == expected.size
+    assert np.abs(np.asarray(overlay).astype(int) - np.asarray(expected).astype(int)).mean() < 4

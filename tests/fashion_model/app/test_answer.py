@@ -1,115 +1,18 @@
-"""A prediction in words, and as HTML without a browser."""
+"""What the page says of a photograph and of its checkpoint, without a browser."""
 
-import base64
-import io
 import json
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from fashion_model.app.answer import (
-    ADVICE,
-    BACKDROP_SIDE,
-    MAP_SIDE,
-    NOT_FASHION,
-    answer_html,
-    caption_of,
-    document_of,
-    error_html,
-    in_words,
-    percent,
-    sentence_of,
-    shown,
-)
-from fashion_model.attributes import Attribute
-from fashion_model.explain import backdrop, overlay
+from fashion_model import FashionClassifier
+from fashion_model.app import answer, quality
+from fashion_model.app.answer import ADVICE, NOT_FASHION
+from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, METRICS
+from fashion_model.images import open_image
 from fashion_model.predictions import AttributePrediction, Prediction
 from tests.conftest import ATTRIBUTES
-from tests.fashion_model.app.conftest import FakeClassifier
-
-COLOR, PRODUCT_TYPE, SEASON, GENDER = ATTRIBUTES
-GRAY = Image.new("RGB", (1500, 600), "gray")
-
-
-class Elements(HTMLParser):
-    """All start tags with their attributes, and the text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def of(self, attribute):
-        return [attributes for _, attributes in self.tags if attribute in attributes]
-
-
-def page_of(photograph=GRAY, file="a shoe.jpg"):
-    return Elements(answer_html(FakeClassifier(), file, photograph))
-
-
-def test_every_shown_class_has_a_map():
-    page = page_of()
-    buttons, layers = page.of("data-map"), page.of("data-layer")
-    assert [b["data-map"] for b in buttons] == [layer["data-layer"] for layer in layers]
-    prediction, _ = FakeClassifier().predict_and_map(GRAY, 1)
-    expected = [(name, label) for name, p in prediction.attributes.items() for label, _ in shown(p)]
-    assert [(b["data-attribute"], b["data-label"]) for b in buttons] == expected
-    assert [layer["data-layer"] for layer in layers if "hidden" not in layer] == ["product_type-0"]
-    assert [b["data-map"] for b in buttons if b["aria-pressed"] == "true"] == ["product_type-0"]
-
-
-def test_overlay_is_small_and_like_the_librarys():
-    def image_in(url):
-        return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
-
-    page = page_of()
-    (base,) = [a for tag, a in page.tags if tag == "img" and a.get("class") == "base"]
-    gray, layer = image_in(base["src"]).convert("RGB"), image_in(page.of("data-layer")[0]["src"])
-    assert gray.size == (BACKDROP_SIDE, 400)
-    assert layer.size == (MAP_SIDE, 64)
-    drawn = gray.copy()
-    layer = layer.convert("RGBA").resize(gray.size, Image.Resampling.BILINEAR)
-    drawn.paste(layer.convert("RGB"), mask=layer.getchannel("A").point([round(0.7 * v) for v in range(256)]))
-    classifier = FakeClassifier()
-    _, maps = classifier.predict_and_map(GRAY, 1)
-    heat = classifier.config.preprocessing.map_on_photograph(maps["color"][0], gray.size)
-    expected = overlay(backdrop(GRAY.resize(gray.size)), heat, 0.7)
-    assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected).astype(int)).mean() < 6
-
-
-@pytest.mark.parametrize("file", ["a shoe.jpg", '"><script>alert(1)</script>'])
-def test_answer_carries_document_and_code(file):
-    (root,) = page_of(file=file).of("data-result")
-    prediction, _ = FakeClassifier().predict_and_map(GRAY, 1)
-    assert json.loads(root["data-result"]) == document_of(file, FakeClassifier(), prediction)
-    assert json.dumps(file) in root["data-python"]
-    if file == "a shoe.jpg":
-        assert root["data-curl"] == "curl -F 'file=@\"a shoe.jpg\"' ADDRESS/predict"
-    assert "<script" not in answer_html(FakeClassifier(), file, GRAY) + error_html(file)
-
-
-def test_doubt_shows_in_cards_and_shares():
-    page = page_of()
-    cards = [a["class"] for tag, a in page.tags if tag == "section"]
-    assert cards == ["card", "card", "card doubtful", "card doubtful"]
-    assert "almost certain, 96 %" in page.text  # and 3 % is no runner-up
-    assert "unsure, 50 %" in page.text
-    assert "41 %" in page.text
-    assert "Fashion score 1.2. A photograph counts as one of a fashion product from 0.5." in page.text
-
-
-def test_no_fashion_product_is_muted():
-    page = page_of(Image.new("RGB", (60, 80)))
-    assert NOT_FASHION in page.text
-    assert "muted" in page.tags[0][1]["class"]
+from tests.fashion_model.app.conftest import SHOES
 
 
 def predicted(label, confidence):
@@ -139,20 +42,55 @@ def prediction(type=0.95, gender=("Men", 0.9), is_fashion=True):
     ],
 )
 def test_sentence_says_what_and_how_surely(changes, sentence):
-    assert sentence_of(prediction(**changes), (COLOR, PRODUCT_TYPE, GENDER, SEASON)) == sentence
+    color, product_type, season, gender = ATTRIBUTES
+    assert answer.sentence_of(prediction(**changes), (color, product_type, gender, season)) == sentence
 
 
-def test_sentence_of_a_single_attribute():
-    assert sentence_of(prediction(), [Attribute("color", "color", "Color")]) == "Navy blue."
-
-
-def test_confidences_in_words_and_percent():
-    words = [in_words(p) for p in (0.9, 0.89, 0.7, 0.69, 0.4, 0.1)]
-    assert words == ["almost certain", "likely", "likely", "unsure", "unsure", "a guess"]
-    assert [percent(p) for p in (0.9999, 0.5, 0.001)] == ["99 %", "50 %", "1 %"]
-
-
-def test_caption_marks_doubt():
-    caption = caption_of(prediction(gender=("Women", 0.6)))
+def test_doubt_shows_in_figures_and_captions():
+    assert [answer.percent(p) for p in (0.9999, 0.5, 0.001)] == ["99 %", "50 %", "1 %"]
+    caption = answer.caption_of(prediction(gender=("Women", 0.6)))
     assert caption == "Navy Blue 80 % · Formal Shoes 95 % · Women 60 %? · Fall 99 %?"
-    assert caption_of(prediction(is_fashion=False)) == "No fashion product?"
+    assert answer.caption_of(prediction(is_fashion=False)) == "No fashion product?"
+
+
+def test_name_of_a_file_cannot_become_html(tiny_classifier):
+    file = '"><script>alert(1)</script>'
+    html = answer.answer_html(tiny_classifier, file, open_image(SHOES)) + answer.error_html(file)
+    assert "alert(1)" in html
+    assert "<script" not in html
+
+
+def test_figures_are_those_of_the_metrics(classifier):
+    test = json.loads((DEFAULT_CHECKPOINT / METRICS).read_text(encoding="utf-8"))["splits"]["test"]["domains"]
+    parts = quality.in_words(classifier).split("<h2>Right in 100")[1:]
+    for part, domain in zip(parts, ("phone", "worn", "high_resolution"), strict=True):
+        measured = test[domain]["attributes"]
+        assert "product_type" in measured
+        for attribute in classifier.attributes:
+            if attribute.name in measured:
+                share = round(100 * measured[attribute.name]["accuracy"])
+                assert f"<b>{share}</b> {attribute.title}" in part
+
+
+def test_table_has_a_row_for_each_class(classifier):
+    document = quality.read_file(classifier, CLASSES)
+    rows = quality.class_rows(document)
+    assert len(rows) == sum(len(attribute["classes"]) for attribute in document["attributes"].values())
+    figures = document["attributes"]["product_type"]["classes"]["Kurtas"]
+    (kurtas,) = [dict(zip(quality.COLUMNS, row, strict=True)) for row in rows if row[0] == "Kurtas"]
+    assert kurtas["Attribute"] == "Product type"
+    assert kurtas["Recognised, %"] == round(100 * figures["recall"])
+    assert kurtas["Right, %"] == round(100 * figures["precision"])
+
+
+def test_measurements_of_another_shape_are_left_out(tiny_checkpoint):
+    """They come with a checkpoint from anyone."""
+    classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
+    wrong = ("{", "[]", '{"splits": []}', '{"splits": {"test": {"domains": {"phone": {"images": "many"}}}}}')
+    for content in wrong:
+        (tiny_checkpoint / METRICS).write_text(content)
+        assert "Nothing was measured" in quality.in_words(classifier), content
+    (tiny_checkpoint / METRICS).write_text('{"splits": {}}' + " " * quality.MAX_JSON)
+    assert quality.read_file(classifier, METRICS) == {}
+    for classes in ([], {"color": {"title": "Color", "classes": {"Red": {"images": "<b>"}}}}):
+        assert quality.class_rows({"attributes": classes}) == []

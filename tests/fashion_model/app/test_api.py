@@ -2,57 +2,41 @@
 
 import asyncio
 import base64
+import csv
 import html
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack
+from pathlib import Path
 
 import httpx2
-import numpy as np
 import pytest
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
-from PIL import Image
 
-from fashion_model import FashionClassifier, __version__
-from fashion_model.app import routes
-from fashion_model.app.answer import curl_code, document_of, python_code, render, sentence_of
-from fashion_model.app.api import Endpoints
+from fashion_model import __version__
+from fashion_model.app import many, routes
+from fashion_model.app.answer import caption_of, curl_code, document_of, percentage, python_code, render, sentence_of
+from fashion_model.app.api import output_names
+from fashion_model.app.disk import folder
 from fashion_model.app.gradio_private import PRIVATE_ADDRESS
-from fashion_model.app.uploads import TOO_LARGE
-from fashion_model.checkpoint import Checkpoint
+from fashion_model.app.many import ManyEvents
+from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
-from tests.conftest import ATTRIBUTES, NAMES, ROOT, USAGE, encoders_of, random_model
-from tests.fashion_model.app.conftest import PATHS, SHOES
+from fashion_model.rows import fields_of
+from tests.conftest import NAMES
+from tests.fashion_model.app.conftest import PATHS, SHOES, beginning, called, check_overlay, post
+from tests.fashion_model.app.test_uploads import zipped
 
-
-def check_label(value, prediction, count=TOP):
-    """A gr.Label's value is what the network predicts."""
-    assert value["label"] == prediction.label
-    top = prediction.top(count)
-    assert [c["label"] for c in value["confidences"]] == [label for label, _ in top]
-    assert [c["confidence"] for c in value["confidences"]] == pytest.approx([p for _, p in top], abs=1e-4)
-
-
-def check_overlay(source, expected):
-    """JPEG changes it little."""
-    overlay = open_image(source)
-    assert overlay.size == expected.size
-    assert np.abs(np.asarray(overlay).astype(int) - np.asarray(expected).astype(int)).mean() < 4
-
-
-def post(address, content=None, name="shoe.jpg", **options):
-    files = {"file": (name, SHOES.read_bytes() if content is None else content)}
-    return httpx2.post(f"{address}predict", files=files, timeout=60, **options)
+UNREADABLE = "The file is not an image in a format that can be read."
 
 
 def test_endpoints_inputs_and_outputs_have_names(client):
@@ -68,6 +52,9 @@ def test_endpoints_inputs_and_outputs_have_names(client):
         "/model": ([], ["model"]),
         "/classify": (["photo"], ["result"]),
     }
+    model = client.predict(api_name="/model")
+    assert model["name"] == "embedded default"
+    assert list(model["attributes"]) == list(NAMES)
 
 
 @pytest.mark.parametrize("classes", [TOP, 0])
@@ -75,55 +62,66 @@ def test_predict_returns_labels_overlay_and_notice(client, classifier, classes):
     *labels, overlay, notice, is_fashion = client.predict(handle_file(SHOES), classes=classes, api_name="/predict")
     prediction = classifier.predict([SHOES])[0]
     for name, value in zip(("color", "product_type", "season", "gender"), labels, strict=True):
-        check_label(value, prediction[name], classes or len(prediction[name].labels))
+        top = prediction[name].top(classes or len(prediction[name].labels))
+        assert value["label"] == prediction[name].label
+        assert [c["label"] for c in value["confidences"]] == [label for label, _ in top]
+        assert [c["confidence"] for c in value["confidences"]] == pytest.approx([p for _, p in top], abs=1e-4)
     check_overlay(overlay, classifier.explain(SHOES, "product_type"))
     assert (notice, is_fashion) == (sentence_of(prediction, classifier.attributes), True)
 
 
-COLOR, PRODUCT_TYPE, SEASON, GENDER = ATTRIBUTES
-
-
-@pytest.mark.parametrize(
-    ("attributes", "outputs"),
-    [
-        ((*ATTRIBUTES, USAGE), ["color", "product_type", "season", "gender", "overlay", "usage"]),
-        ((USAGE, GENDER, COLOR), ["color", "gender", "overlay", "usage"]),
-    ],
-)
-def test_output_order_does_not_follow_the_checkpoint(uploaded, attributes, outputs):
-    classifier = FashionClassifier(Checkpoint(random_model(attributes=attributes), encoders_of(attributes), "other"))
-    *values, notice, is_fashion = Endpoints(classifier).predict(uploaded(SHOES), "usage", 0.7, 2)
-    prediction = classifier.predict([SHOES])[0]
-    for name, value in zip(outputs, values, strict=True):
-        if name == "overlay":
-            check_overlay(value, classifier.explain(SHOES, "usage"))
-        else:
-            assert value == pytest.approx(dict(prediction[name].top(2)), abs=1e-4)
-    assert (notice, is_fashion) == (sentence_of(prediction, attributes), prediction.is_fashion)
+def test_output_order_does_not_follow_the_checkpoint():
+    assert output_names(["usage", "gender", "color"]) == ["color", "gender", "overlay", "usage", "notice", "is_fashion"]
 
 
 @pytest.mark.parametrize(
     ("attribute", "label", "opacity", "method"),
-    [
-        ("color", "", 0.2, "gradcam++"),
-        ("product_type", "Sandals", 0.5, "hirescam"),
-        ("is_fashion", "no", 0.7, "gradcam"),
-    ],
+    [("product_type", "Sandals", 0.5, "hirescam"), ("is_fashion", "no", 0.7, "gradcam")],
 )
 def test_explain_gives_the_overlay_asked_for(client, classifier, attribute, label, opacity, method):
     overlay = client.predict(handle_file(SHOES), attribute, label, opacity, method, api_name="/explain")
     check_overlay(overlay, classifier.explain(SHOES, attribute, label or None, opacity=opacity, method=method))
 
 
-def test_labels_and_model_describe_the_checkpoint(client, classifier):
-    labels = {name: list(labels) for name, labels in classifier.encoders.labels.items()}
-    assert client.predict(api_name="/labels") == labels
-    assert client.predict(api_name="/model") == {
-        "name": "embedded default",
-        "backbone": classifier.config.backbone,
-        "image_size": list(classifier.config.image_size),
-        "attributes": {a.name: a.title for a in classifier.attributes},
-    }
+def test_batch_becomes_table_thumbnails_and_files(client, classifier, tmp_path):
+    letter = tmp_path / "letter.jpg"
+    letter.write_text("Dear Sir")
+    archive = zipped(tmp_path / "more.zip", {"bags/third.jpg": PATHS[2].read_bytes(), "notes.txt": b"x"})
+    files = [handle_file(path) for path in (PATHS[0], letter, PATHS[1], archive)]
+    table, gallery, csv_file, summary, json_lines = client.predict(files, api_name="/predict_batch")
+
+    names = [PATHS[0].name, "letter.jpg", PATHS[1].name, "more.zip/bags/third.jpg"]
+    rows = [dict(zip(fields_of(NAMES), values, strict=True)) for values in table["data"]]
+    assert [row["file"] for row in rows] == names
+    assert len(table["headers"]) == len(rows[0])
+    assert [row["error"] for row in rows] == ["", UNREADABLE, "", ""]
+    predictions = classifier.predict(PATHS[:3])
+    for row, prediction in zip([rows[0], *rows[2:]], predictions, strict=True):
+        assert [row[name] for name in NAMES] == [prediction[name].label for name in NAMES]
+        assert row["color_confidence"] == percentage(prediction.color.confidence)
+        assert row["is_fashion"] == ("yes" if prediction.is_fashion else "no")
+        assert row["fashion_score"] == pytest.approx(prediction.fashion_score, abs=0.06)
+
+    assert [picture["caption"] for picture in gallery] == [caption_of(p) for p in predictions]
+    assert [max(open_image(picture["image"]).size) for picture in gallery] == [240] * 3
+    with Path(csv_file).open(encoding="utf-8", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["file"] for row in written] == names
+    assert [row["product_type"] for row in written] == [row["product_type"] for row in rows]
+    assert [json.loads(line)["file"] for line in Path(json_lines).read_text(encoding="utf-8").splitlines()] == names
+    assert summary.splitlines() == [
+        "3 of 4 files could be read. Other files in zips that were passed over: 1.",
+        f"- letter.jpg: {UNREADABLE}",
+    ]
+
+
+def test_batch_that_takes_too_long_ends(tiny_classifier, monkeypatch):
+    monkeypatch.setattr(many, "MAX_BATCH_SECONDS", -60)
+    photo = {"path": str(shutil.copy(SHOES, folder() / "shoes.jpg")), "orig_name": "<b>.jpg"}
+    first, last = ManyEvents(tiny_classifier).predict_batch([photo] * 10)
+    assert first[3] == "8 files so far."
+    assert [row[fields_of(NAMES).index("error")] for row in last[0]] == [many.TOO_LONG] * 10
+    assert last[3].splitlines()[1] == f"- &lt;b&gt;.jpg: {many.TOO_LONG}"
 
 
 GOOD = {
@@ -154,50 +152,33 @@ def test_argument_of_wrong_type_is_a_sentence(client, capfd, endpoint, argument)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "empty"), (b"a letter", "not an image"), (SHOES.read_bytes()[:2000], "damaged or cut off")],
+    ("content", "status", "message"),
+    [(b"a letter", 400, UNREADABLE), (SHOES.read_bytes().ljust(MAX_BYTES + 1), 413, TOO_LARGE)],
+    ids=["letter", "large"],
 )
-def test_no_photograph_is_the_same_sentence(client, served, tmp_path, content, message):
+def test_no_photograph_is_the_same_sentence(client, served, tmp_path, content, status, message):
     (tmp_path / "upload.jpg").write_bytes(content)
-    with pytest.raises(AppError, match=message) as raised:
+    with pytest.raises(AppError, match=re.escape(message)):
         client.predict(handle_file(tmp_path / "upload.jpg"), api_name="/predict")
     response = post(served, content)
-    assert (response.status_code, response.json()) == (400, {"error": str(raised.value)})
+    assert (response.status_code, response.json()) == (status, {"error": message})
 
 
 @pytest.mark.parametrize("endpoint", ["predict", "explain", "classify", "predict_batch"])
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
-def test_path_on_the_server_is_not_opened(served, tmp_path, endpoint, meta):
+def test_path_on_the_server_is_not_opened(http, tmp_path, endpoint, meta):
     secret = {"path": str(shutil.copyfile(SHOES, tmp_path / "secret.jpg")), "orig_name": "secret.jpg"} | meta
-    call = f"{served}gradio_api/call/v2/{endpoint}"
-    body = {"files": [secret]} if endpoint == "predict_batch" else {"photo": secret}
-    event = httpx2.post(call, json=body).json()["event_id"]
-    events = httpx2.get(f"{served}gradio_api/call/{endpoint}/{event}").text
+    inputs = {"files": [secret]} if endpoint == "predict_batch" else {"photo": secret}
+    events = http.get(called(http, endpoint, **inputs)).text
     assert "event: error" in events
     assert "secret" not in events
 
 
-@pytest.mark.parametrize("path", [str(ROOT / "requirements.txt"), "/etc/hostname", None])
-def test_private_event_opens_no_path(served, client, path):
-    """What the page's script sends as the path of an uploaded file."""
-    (function,) = [d["id"] for d in client.config["dependencies"] if "send" in [event for _, event in d["targets"]]]
-    body = {"fn_index": function, "data": [], "event_data": {"path": path, "name": "x.jpg"}, "session_hash": "x"}
-    assert httpx2.post(f"{served}gradio_api/queue/join", json=body).status_code == 200
-    stream = httpx2.get(f"{served}gradio_api/queue/data", params={"session_hash": "x"}, timeout=60).text
-    messages = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.strip()]
-    (output,) = [message["output"] for message in messages if message["msg"] == "process_completed"]
-    assert output.get("data", [None])[0] is None  # gradio or the page refuses it
-    assert "error" in output or "has to be uploaded" in output["data"][1]
-
-
-def test_photograph_beyond_the_limit_is_refused(client, served, tmp_path):
-    path = tmp_path / "large.png"
-    Image.effect_noise((3600, 3600), 100).save(path)
-    assert path.stat().st_size > 10 * 2**20
-    with pytest.raises(AppError, match="exceeds 10 MB"):
-        client.predict(handle_file(path), api_name="/predict")
-    response = post(served, path.read_bytes())
-    assert (response.status_code, response.json()) == (413, {"error": TOO_LARGE})
+def test_no_request_bypasses_the_queue(http):
+    for name in GOOD:
+        response = http.post(f"/gradio_api/run{name}", json={"data": [None]})
+        assert response.status_code == 404
+        assert "join the queue" in response.json()["detail"]
 
 
 def test_post_predict_answers_with_the_document(served, classifier):
@@ -206,25 +187,14 @@ def test_post_predict_answers_with_the_document(served, classifier):
     assert document == document_of("shoe.jpg", classifier, classifier.predict([SHOES])[0])
     assert overlay.headers["content-type"] == "image/jpeg"
     check_overlay(overlay.content, classifier.explain(SHOES, "product_type"))
-    headers = {"x-forwarded-host": "shoes.example.com", "x-forwarded-proto": "https"}
-    assert post(served, headers=headers).json()["overlay"].startswith("https://shoes.example.com/overlays/")
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        {},
-        {"data": {"file": "shoe.jpg"}},
-        {"json": {"file": "shoe.jpg"}},
-        {"files": {"photo": ("shoe.jpg", b"")}},
-        {"files": [("file", ("a.jpg", b"")), ("file", ("b.jpg", b""))]},
-        {"content": b"x"},
-    ],
-)
-def test_post_without_a_photograph_says_how(served, request_):
-    response = httpx2.post(f"{served}predict/", **request_)
-    assert response.status_code == 400
-    assert "curl -F file=@" in response.json()["error"]
+def test_post_without_a_photograph_says_how(http):
+    two = [("file", ("a.jpg", b"")), ("file", ("b.jpg", b""))]
+    for request in ({}, {"data": {"file": "shoe.jpg"}}, {"files": two}):
+        response = http.post("/predict/", **request)
+        assert response.status_code == 400
+        assert "curl -F file=@" in response.json()["error"]
 
 
 def test_many_visitors_get_their_own_predictions(served, classifier):
@@ -233,16 +203,6 @@ def test_many_visitors_get_their_own_predictions(served, classifier):
     assert [d["file"] for d in documents] == [path.name for path in PATHS * 2]
     expected = [p.product_type.label for p in classifier.predict(PATHS)]
     assert [d["product_type"]["label"] for d in documents] == expected * 2
-
-
-@contextmanager
-def beginning(address, path):
-    """A connection that has sent the head of a request and the first byte of its body."""
-    host, port = address.removeprefix("http://").partition("/")[0].split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-        connection.sendall(f"{head}Content-Length: 1000\r\n\r\n-".encode())
-        yield connection
 
 
 def check_busy(response):
@@ -265,32 +225,6 @@ def test_who_waits_too_long_is_told_to_retry(served, monkeypatch):
     check_busy(post(served))
 
 
-def test_smallest_body_is_enough_for_plain_http(served, classifier):
-    (path,) = httpx2.post(f"{served}gradio_api/upload", files={"files": SHOES.read_bytes()}).json()
-    photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    event = httpx2.post(f"{served}gradio_api/call/v2/predict", json={"photo": photo}).json()["event_id"]
-    text = httpx2.get(f"{served}gradio_api/call/predict/{event}").text
-    assert "event: complete" in text
-    assert json.loads(text.rpartition("data: ")[2])[1]["label"] == classifier.predict([SHOES])[0].product_type.label
-
-
-def test_no_request_bypasses_the_queue(served):
-    for name in ("predict", "explain", "predict_batch", "classify"):
-        response = httpx2.post(f"{served}gradio_api/run/{name}", json={"data": [None]})
-        assert response.status_code == 404
-        assert "join the queue" in response.json()["detail"]
-
-
-@asynccontextmanager
-async def mcp_session(address):
-    async with (
-        streamablehttp_client(f"{address}gradio_api/mcp") as (read, write, _),
-        ClientSession(read, write) as session,
-    ):
-        session.server = (await session.initialize()).serverInfo
-        yield session
-
-
 def data_url(content):
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
@@ -299,66 +233,52 @@ PHOTO = data_url(SHOES.read_bytes())
 
 
 def ask_mcp(address, *calls):
-    """The results of tools, each given by its name and arguments."""
+    """The server's version, its tools, and the results of `calls`, which are names of tools with their arguments."""
 
     async def ask():
-        async with mcp_session(address) as session:
-            return [await session.call_tool(tool, arguments) for tool, arguments in calls]
+        async with (
+            streamablehttp_client(f"{address}gradio_api/mcp") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            version = (await session.initialize()).serverInfo.version
+            tools = (await session.list_tools()).tools
+            return version, tools, [await session.call_tool(tool, arguments) for tool, arguments in calls]
 
     return asyncio.run(ask())
 
 
-def test_mcp_tools_describe_themselves(served):
-    async def ask():
-        async with mcp_session(served) as session:
-            return session.server.version, {tool.name: tool for tool in (await session.list_tools()).tools}
-
-    version, tools = asyncio.run(ask())
-    assert version == __version__
-    assert set(tools) == {"classify_photograph", "explain_photograph", "labels"}
-    classify = tools["classify_photograph"]
-    assert "Color, product type, season of use and target gender" in classify.description
-    assert "JPEG, PNG, WebP or HEIC" in classify.inputSchema["properties"]["photo"]["description"]
-    assert classify.inputSchema.get("required", ["photo"]) == ["photo"]
-
-
-@pytest.mark.slow
 def test_mcp_answers_are_json_and_an_image(served, classifier):
     why = {"photo": PHOTO, "attribute": "product_type", "label": "Sandals"}
     calls = ("classify_photograph", {"photo": PHOTO}), ("explain_photograph", why), ("labels", {})
+    version, tools, results = ask_mcp(served, *calls)
+    assert version == __version__
+    assert {tool.name for tool in tools} == {name for name, _ in calls}
+    assert all("JPEG, PNG" in t.inputSchema["properties"]["photo"]["description"] for t in tools if t.name != "labels")
     # One content each: beside the overlay no address with a path on the server.
-    (text,), (overlay,), (labels,) = (result.content for result in ask_mcp(served, *calls))
+    (text,), (overlay,), (labels,) = (result.content for result in results)
     expected = classifier.predict([SHOES])[0]
     assert json.loads(text.text)["product_type"] == expected.to_document()["product_type"]
     check_overlay(base64.b64decode(overlay.data), classifier.explain(SHOES, "product_type", "Sandals"))
     assert json.loads(labels.text)["season"] == list(classifier.encoders.labels["season"])
 
 
-def test_address_of_mcp_is_not_redirected(served):
-    for path in ("gradio_api/mcp", "gradio_api/mcp/"):
-        headers = {"accept": "application/json, text/event-stream"}
-        assert httpx2.post(f"{served}{path}", json={}, headers=headers).status_code == 400
-
-
-@pytest.mark.slow
 def test_mcp_client_learns_what_is_wrong(served):
     wrong = [
         ("photo", "/etc/hostname", "Invalid file data format"),
-        ("photo", data_url(b"a letter"), "not an image"),
         ("photo", "http://127.0.0.1/shoe.jpg", PRIVATE_ADDRESS),
-        ("photo", None, "validation error|choose a photograph"),
-        ("attribute", "usage", "'usage' is not one of"),
-        ("attribute", 3, "not of type 'string'"),
-        ("label", "Spacesuits", "Spacesuits"),
-        ("opacity", 1.5, "the opacity must be from 0 to 1"),
-        ("opacity", "much", "not of type 'number'"),
+        ("label", "Spacesuits", "unknown label"),
         ("method", ["gradcam"], "not of type 'string'"),
-        ("classes", "3", "not a valid"),
     ]
-    results = ask_mcp(served, *[("explain_photograph", {"photo": PHOTO, name: value}) for name, value, _ in wrong])
-    for (name, value, sentence), result in zip(wrong, results, strict=True):
-        assert result.isError, (name, value)
-        assert re.search(sentence, result.content[0].text), result.content[0].text
+    *_, results = ask_mcp(served, *[("explain_photograph", {"photo": PHOTO, name: value}) for name, value, _ in wrong])
+    for (_, value, sentence), result in zip(wrong, results, strict=True):
+        assert result.isError, value
+        assert sentence in result.content[0].text
+
+
+def test_address_of_mcp_is_not_redirected(http):
+    for path in ("/gradio_api/mcp", "/gradio_api/mcp/"):
+        headers = {"accept": "application/json, text/event-stream"}
+        assert http.post(path, json={}, headers=headers).status_code == 400
 
 
 @pytest.mark.slow
@@ -372,7 +292,6 @@ def test_code_on_the_page_runs(served, tmp_path):
     for name in ("photograph.jpg", odd):
         shutil.copy(SHOES, tmp_path / name)
         document = json.loads(printed("bash", "-c", curl_code(name).replace("ADDRESS/", served)))
-        assert document["product_type"]["label"] == "Casual Shoes"
         assert document["file"].replace("%22", '"') == name  # curl encodes quotes as browsers do
     code = python_code(odd).replace("ADDRESS", served)
     assert "\nCasual Shoes [{'label': 'Casual Shoes', 'confidence': " in printed(sys.executable, "-c", code)

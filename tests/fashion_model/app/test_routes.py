@@ -1,58 +1,61 @@
-"""What surrounds gradio, seen from outside: limits, headers, errors, the report."""
+"""What surrounds gradio, seen from outside: limits, headers, errors, the report; and what gradio does not document."""
 
+import importlib.metadata
 import json
+import os
+import re
+import secrets
+import subprocess
+import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from fashion_model import ImageError
 from fashion_model.app import routes, uploads
-from fashion_model.app.gradio_private import NOT_UNDERSTOOD
+from fashion_model.app.disk import folder
+from fashion_model.app.gradio_private import NOT_DOWNLOADED, NOT_UNDERSTOOD, PRIVATE_ADDRESS, downloaded
+from fashion_model.app.page import launch
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, REPORT
 from fashion_model.classifier import open_for_network
-from tests.fashion_model.app.conftest import SHOES
+from tests.conftest import ROOT, free_port
+from tests.fashion_model.app.conftest import called, sent
 
-
-@pytest.fixture
-def http(served):
-    with httpx2.Client(base_url=served, timeout=60) as client:
-        yield client
+TESTS = [Path(__file__), Path(__file__).with_name("test_api.py")]  # that use all undocumented parts of gradio
 
 
 @pytest.mark.parametrize(
     ("path", "megabytes", "chunked"),
     [
-        ("gradio_api/queue/join", 2, False),
         ("gradio_api/queue/join", 2, True),
         ("gradio_api/call/v2/predict", 2, False),
-        ("gradio_api/run/predict", 300, False),
-        ("gradio_api/component_server", 2, False),
         ("gradio_api/mcp/", 20, False),
-        ("predict", 16, False),
+        ("gradio_api/upload", 101, False),  # of one file
         ("predict", 16, True),
     ],
 )
 def test_body_beyond_the_limit_is_refused(http, path, megabytes, chunked):
-    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' if path == "predict" else b""
+    field = {"predict": "file", "gradio_api/upload": "files"}.get(path)
+    head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="a"\r\n\r\n'.encode() if field else b""
     pieces = [head, *[b" " * 2**20] * megabytes]
-    headers = {"content-type": "multipart/form-data; boundary=x"} if head else {}
+    headers = {"content-type": "multipart/form-data; boundary=x"} if field else {}
     response = http.post(f"/{path}", content=iter(pieces) if chunked else b"".join(pieces), headers=headers)
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/call/v2/nothing", "/nothing"])
-def test_every_response_has_the_security_headers(http, path):
-    headers = dict(http.get(path).headers.raw)
-    assert headers.items() >= routes.SECURITY_HEADERS.items()
+def test_every_response_has_the_security_headers(http):
+    for path in ("/", "/nothing", "/gradio_api/call/v2/nothing"):
+        assert dict(http.get(path).headers.raw).items() >= routes.SECURITY_HEADERS.items(), path
 
 
 @pytest.mark.parametrize(
     ("path", "body"),
     [
         ("call/nothing", {"json": {"data": []}}),
-        ("call/v2/nothing", {"json": {}}),
         ("call/v2/predict", {"json": {"unknown": 1}}),
-        ("run/nothing", {"json": {"data": []}}),
         ("queue/join", {"json": {"data": [], "fn_index": 9999, "session_hash": "a"}}),
         ("component_server", {"json": {"data": 1, "fn_name": "x", "component_id": 9999, "session_hash": "a"}}),
         ("upload", {"files": [("files", ("", b"x"))]}),
@@ -61,41 +64,60 @@ def test_every_response_has_the_security_headers(http, path):
 def test_request_for_nothing_is_a_sentence(http, capfd, path, body):
     response = http.post(f"/gradio_api/{path}", **body)
     assert (response.status_code, response.json()) == (400, {"error": NOT_UNDERSTOOD})
+    assert "404" in http.get("/gradio_api/call/predict/nothing").text
     log = capfd.readouterr().err
     assert "Traceback" not in log
     assert f"app: POST '/gradio_api/{path}': " in log
 
 
-def test_event_that_does_not_exist_has_no_traceback(http, capfd):
-    assert "404" in http.get("/gradio_api/call/predict/nothing").text
-    assert "Traceback" not in capfd.readouterr().err
+def output_of(http, event, data, event_data):
+    """What an event of the page ends with."""
+    session = {"session_hash": secrets.token_hex(4)}
+    body = {"data": data, "fn_index": event, "event_data": event_data, **session}
+    assert http.post("/gradio_api/queue/join", json=body).status_code == 200
+    with http.stream("GET", "/gradio_api/queue/data", params=session) as stream:
+        messages = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
+    (completed,) = [message for message in messages if message["msg"] == "process_completed"]
+    assert completed["success"] or completed["output"]["error"], completed
+    return completed["output"]
 
 
-@pytest.mark.parametrize("data", [[], [1] * 20, [{"path": 1}] * 20, ["x"] * 20])
+@pytest.mark.parametrize("data", [[], [1] * 20, [{"path": 1}] * 20])
 def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
     events = [event["id"] for event in http.get("/config").json()["dependencies"] if event["backend_fn"]]
     assert len(events) > 8
-    for number in events:
-        session = f"session {number} {len(data)}"
-        body = {"data": data, "fn_index": number, "session_hash": session, "event_data": {"index": "x"}}
-        joined = http.post("/gradio_api/queue/join", json=body)
-        assert joined.status_code == 200
-        with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
-            messages = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
-        (completed,) = [message for message in messages if message["msg"] == "process_completed"]
-        assert completed["success"] or completed["output"]["error"], (number, completed)
+    for event in events:
+        output_of(http, event, data, {"index": "x"})
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "message"),
+    [
+        ("send", {"path": "/etc/hostname", "name": "x.jpg"}, "has to be uploaded"),
+        ("send", {"path": str(folder() / ".." / "x.jpg"), "name": "x.jpg"}, "has to be uploaded"),
+        ("pick", {"example": "../attributes.py"}, "There is no such example"),
+    ],
+)
+def test_private_event_opens_no_path(http, event, data, message):
+    """What the page's script sends for an uploaded file, or for an example."""
+    events = http.get("/config").json()["dependencies"]
+    (function,) = [e["id"] for e in events if event in [name for _, name in e["targets"]]]
+    output = output_of(http, function, [], data)
+    if not output.get("error"):  # gradio itself may refuse a path
+        shown, answer = output["data"]
+        assert shown in (None, {"__type__": "update"})
+        assert message in answer
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("examples/../../config.json", 404),
         ("examples/%2e%2e/attributes.py", 404),
+        ("examples/..%2fattributes.py", 404),
         ("examples/2315.jpg", 200),
         (f"overlays/{'0' * 64}.jpeg", 404),
         ("overlays/..%2f..%2fetc.jpeg", 404),
-        ("report", 200),
     ],
 )
 def test_only_what_exists_is_sent(http, path, status):
@@ -106,7 +128,8 @@ def test_report_is_sent_in_a_sandbox(http):
     response = http.get("/report")
     assert response.text == (DEFAULT_CHECKPOINT / REPORT).read_text(encoding="utf-8")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert response.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    policy = response.headers["content-security-policy"].split("; ")
+    assert policy == ["sandbox", "default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
 
 
 @pytest.mark.slow
@@ -118,16 +141,55 @@ def test_batch_stops_when_the_client_leaves(http, monkeypatch):
         time.sleep(0.05)
         return open_for_network(source)
 
-    def begin_batch(count):
-        photographs = [("files", (f"{i}.jpg", SHOES.read_bytes())) for i in range(count)]
-        paths = http.post("/gradio_api/upload", files=photographs).json()
-        files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
-        event = http.post("/gradio_api/call/v2/predict_batch", json={"files": files}).json()["event_id"]
-        return f"/gradio_api/call/predict_batch/{event}"
-
     monkeypatch.setattr(uploads, "open_for_network", slowly)
-    with http.stream("GET", begin_batch(200)) as response:
+    with http.stream("GET", called(http, "predict_batch", files=sent(http, 200))) as response:
         next(response.iter_lines())
-    (*_, last) = http.get(begin_batch(1)).text.strip().splitlines()
+    (*_, last) = http.get(called(http, "predict_batch", files=sent(http))).text.strip().splitlines()
     assert "1 of 1 files could be read" in last
     assert len(read) < 100
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://127.0.0.1/x.jpg", PRIVATE_ADDRESS),
+        ("http://[::1]/x.jpg", PRIVATE_ADDRESS),
+        ("http:///x.jpg", NOT_DOWNLOADED),
+        ("file:///etc/hostname", "has to begin with http"),
+    ],
+)
+def test_address_that_is_not_public_is_refused(address, message):
+    with pytest.raises(ImageError, match=re.escape(message)):
+        downloaded(address, folder())
+
+
+def test_forgotten_sessions_do_not_stop_the_queue(tiny_classifier):
+    """Gradio keeps 2,000 sessions, and of older ones forgets also those that wait."""
+    page, address = launch(tiny_classifier, quiet=True, server_port=free_port())
+    with closing(page), httpx2.Client(base_url=address, timeout=60) as http:
+        page._queue.pending_messages_per_session.max_size = 3
+        files = sent(http, 100)
+        for number in range(6):
+            body = {"data": [files], "session_hash": f"batch {number}"}
+            assert http.post("/gradio_api/call/predict_batch", json=body).status_code == 200
+        for _ in range(2):
+            event = http.post("/gradio_api/call/labels", json={"data": []}).raise_for_status().json()["event_id"]
+            assert "event: complete" in http.get(f"/gradio_api/call/labels/{event}").text
+
+
+@pytest.mark.slow
+def test_newest_gradio_has_the_same_parts(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    index = subprocess.run([*pip, "index", "versions", "gradio"], capture_output=True, text=True, timeout=60)
+    newest = re.search(r"gradio \((\S+)\)", index.stdout)
+    if not newest:
+        pytest.skip(f"the package index does not answer: {index.stderr.strip()[-200:]}")
+    if newest[1] == importlib.metadata.version("gradio"):
+        pytest.skip("the newest gradio on the package index is installed")
+    install = [*pip, "install", "-q", "--no-deps", "--target", tmp_path, f"gradio=={newest[1]}", "gradio_client"]
+    subprocess.run(install, check=True, timeout=300)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-k", "not newest", *TESTS]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:]
