@@ -38,6 +38,7 @@ def test_prediction_gives_labels_and_a_document(classifier):
         assert document[name] == {"label": rounded[0][0], "confidence": rounded[0][1], "top": rounded}
     assert document["is_fashion"] is (document["fashion_score"] >= document["fashion_threshold"]) is True
     assert document["fashion_score"] == round(prediction.fashion_score, 4)
+    assert document["fashion_threshold"] == round(classifier.config.fashion_threshold, 4)
     assert [len(prediction.to_document(**top)["color"]["top"]) for top in ({}, {"top": 0})] == [5, 46]
     assert pickle.loads(pickle.dumps(prediction)).gender.label == prediction["gender"].label
     with pytest.raises(AttributeError, match="no attribute 'usage'; there are color, product_type, season, gender"):
@@ -47,9 +48,8 @@ def test_prediction_gives_labels_and_a_document(classifier):
 def test_fashion_score_is_explained(classifier):
     """A black picture shows no fashion product."""
     for image, label, other in ((PATHS[0], "yes", "no"), (Image.new("RGB", (80, 60)), "no", "yes")):
-        explained, overlays = classifier.predict_and_explain(image, ["is_fashion", "color"])
+        explained, overlays = classifier.predict_and_explain(image, ["is_fashion"])
         assert explained.is_fashion is (label == "yes")
-        assert list(overlays) == ["is_fashion", "color"]
         chosen = classifier.explain(image, "is_fashion", label)
         assert ImageChops.difference(overlays["is_fashion"], chosen).getextrema()[0][1] <= 2
         assert ImageChops.difference(chosen, classifier.explain(image, "is_fashion", other)).getbbox()
@@ -65,25 +65,17 @@ def test_every_kind_of_source_is_predicted_alike(classifier, tmp_path):
         classifier.predict(str(PATHS[0]))
 
 
-def test_stream_reads_few_batches_ahead(classifier, tmp_path):
-    asked = []
-
-    def images():
-        for path in [*PATHS[:3], tmp_path / "nothing.jpg", *PATHS[3:]]:
-            asked.append(path)
-            yield path
-
-    stream = classifier.stream(images(), batch_size=2)
-    first, prediction = next(stream)
-    assert first == PATHS[0]
-    assert len(asked) == 2 * (WORKERS + 1)
-    rest = [result for _, result in stream]
-    assert [isinstance(result, ImageError) for result in rest] == [False, False, True, False, False, False, False]
-    predictions = [prediction, *(result for result in rest if not isinstance(result, ImageError))]
-    assert np.allclose(stacked(predictions, "color"), stacked(classifier.predict(PATHS), "color"), atol=1e-4)
+def test_stream_has_a_result_for_each_image(classifier, tmp_path):
+    paths = [*PATHS[:3], tmp_path / "nothing.jpg", *PATHS[3:]]
+    results = dict(classifier.stream(iter(paths), batch_size=2))
+    assert list(results) == paths
+    assert isinstance(results.pop(tmp_path / "nothing.jpg"), ImageError)
+    expected = stacked(classifier.predict(PATHS), "color")
+    assert np.allclose(stacked(results.values(), "color"), expected, atol=1e-4)
 
 
-def test_closed_stream_stops_the_work(classifier):
+def test_stream_reads_few_batches_ahead(classifier):
+    """Nothing more after it is closed."""
     read = []
 
     def slowly(path):
@@ -96,7 +88,7 @@ def test_closed_stream_stops_the_work(classifier):
     stream.close()
     known = len(read)
     time.sleep(0.2)
-    assert len(read) == known < 20
+    assert len(read) == known <= WORKERS + 1
 
 
 @pytest.mark.parametrize("size", [(2 * DETAIL, 3 * DETAIL), (333, 200), (1, 50)])
@@ -112,10 +104,7 @@ def test_overlay_has_the_photographs_size(classifier, tmp_path, size):
         assert np.allclose(prediction[name].probabilities, whole[name].probabilities, atol=0.01)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"method": "layercam", "layers": (3,)}, {"layers": (-1, 3)}, {"opacity": 0.3}, {"label": "Red"}],
-)
+@pytest.mark.parametrize("settings", [{"method": "layercam"}, {"layers": (-1, 3)}, {"opacity": 0.3}, {"label": "Red"}])
 def test_explain_takes_settings_and_labels(classifier, settings):
     label = classifier.predict(PATHS[:1])[0].color.label
     plain = classifier.explain(PATHS[0], "color", label)
@@ -138,42 +127,13 @@ def test_predict_and_explain_agrees_with_both(classifier):
         classifier.predict_and_explain(PATHS[0], ["season"], {"color": "Red"})
 
 
-def test_temperature_of_the_config_is_applied(tiny_checkpoint):
-    before = FashionClassifier.from_pretrained(tiny_checkpoint).predict(PATHS[:1])[0]
-    config = tiny_checkpoint / "config.json"
-    document = json.loads(config.read_text())
-    document["temperatures"]["color"] = 100.0
-    config.write_text(json.dumps(document))
-    prediction = FashionClassifier.from_pretrained(tiny_checkpoint).predict(PATHS[:1])[0]
-    expected = before.color.probabilities**0.01
-    assert np.allclose(prediction.color.probabilities, expected / expected.sum(), atol=1e-4)
+def test_temperature_of_the_config_is_applied(tiny_model, tiny_encoders):
+    (before,) = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS[:1])
+    temperatures = tiny_model.config.temperatures | {"color": 100.0}
+    tiny_model.config = dataclasses.replace(tiny_model.config, temperatures=temperatures)
+    (prediction,) = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS[:1])
     assert np.ptp(before.color.probabilities) > 10 * np.ptp(prediction.color.probabilities)
     assert np.allclose(prediction.season.probabilities, before.season.probabilities, atol=1e-6)
-
-
-@torch.no_grad()
-def test_threshold_decides_what_is_fashion(tiny_model, tiny_encoders):
-    torch.manual_seed(0)
-    images = torch.stack([tiny_model.config.preprocessing(open_image(path)) for path in PATHS])
-    pooled = tiny_model.features(images)
-    tiny_model.fashion.weight.normal_().div_(pooled.std(dim=0).norm())
-    tiny_model.fashion.bias.fill_(3)
-    expected = tiny_model.fashion_scores(pooled).tolist()
-    middle = sorted(expected)[3]
-    for threshold in (middle - 1e-3, middle + 1e-3):
-        tiny_model.config = dataclasses.replace(tiny_model.config, fashion_threshold=threshold)
-        predictions = FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny")).predict(PATHS)
-        assert [prediction.is_fashion for prediction in predictions] == [score >= threshold for score in expected]
-        assert np.allclose([prediction.fashion_score for prediction in predictions], expected, atol=5e-4)
-
-
-def test_served_network_is_a_copy(tiny_model, tiny_encoders):
-    before = {key: tensor.clone() for key, tensor in tiny_model.state_dict().items()}
-    tiny_model.train()
-    FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny"))
-    assert all(torch.equal(tensor, before[key]) for key, tensor in tiny_model.state_dict().items())
-    assert tiny_model.training
-    assert all(parameter.requires_grad for parameter in tiny_model.parameters())
 
 
 FORK = """
@@ -182,28 +142,28 @@ import numpy as np
 from fashion_model import FashionClassifier
 
 classifier = FashionClassifier.from_pretrained()
-if {engine} is None:
-    classifier.backbone.engine = None
 
 def predict():
     file = "fashion_model/examples/2650.jpg"
     map = classifier.predict_and_map(file, 1)[1]["color"]
     return np.append(classifier.predict([file] * 8)[0]["color"].probabilities, map)
 
-before = predict()
-with multiprocessing.get_context("fork").Pool(1) as pool:
-    forked = pool.apply_async(predict).get(timeout=60)
-print(abs(forked - before).max())
+for engine in (classifier.backbone.engine, None):
+    classifier.backbone.engine = engine
+    before = predict()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        forked = pool.apply_async(predict).get(timeout=200)
+    print(abs(forked - before).max())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["None", "..."])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
-def test_forked_process_answers_the_same(engine):
-    code, environment = FORK.format(engine=engine), os.environ | {"OMP_NUM_THREADS": "2"}
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=120)
-    assert float(ended.stdout) < 1e-4
+def test_forked_process_answers_the_same():
+    """With ONNX Runtime and with PyTorch."""
+    command, environment = [sys.executable, "-c", FORK], os.environ | {"OMP_NUM_THREADS": "2"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=500, check=True)
+    assert [float(difference) < 1e-4 for difference in ended.stdout.split()] == [True, True]
 
 
 @pytest.mark.parametrize(

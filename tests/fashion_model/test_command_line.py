@@ -136,36 +136,19 @@ def test_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys)
         assert {row["file"] for row in rows[40:]} == {str(folder / n) for n in ("b/0.jpg", "b/cut.jpg", "empty.jpg")}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("finished.csv", b"file\n", "is finished"),
-        ("x.jsonl", b'{"name": 1}\n{}\n', "its columns differ"),
-        ("text.jsonl", b"Dear Sir\n", "line 1 is no row"),
-    ],
-)
-def test_foreign_file_is_not_continued(predict, tmp_path, capsys, name, content, message):
-    output = tmp_path / name
-    output.write_bytes(content)
-    assert predict(PATHS[0], "--output", output, "--resume") == 2
-    assert output.read_bytes() == content
-    (line,) = capsys.readouterr().err.splitlines()
-    assert str(output) in line
-    assert message in line
-    assert list(tmp_path.iterdir()) == [output]
-
-
 def test_wrong_outputs_are_sentences(predict, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "finished.csv").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for name, message in (
         ("folder.csv", "Is a directory"),
+        ("finished.csv", "is finished"),
         ("x.xlsx", ".csv, .jsonl or .parquet"),
         ("x.parquet", "pip install pyarrow"),
     ):
-        assert predict(PATHS[0], "--output", tmp_path / name) == 2
+        assert predict(PATHS[0], "--output", tmp_path / name, "--resume") == 2
         assert message in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.csv", "finished.csv"}
 
 
 @pytest.mark.parametrize(

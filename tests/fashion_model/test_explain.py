@@ -8,10 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fashion_model import FashionClassifier
-from fashion_model.checkpoint import Checkpoint
 from fashion_model.explain import METHODS, backdrop, explain, overlay, resolve_layers
-from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
+from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up
 MIXTURE = {"attributes": (*ATTRIBUTES, USAGE), "heads": "moe", "experts": 3}
@@ -88,18 +86,6 @@ def test_maps_are_those_of_the_definition(backbone, settings, method):
         assert expected.max() > 0.5
         assert np.allclose(explained.maps, expected, atol=0.01)
         torch.testing.assert_close(explained.pooled, model.features(image), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("backbone", ["test_efficientnet", "mobilenetv3_small_050"])
-def test_served_network_has_the_same_maps(backbone):
-    """Batch norms are folded in it, also where one is a stage of its own, as in MobileNetV3."""
-    model = random_model(backbone, image_size=SIZE)
-    served = FashionClassifier(Checkpoint(model, encoders_of(ATTRIBUTES), "tiny")).model.double()
-    served.backbone.engine = None  # it computes in float32
-    model, image, targets = model.double().requires_grad_(False), torch.randn(1, 3, *SIZE).double(), [("color", 1)]
-    for layer in range(len(model.backbone.stages)):
-        expected = explain(model, image, targets, "gradcam", [layer]).maps
-        assert np.abs(explain(served, image, targets, "gradcam", [layer]).maps - expected).mean() < 0.01
 
 
 def test_unnamed_class_is_chosen_by_rank():

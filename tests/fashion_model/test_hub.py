@@ -103,11 +103,9 @@ def test_private_repository_needs_the_token(repository, load, monkeypatch):
     assert load(token=f"{TOKEN}\n")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert load(token="", cache="another")  # an empty one is none
-
-
-def test_empty_token_is_none(repository, load, monkeypatch):
+    repository.private = False
     monkeypatch.setenv("HF_TOKEN", " ")
-    assert load(token="\n")
+    assert load(token="\n", cache="a third")
 
 
 def test_flipped_byte_is_fetched_again(hub, repository, load):
@@ -187,17 +185,9 @@ def test_cache_of_single_files_is_completed(repository, tmp_path):
     assert contents(folder).keys() == {"config.json", "label_encoders.json"}
 
 
-def test_invalid_checkpoint_names_the_file_only(repository, load, tmp_path):
-    repository.head["config.json"] = repository.head["config.json"].replace(b"test_efficientnet", b"efficientnet_v2_s")
-    with pytest.raises(HubCheckpointError, match=r"model\.safetensors does not fit config\.json") as caught:
-        load()
-    assert len(caught.value.reason) < 500
-    assert str(tmp_path) not in caught.value.reason
-
-
 def test_pickle_is_not_taken_for_weights(hub, repository, load):
     repository.head["pytorch_model.bin"] = repository.head.pop("model.safetensors")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+    with pytest.raises(HubCheckpointError, match=r"model\.safetensors is missing"):
         load()
     with pytest.raises(CheckpointError, match="neither a directory nor the name of a Hub repository"):
         load("/no/such/folder")

@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 
 import numpy as np
 import pytest
@@ -42,13 +41,9 @@ def test_orientations_are_as_pillow_turns_them(orientation):
     assert open_image(opened).size == opened.size  # it is not turned again
 
 
-def test_odd_exif_leaves_the_photograph():
-    """Orientation 6, and a date of the type of a fraction, on which ImageOps.exif_transpose fails."""
-    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHII", 0x0132, 5, 1, 38)
-    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + struct.pack("<II", 1, 1)
+def test_damaged_exif_leaves_the_photograph():
     image = Image.open(PHOTOGRAPH).convert("RGB")
-    assert open_image(encoded(image, "JPEG", exif=block)).size == image.size[::-1]
-    assert open_image(encoded(image, "JPEG", exif=b"Exif\0\0II*\0\xff\xff")).size == image.size  # damaged
+    assert open_image(encoded(image, "JPEG", exif=b"Exif\0\0II*\0\xff\xff")).size == image.size
 
 
 def test_transparency_is_laid_on_white():
@@ -56,10 +51,6 @@ def test_transparency_is_laid_on_white():
     image.putpixel((0, 0), (255, 0, 0, 255))
     image.putpixel((1, 0), (255, 0, 0, 128))
     assert pixels(open_image(encoded(image, "PNG"))).tolist() == [[[255, 0, 0], [255, 127, 127], [255, 255, 255]]]
-    palette = Image.new("P", (2, 1))
-    palette.putpalette([255, 0, 0, 0, 0, 255])
-    palette.putdata([0, 1])
-    assert pixels(open_image(encoded(palette, "PNG", transparency=1))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
 
 
 @pytest.mark.parametrize(
@@ -103,12 +94,13 @@ def test_file_that_is_no_photograph_is_refused(data, message):
     ],
 )
 def test_picture_beyond_the_limit_is_refused(file_format, size, message):
-    """Before it is decoded; what phones take is read."""
     data = encoded(Image.new("L" if min(size) > 1 else "1", size), file_format)
     with pytest.raises(ImageError, match=message):
         open_image(data)
-    if file_format == "JPEG":
-        assert open_image(encoded(Image.new("L", (6000, 8000)), "JPEG"), 500).size == (750, 1000)
+
+
+def test_largest_photograph_of_a_phone_is_read():
+    assert open_image(encoded(Image.new("L", (6000, 8000)), "JPEG"), 500).size == (750, 1000)
 
 
 def test_callers_image_stays_at_its_frame():
@@ -162,17 +154,6 @@ def test_colors_are_what_their_profile_says(other):
     assert np.abs(opened - expected).mean() < min(3, np.abs(as_stored - expected).mean() / 2)
 
 
-def test_profile_is_applied_below_transparency():
-    image = Image.open(ICC / "red-tshirts-swapped-red-and-green.png")
-    expected = pixels(open_image(image))
-    clear = image.convert("RGBA")
-    clear.putalpha(Image.new("L", image.size, 255))
-    clear.putpixel((0, 0), (0, 0, 0, 0))
-    opened = pixels(open_image(encoded(clear, "PNG", icc_profile=image.info["icc_profile"])))
-    assert list(opened[0, 0]) == [255, 255, 255]
-    assert np.abs(opened - expected)[1:].max() <= 1
-
-
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_unfitting_profile_is_passed_over(mode):
     image = Image.open(PHOTOGRAPH).convert(mode)
@@ -204,21 +185,14 @@ VALUES = (b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x00\x00
 
 @st.composite
 def damaged(draw):
-    """A file with up to eight parts overwritten, cut out or doubled, most of them in its first kilobyte."""
+    """A file with up to eight parts overwritten, cut out or inserted, most of them in its first kilobyte."""
     data = bytearray(draw(st.sampled_from(FILES)))
     for _ in range(draw(st.integers(1, 8))):
-        last = max(len(data) - 1, 0)
-        start = draw(st.one_of(st.integers(0, min(last, 1000)), st.integers(0, last)))
-        change = draw(st.sampled_from(("overwrite", "cut", "double", "end")))
-        if change == "overwrite":
-            value = draw(st.one_of(st.sampled_from(VALUES), st.binary(min_size=1, max_size=8)))
-            data[start : start + len(value)] = value
-        elif change == "cut":
-            del data[start : start + draw(st.integers(1, 200))]
-        elif change == "double":
-            data[start:start] = data[start : start + draw(st.integers(1, 200))]
-        else:
-            del data[start:]
+        start = draw(st.one_of(st.integers(0, min(len(data), 1000)), st.integers(0, len(data))))
+        doubled = st.just(bytes(data[start : start + 200]))
+        value = draw(st.one_of(st.sampled_from(VALUES), st.binary(max_size=8), doubled))
+        lost = draw(st.sampled_from((0, len(value), 50, len(data))))
+        data[start : start + lost] = value
     return bytes(data)
 
 

@@ -34,14 +34,6 @@ def test_predicting_imports_only_what_it_needs():
     assert imported_by(code, "torch", *HEAVY) == ["torch"]
 
 
-def test_package_gives_its_names():
-    import fashion_model
-
-    assert all(hasattr(fashion_model, name) for name in fashion_model.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = fashion_model.nothing
-
-
 def test_only_recipes_import_commands():
     importers, commands = set(), {command.replace(":", ".") for command in COMMANDS.values()}
     for path in (ROOT / "train").rglob("*.py"):

@@ -95,27 +95,23 @@ def test_killed_run_ends_in_the_same_file(tmp_path, ending):
         assert output.read_bytes() == finished
 
 
-def test_interrupted_run_leaves_the_old_file(tmp_path):
-    output = tmp_path / "x.csv"
-    write(output)
-    before = output.read_bytes()
-    with pytest.raises(KeyboardInterrupt), open_output(output, NAMES, "abc") as (_, write_row):
-        write_row(row_of(FILES[0], prediction_of(NAMES), NAMES))
-        raise KeyboardInterrupt
-    assert output.read_bytes() == before
-
-
 @pytest.mark.parametrize(
-    ("others", "message"),
-    [({"attributes": FIVE}, "its columns differ"), ({"checkpoint": "def"}, "rows of another checkpoint than def")],
+    ("content", "message"),
+    [
+        (b'{"file": "x.jpg"}\n', "its columns differ"),
+        (
+            json.dumps(dict.fromkeys([*fields_of(NAMES), "checkpoint"], "x")).encode() + b"\n",
+            "rows of another checkpoint",
+        ),
+        (b"Dear Sir\n", "line 1 is no row"),
+    ],
 )
-def test_rows_of_another_network_are_kept_apart(tmp_path, others, message):
+def test_foreign_rows_are_not_continued(tmp_path, content, message):
     rows = tmp_path / "rows.jsonl"
-    write(rows, FILES[:2])
-    before = rows.read_bytes()
-    with pytest.raises(OutputError, match=message):
-        write(rows, resume=True, **others)
-    assert rows.read_bytes() == before
+    rows.write_bytes(content)
+    with pytest.raises(OutputError, match=f"rows.jsonl .*{message}"):
+        write(rows, resume=True)
+    assert rows.read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,7 @@ COMMANDS = {
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("seconds", [0.5, 2, 6])
+@pytest.mark.parametrize("seconds", [0.5, 4])
 def test_ctrl_c_is_quiet_whenever_it_comes(command, seconds):
     environment = os.environ | {"GRADIO_SERVER_PORT": str(free_port())}
     arguments = [sys.executable, *COMMANDS[command]]
@@ -33,22 +32,13 @@ def test_ctrl_c_is_quiet_whenever_it_comes(command, seconds):
     assert len(errors.splitlines()) <= 1
 
 
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (
-            OSError(errno.ENOSPC, "No space", "x.csv"),
-            "[Errno 28] No space: 'x.csv'; make room and run the command again",
-        ),
-        (ValueError("other"), "other"),
-        (ValueError("it begins with " + "a,b\r" * 9000), "it begins with a,b a,b"),
-    ],
-)
-def test_error_is_one_short_sentence(error, sentence):
-    printed = sentence_of(error)
-    assert printed.startswith(sentence)
+def test_error_is_one_short_sentence():
+    full = OSError(errno.ENOSPC, "No space", "x.csv")
+    assert sentence_of(full) == "[Errno 28] No space: 'x.csv'; make room and run the command again"
+    printed = sentence_of(ValueError("it begins with " + "a,b\r" * 9000))
+    assert printed.startswith("it begins with a,b a,b")
     assert len(printed) <= 501
-    assert len(printed.splitlines()) == 1
+    assert "\r" not in printed
 
 
 def test_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -57,21 +47,11 @@ def test_file_stays_until_the_new_one_is_whole(tmp_path):
     with pytest.raises(ValueError, match="broken"), replacing(path) as unfinished:
         unfinished.write_text("half")
         raise ValueError("broken")
+    with pytest.raises(OSError, match=r"No space: .*table\.csv'"), replacing(path):
+        raise OSError(errno.ENOSPC, "No space")
     assert path.read_bytes() == "old ✓\nb\r\n".encode()
     with replacing(path) as unfinished:
         unfinished.write_text("new")
         assert path.read_bytes() != b"new"
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-def test_full_disk_is_named_with_the_file(tmp_path):
-    message = r"No space left on device: .*config\.json'"
-    with (
-        pytest.raises(OSError, match=message),
-        replacing(tmp_path / "config.json"),
-        Path("/dev/full").open("w") as full,
-    ):
-        full.write("x" * 100_000)
-    assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from fashion_model.checkpoint import Checkpoint
 from fashion_model.explain import explain
 from fashion_model.models import engine
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.engine import fold_batch_norms, onnx_engine
+from fashion_model.models.engine import onnx_engine
 from tests.conftest import ATTRIBUTES, encoders_of, random_model
 
 SIZE = (64, 48)
@@ -31,7 +31,7 @@ def test_engine_computes_what_pytorch_does(name):
         torch.testing.assert_close(run(images), expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
 
 
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "mobilenetv3_small_050"])
 def test_maps_with_the_engine_are_the_same(name):
     model = random_model(name, image_size=SIZE).requires_grad_(False)
     served = FashionClassifier(Checkpoint(model, encoders_of(ATTRIBUTES), "tiny")).model
@@ -92,22 +92,3 @@ def test_failing_engine_leaves_the_work(capfd):
     for _ in range(2):
         assert torch.equal(run(smaller), backbone.features(smaller))
     assert len(capfd.readouterr().err.splitlines()) == 1
-
-
-class Unusual(nn.Module):
-    """Registers a batch norm after the convolution but calls it before."""
-
-    def __init__(self):
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 3, 3)
-        self.norm = nn.BatchNorm2d(3)
-        nn.init.normal_(self.norm.bias)
-
-    def forward(self, images):
-        return self.convolution(self.norm(images).relu())
-
-
-def test_nothing_is_folded_that_changes_outputs():
-    torch.manual_seed(0)
-    network = Unusual().eval()
-    assert fold_batch_norms(network, torch.randn(1, 3, 8, 8)) is network
