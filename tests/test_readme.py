@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.__main__ import COMMANDS as DATA_COMMANDS
 from tests.conftest import ROOT, running_app
-from train.__main__ import COMMANDS, main
+from train.__main__ import COMMANDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"{room}/README.md" for room in ("fashion_model", "data_prep", "train"))]
@@ -66,13 +66,6 @@ def test_commands_of_the_documentation_exist():
     commands = set(re.findall(r"python -m train ([a-z][a-z-]+)", text))
     assert {"recipe", "fit", "calibrate", "evaluate", "report", "push-to-hub"} <= commands <= set(COMMANDS)
     assert set(re.findall(r"python -m fashion_model ([a-z]+)", text)) == {"predict"}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_of_training_explains_itself(command, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main([command, "--help"])
-    assert f"usage: python -m train {command}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES)

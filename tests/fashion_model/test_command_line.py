@@ -1,5 +1,4 @@
 import csv
-import io
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from fashion_model.__main__ import main
 from fashion_model.batch import overlay_name
 from fashion_model.images import open_image
 from fashion_model.rows import fields_of
-from tests.conftest import NAMES, PRODUCTS, ROOT
+from tests.conftest import NAMES, PRODUCTS
 
 FIELDS = fields_of(NAMES)
 PATHS = sorted((PRODUCTS / "images").iterdir())
@@ -40,16 +39,12 @@ def folder(tmp_path):
     return folder
 
 
-def rows_of(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 def rows_in(path):
     """The rows of an output of any format."""
     if path.suffix == ".parquet":
         return pyarrow.parquet.read_table(path).to_pylist()
-    text = path.read_text(encoding="utf-8")
-    return rows_of(text) if path.suffix == ".csv" else [json.loads(line) for line in text.splitlines()]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return list(csv.DictReader(lines)) if path.suffix == ".csv" else [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
@@ -83,14 +78,10 @@ def test_standard_output_keeps_the_order_given(predict, tmp_path, capsys):
     given = [str(PATHS[3]), str(PATHS[1]), "nothing.jpg", os.fsdecode(odd), str(PATHS[2])]
     assert predict(*given) == 0
     printed = capsys.readouterr()
-    rows = rows_of(printed.out)
+    rows = list(csv.DictReader(printed.out.splitlines()))
     assert [row["file"] for row in rows] == [*given[:3], f"{tmp_path}/b\\udcff.jpg", given[4]]
     assert [bool(row["error"]) for row in rows] == [False, False, True, False, False]
     assert printed.err == "predict: 5 photographs, 1 of them not readable\n"
-
-
-def test_status_is_one_if_nothing_could_be_read(predict, tmp_path):
-    assert predict("nothere.jpg", "--output", tmp_path / "x.csv") == 1
 
 
 def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
@@ -159,20 +150,17 @@ def test_wrong_outputs_are_sentences(predict, tmp_path, capsys, monkeypatch):
         ([PATHS[0], "--engine", "ray"], "--engine ray needs an --output"),
     ],
 )
-def test_options_that_contradict_are_refused(capsys, arguments, message):
+def test_options_that_contradict_are_refused(predict, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
-        main(["predict", *map(str, arguments)])
+        predict(*arguments)
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([ROOT / "train"], "no image among the files"),
-        ([PATHS[0], "--checkpoint", ROOT / "train"], "config.json is missing"),
-    ],
-)
-def test_what_cannot_be_found_is_a_sentence(capsys, arguments, message):
-    assert main(["predict", *map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+def test_what_cannot_be_found_is_a_sentence(predict, tmp_path, capsys):
+    assert predict(tmp_path / "nothing.jpg") == 1  # its row says so
+    capsys.readouterr()
+    assert predict(tmp_path) == 2
+    assert main(["predict", str(PATHS[0]), "--checkpoint", str(tmp_path)]) == 2
+    no_image, no_checkpoint = capsys.readouterr().err.splitlines()
+    assert "no image among the files" in no_image
+    assert "config.json is missing" in no_checkpoint

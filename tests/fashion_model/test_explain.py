@@ -1,12 +1,16 @@
-"""Maps against the definitions of their methods, written out with autograd on the whole network."""
+"""Maps of a stage against those of pytorch-grad-cam on the whole network, and overlays."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
+import pytorch_grad_cam
 import torch
 from PIL import Image
+from pytorch_grad_cam.utils.image import scale_cam_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
 
 from fashion_model.explain import METHODS, backdrop, explain, overlay, resolve_layers
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
@@ -17,52 +21,28 @@ TINY = ("test_efficientnet", "test_convnext", "mobilenetv3_small_050", "test_vit
 NETWORKS = [*((backbone, {}) for backbone in TINY), ("test_efficientnet", MIXTURE)]
 
 
-def definition(method, activations, gradients):
-    """Activations and gradients (B, C, h, w) → maps (B, h, w), as in the papers; Grad-CAM++ as in the package."""
-    if method == "gradcam":
-        return (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1)
-    if method == "gradcam++":
-        second, third = gradients**2, gradients**3
-        alphas = second / (2 * second + activations.sum(dim=(2, 3), keepdim=True) * third + 1e-6)
-        weights = (torch.where(gradients != 0, alphas, 0) * gradients.relu()).sum(dim=(2, 3), keepdim=True)
-        return (weights * activations).sum(dim=1)
-    return ((gradients.relu() if method == "layercam" else gradients) * activations).sum(dim=1)
+class Whole(nn.Module):
+    """Images → the logits of all attributes and of is_fashion, side by side."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.last = model, nn.Identity()
+
+    def forward(self, images):
+        pooled = self.model.pool(self.last(self.model.backbone(images)))
+        against = self.model.config.fashion_threshold - self.model.fashion_scores(pooled)[:, None]
+        return torch.cat([*self.model.heads(pooled).values(), against, -against], dim=1)
 
 
-def scaled(maps):
-    """Each map (h, w) of (B, h, w) to [0, 1]."""
-    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    return (maps - low) / (high - low + 1e-7)
-
-
-def expected_maps(model, image, targets, method, layer):
-    """Maps (targets, h, w): the gradient of each logit with respect to the output of a stage, by a hook on it."""
-    stages, backbone = model.backbone.stages, model.backbone
-    leaf = None
-
-    def cut(module, inputs, output):
-        nonlocal leaf
-        leaf = output.detach().clone().requires_grad_(True)
-        return leaf
-
-    is_last = layer % len(stages) == len(stages) - 1
-    if is_last:
-        leaf = backbone(image).detach().requires_grad_(True)
-        pooled = model.pool(leaf)
-    else:
-        handle = backbone.net.get_submodule(stages[layer]).register_forward_hook(cut)
-        pooled = model.features(image)
-        handle.remove()
-    against = model.config.fashion_threshold - model.fashion_scores(pooled)
-    logits = model.heads(pooled) | {"is_fashion": torch.stack([against, -against], dim=1)}
-    as_map = (lambda x: x) if is_last else backbone.as_map
-    maps = []
-    for name, index in targets:
-        (gradient,) = torch.autograd.grad(logits[name][0, index], leaf, retain_graph=True)
-        map_of_class = scaled(definition(method, as_map(leaf.detach()), as_map(gradient)).relu())
-        # The package scales twice, which counts where a map is nearly even.
-        maps.append(scaled(map_of_class)[0].numpy())
-    return np.stack(maps)
+def expected_maps(model, image, classes, method, layer):
+    """Maps (classes, H, W) of pytorch-grad-cam, which hooks a stage of the whole network and scales to the image."""
+    whole, backbone = Whole(model), model.backbone
+    is_last = layer == len(backbone.stages) - 1
+    stage = whole.last if is_last else backbone.net.get_submodule(backbone.stages[layer])
+    cam_of = getattr(pytorch_grad_cam, METHODS[method])
+    with cam_of(whole, [stage], reshape_transform=None if is_last else backbone.as_map) as cam:
+        images = image.repeat(len(classes), 1, 1, 1).requires_grad_()
+        return cam(images, [ClassifierOutputTarget(index) for index in classes])
 
 
 def network_and_image(backbone, **settings):
@@ -76,15 +56,18 @@ def network_and_image(backbone, **settings):
 
 @pytest.mark.parametrize(("backbone", "settings"), NETWORKS)
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_are_those_of_the_definition(backbone, settings, method):
+def test_maps_are_those_of_pytorch_grad_cam(backbone, settings, method):
     model, image = network_and_image(backbone, **settings)
-    targets = [(name, n) for n, name in enumerate(model.config.num_classes)] + [("is_fashion", 0), ("is_fashion", 1)]
+    counts = {**model.config.num_classes, "is_fashion": 2}
+    targets = [(name, index) for name in counts for index in (0, 1)]
+    starts = np.cumsum([0, *counts.values()])
+    classes = [start + index for start in starts[:-1] for index in (0, 1)]
     for layer in range(len(model.backbone.stages)):
         explained = explain(model, image, targets, method, [layer])
-        expected = expected_maps(model, image, targets, method, layer)
-        assert explained.maps.shape == expected.shape
+        expected = expected_maps(model, image, classes, method, layer)
+        maps = scale_cam_image(scale_cam_image(explained.maps, SIZE[::-1]))
         assert expected.max() > 0.5
-        assert np.allclose(explained.maps, expected, atol=0.01)
+        assert np.allclose(maps, expected, atol=0.01)
         torch.testing.assert_close(explained.pooled, model.features(image), atol=1e-5, rtol=1e-4)
 
 
@@ -102,7 +85,7 @@ def test_several_layers_are_averaged():
     early, late, both = (
         explain(model, image, [("color", 1)], "gradcam", layers).maps[0] for layers in ([1], [-1], [-1, 1])
     )
-    expected = scaled(torch.from_numpy(early + cv2.resize(late, early.shape[::-1]))[None])[0].numpy()
+    (expected,) = scale_cam_image((early + cv2.resize(late, early.shape[::-1]))[None])
     assert both.shape == early.shape > late.shape
     assert np.allclose(both, expected, atol=0.02)
 

@@ -3,7 +3,6 @@
 import json
 import pickle
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -191,8 +190,3 @@ def test_pickle_is_not_taken_for_weights(hub, repository, load):
         load()
     with pytest.raises(CheckpointError, match="neither a directory nor the name of a Hub repository"):
         load("/no/such/folder")
-
-
-def test_threads_may_load_at_once(repository, load):
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(lambda _: load(), range(4)))

@@ -41,11 +41,6 @@ def test_orientations_are_as_pillow_turns_them(orientation):
     assert open_image(opened).size == opened.size  # it is not turned again
 
 
-def test_damaged_exif_leaves_the_photograph():
-    image = Image.open(PHOTOGRAPH).convert("RGB")
-    assert open_image(encoded(image, "JPEG", exif=b"Exif\0\0II*\0\xff\xff")).size == image.size
-
-
 def test_transparency_is_laid_on_white():
     image = Image.new("RGBA", (3, 1), (255, 0, 0, 0))
     image.putpixel((0, 0), (255, 0, 0, 255))

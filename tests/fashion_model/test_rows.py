@@ -33,10 +33,10 @@ def prediction_of(names):
     return Prediction(attributes, fashion_score=1.0, fashion_threshold=-0.5)
 
 
-def write(path, files=FILES, resume=False, attributes=NAMES, checkpoint="abc"):
-    with open_output(path, attributes, checkpoint, resume) as (done, write_row):
-        for file in not_done(files, done):
-            write_row(row_of(file, prediction_of(attributes), attributes))
+def write(path, resume=False):
+    with open_output(path, NAMES, "abc", resume) as (done, write_row):
+        for file in not_done(FILES, done):
+            write_row(row_of(file, prediction_of(NAMES), NAMES))
 
 
 def unfinished(path):

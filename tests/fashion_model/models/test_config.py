@@ -27,9 +27,6 @@ def test_config_survives_json(attributes):
 def test_preprocessing_is_that_of_the_weights(backbone, expected):
     config = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3))
     assert (config.image_size, config.mean, config.interpolation) == expected
-    others = {"image_size": (64, 64), "interpolation": "bilinear"}
-    smaller = ModelConfig.for_backbone(backbone, ATTRIBUTES, dict.fromkeys(NAMES, 3), **others)
-    assert (smaller.image_size, smaller.interpolation) == ((64, 64), "bilinear")
 
 
 NUMBERS = {  # of each setting, what no checkpoint can have
@@ -50,7 +47,6 @@ NUMBERS = {  # of each setting, what no checkpoint can have
         *(({"format_version": value}, "has format version .*; this code reads 1") for value in (0, True, None)),
         *(({"backbone": value}, "unknown backbone") for value in ("resnet", ["test_vit"])),
         ({"backbone": "convnext-tiny"}, "unknown backbone 'convnext-tiny'; similar are .*convnext_tiny"),
-        ({"backbone": "q" * 9000}, r"unknown backbone 'q{80}'; timm\.list_models\(\) has the names"),
         ({"surprise": 1}, "unknown .*surprise"),
         *(
             ({"heads": heads, "experts": experts}, "heads must be linear with 0 experts, or moe with at least 2")
@@ -82,17 +78,18 @@ def test_missing_key_has_its_default_or_is_named(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "message"),
+    ("name", "message"),
     [
-        *((name, "column", "an attribute's name is lower-case letters") for name in ("Color", "1st", "A" * 9000)),
-        *(("color", column, "needs a name, a column and a title") for column in ("", 3)),
-        ("type", "column", "'type' is reserved by PyTorch"),
-        *((name, "column", f"'{name}' is a field of every prediction") for name in ("model", "a_confidence")),
+        ("Color", "an attribute's name is lower-case letters"),
+        ("", "needs a name, a column and a title"),
+        ("type", "'type' is reserved by PyTorch"),
+        ("model", "'model' is a field of every prediction"),
+        ("a_confidence", "'a_confidence' is a field of every prediction"),
     ],
 )
-def test_impossible_attribute_is_refused(name, column, message):
+def test_impossible_attribute_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        Attribute(name, column, "Title")
+        Attribute(name, "column", "Title")
 
 
 def test_labels_are_in_alphabetical_order():

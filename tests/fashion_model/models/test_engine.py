@@ -8,7 +8,6 @@ from torch import nn
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import Checkpoint
 from fashion_model.explain import explain
-from fashion_model.models import engine
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.engine import onnx_engine
 from tests.conftest import ATTRIBUTES, encoders_of, random_model
@@ -64,12 +63,6 @@ def test_only_an_equal_network_is_used(capfd, compute, reason):
     assert (run is None) is bool(reason)
     assert printed.startswith("ONNX Runtime is not used") is bool(reason)
     assert (reason or "") in printed
-
-
-def test_missing_packages_are_not_mentioned(monkeypatch, capfd):
-    monkeypatch.setattr(engine, "PACKAGES", ("onnx", "no_such_engine"))
-    assert onnx_engine(Network(lambda images: images + 1), example(2)) is None
-    assert capfd.readouterr().err == ""
 
 
 def test_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd):
