@@ -76,15 +76,16 @@ def test_stream_has_a_result_for_each_image(classifier, tmp_path):
 
 def test_stream_reads_few_batches_ahead(classifier):
     """Nothing more after it is closed."""
-    read = []
+    asked, read = [], []
 
-    def slowly(path):
-        read.append(path)
-        time.sleep(0.02)
-        return open_image(path)
+    def images():
+        for path in PATHS * 20:
+            asked.append(path)
+            yield path
 
-    stream = classifier.stream(PATHS * 20, 1, slowly)
+    stream = classifier.stream(images(), 1, lambda path: read.append(path) or open_image(path))
     next(stream)
+    assert len(asked) == WORKERS + 1
     stream.close()
     known = len(read)
     time.sleep(0.2)
