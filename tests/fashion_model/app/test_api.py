@@ -166,8 +166,9 @@ def test_no_photograph_is_the_same_sentence(client, served, tmp_path, content, s
 
 @pytest.mark.parametrize("endpoint", ["predict", "explain", "classify", "predict_batch"])
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
-def test_path_on_the_server_is_not_opened(http, tmp_path, endpoint, meta):
-    secret = {"path": str(shutil.copyfile(SHOES, tmp_path / "secret.jpg")), "orig_name": "secret.jpg"} | meta
+def test_path_on_the_server_is_not_opened(http, endpoint, meta):
+    shutil.copyfile(SHOES, folder().parent / "secret.jpg")
+    secret = {"path": f"{folder()}/../secret.jpg", "orig_name": "secret.jpg"} | meta
     inputs = {"files": [secret]} if endpoint == "predict_batch" else {"photo": secret}
     events = http.get(called(http, endpoint, **inputs)).text
     assert "event: error" in events

@@ -95,7 +95,6 @@ def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
     ("event", "data", "message"),
     [
         ("send", {"path": "/etc/hostname", "name": "x.jpg"}, "has to be uploaded"),
-        ("send", {"path": str(folder() / ".." / "x.jpg"), "name": "x.jpg"}, "has to be uploaded"),
         ("pick", {"example": "../attributes.py"}, "There is no such example"),
     ],
 )
