@@ -1,5 +1,6 @@
 """Fixtures that need `train` or `data_prep`, and what the tests of these share."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 from data_prep.__main__ import main as data_prep_main
@@ -36,37 +38,50 @@ def prepare(command, output, **sources):
     assert data_prep_main([command, "--output", str(output), *options]) == 0
 
 
+def made_once(tmp_path_factory, name, make):
+    """The folder that `make` writes to. All worker processes of the run share it, so no test may change it."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / f"shared {name}"
+    finished = folder.with_suffix(".finished")
+    with FileLock(folder.with_suffix(".lock")):
+        if not finished.exists():
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
     """The data folder of the tests' real products alone."""
-    folder = tmp_path_factory.mktemp("cleaned")
-    prepare("catalogue", folder, source=PRODUCTS)
-    return folder
+    return made_once(tmp_path_factory, "cleaned", lambda folder: prepare("catalogue", folder, source=PRODUCTS))
 
 
 @pytest.fixture(scope="session")
 def prepared(cleaned, tmp_path_factory):
     """The same products and every other domain, with images in every split."""
-    folder, sources = tmp_path_factory.mktemp("prepared") / "data", tmp_path_factory.mktemp("sources")
-    shutil.copytree(cleaned, folder)
-    table = pd.read_csv(folder / "cleaned_styles.csv")
-    enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
-    prepare("phone-photographs", folder, source=PHONE)
-    prepare("street-photographs", folder, source=STREET)
-    prepare(
-        "photographs",
-        folder,
-        high_resolution=sources / "high_resolution",
-        on_model=on_model_source(table, folder, sources / "on_model"),
-        everyday=EVERYDAY,
-        backgrounds=BACKGROUNDS,
-        other_sources=other_sources(sources / "other"),
-    )
-    deal_rows(folder / "phone" / "phone.csv", "sender")
-    deal_rows(folder / "worn" / "worn.csv", "photo")
-    deal_files(folder / "everyday")
-    deal_files(folder / "backgrounds")
-    return folder
+
+    def make(folder):
+        sources = tmp_path_factory.mktemp("sources")
+        shutil.copytree(cleaned, folder)
+        table = pd.read_csv(folder / "cleaned_styles.csv")
+        enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
+        prepare("phone-photographs", folder, source=PHONE)
+        prepare("street-photographs", folder, source=STREET)
+        prepare(
+            "photographs",
+            folder,
+            high_resolution=sources / "high_resolution",
+            on_model=on_model_source(table, folder, sources / "on_model"),
+            everyday=EVERYDAY,
+            backgrounds=BACKGROUNDS,
+            other_sources=other_sources(sources / "other"),
+        )
+        deal_rows(folder / "phone" / "phone.csv", "sender")
+        deal_rows(folder / "worn" / "worn.csv", "photo")
+        deal_files(folder / "everyday")
+        deal_files(folder / "backgrounds")
+
+    return made_once(tmp_path_factory, "prepared", make)
 
 
 def enlarge(data, products, folder, name):
@@ -122,25 +137,29 @@ HOSTILE = r"$\frac$ <script>alert('1')</script> & `*_[x](http://127.0.0.1)_*`"  
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory):
     """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
-    folder = tmp_path_factory.mktemp("measured")
-    prepare("catalogue", folder, source=TEST_SPLIT)
-    table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
-    table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
-    table.loc[table.index[40:50], "baseColour"] = HOSTILE
-    table.loc[60:61, "group"] = table.loc[60, "group"]
-    table.loc[60:61, "baseColour"] = ["Red", "Black"]
-    table.to_csv(folder / "cleaned_styles.csv", index=False)
-    return folder
+
+    def make(folder):
+        prepare("catalogue", folder, source=TEST_SPLIT)
+        table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
+        table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
+        table.loc[table.index[40:50], "baseColour"] = HOSTILE
+        table.loc[60:61, "group"] = table.loc[60, "group"]
+        table.loc[60:61, "baseColour"] = ["Red", "Black"]
+        table.to_csv(folder / "cleaned_styles.csv", index=False)
+
+    return made_once(tmp_path_factory, "measured", make)
 
 
 @pytest.fixture(scope="session")
 def reported(measured, tmp_path_factory):
     """What `train report` writes of the embedded default on them."""
-    folder = tmp_path_factory.mktemp("report") / "made"
-    copy = shutil.copytree(DEFAULT_CHECKPOINT, folder.with_name("default"))
-    arguments = ["report", "--checkpoint", str(copy), "--data", str(measured), "--device", "cpu"]
-    assert train_main([*arguments, "--output", str(folder)]) == 0
-    return folder
+
+    def make(folder):
+        copy = shutil.copytree(DEFAULT_CHECKPOINT, tmp_path_factory.mktemp("report") / "default")
+        options = ("--checkpoint", str(copy), "--data", str(measured), "--device", "cpu")
+        assert train_main(["report", *options, "--output", str(folder)]) == 0
+
+    return made_once(tmp_path_factory, "reported", make)
 
 
 BACKBONE = "tf_efficientnet_lite0"
@@ -155,17 +174,19 @@ def smoke_fit(data, folder, *more):
 @pytest.fixture(scope="session")
 def imagenet_file(tmp_path_factory):
     """The ImageNet weights in a file: --smoke starts from random ones, and predicts one class for all images."""
-    path = tmp_path_factory.mktemp("weights") / "imagenet.safetensors"
-    save_file(imagenet_state(BACKBONE, (64, 64)), path)
-    return path
+    return made_once(
+        tmp_path_factory, "imagenet.safetensors", lambda path: save_file(imagenet_state(BACKBONE, (64, 64)), path)
+    )
 
 
 @pytest.fixture(scope="session")
 def trained(cleaned, imagenet_file, tmp_path_factory):
     """A checkpoint directory that `train fit --smoke` wrote from those rows."""
-    folder = tmp_path_factory.mktemp("runs") / "smoke"
-    assert train_main(smoke_fit(cleaned, folder, "--weights", str(imagenet_file))) == 0
-    return folder
+
+    def make(folder):
+        assert train_main(smoke_fit(cleaned, folder, "--weights", str(imagenet_file))) == 0
+
+    return made_once(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture(scope="session")
@@ -178,17 +199,24 @@ def all_the_way(imagenet_file):
 @pytest.fixture(scope="session")
 def trained_on_all(prepared, all_the_way, tmp_path_factory):
     """A checkpoint trained on every domain."""
-    folder = tmp_path_factory.mktemp("runs") / "all"
-    assert train_main(smoke_fit(prepared, folder, *all_the_way)) == 0
-    return folder
+
+    def make(folder):
+        assert train_main(smoke_fit(prepared, folder, *all_the_way)) == 0
+
+    return made_once(tmp_path_factory, "trained_on_all", make)
 
 
 @pytest.fixture(scope="session")
 def evaluated_on_all(trained_on_all, prepared, tmp_path_factory):
-    """The same, evaluated on the test split."""
-    folder = shutil.copytree(trained_on_all, tmp_path_factory.mktemp("evaluated") / "all")
-    assert train_main(["evaluate", "--checkpoint", str(folder), "--data", str(prepared), "--device", "cpu"]) == 0
-    return folder
+    """The same, evaluated on the validation and test splits."""
+
+    def make(folder):
+        shutil.copytree(trained_on_all, folder)
+        evaluate = ["evaluate", "--checkpoint", str(folder), "--data", str(prepared), "--device", "cpu"]
+        for split in (VALIDATION, TEST):
+            assert train_main([*evaluate, "--split", split]) == 0
+
+    return made_once(tmp_path_factory, "evaluated_on_all", make)
 
 
 def config_of(data="data", output="run", **settings):

@@ -10,12 +10,9 @@ from train.data.augmentation import (
     Backgrounds,
     cut_out,
     degrade,
-    jitter_illumination,
     pad_to_square,
     paste_on_background,
-    plain,
     random_crop,
-    resize_and_recompress,
 )
 
 BAG = np.asarray(open_image(ROOT / "fashion_model" / "examples" / "2650.jpg"))
@@ -36,14 +33,6 @@ def square(side=60, size=(160, 120), ground=255):
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     image[top : top + side, left : left + side] = RED
     return image
-
-
-def photograph_crop(image, random):
-    return random_crop(image, SIZE, random, min_area=0.4, max_angle=14, border=cv2.BORDER_REFLECT_101)
-
-
-def catalogue_crop(image, random):
-    return random_crop(image, SIZE, random, min_area=0.7, max_angle=6, border=cv2.BORDER_CONSTANT)
 
 
 def test_what_is_not_white_around_is_cut_out():
@@ -93,28 +82,15 @@ def test_pasted_product_keeps_its_color():
     assert (np.std(centres, axis=0) > 0.05).all()
 
 
-@pytest.mark.parametrize("crop", [photograph_crop, catalogue_crop])
-def test_crop_keeps_the_proportions(crop):
-    shapes = np.array([crop(PHOTOGRAPH, seeded(seed)).shape[:2] for seed in range(100)])
+@pytest.mark.parametrize(("min_area", "max_angle"), [(0.4, 14), (0.7, 6)])
+def test_crop_keeps_the_proportions(min_area, max_angle):
+    border = cv2.BORDER_REFLECT_101
+    views = [random_crop(PHOTOGRAPH, SIZE, seeded(seed), min_area, max_angle, border) for seed in range(100)]
+    shapes = np.array([view.shape[:2] for view in views])
     assert (shapes.max(axis=1) == SIZE).all()
     ratios = shapes[:, 0] / shapes[:, 1]
     assert (np.abs(np.log(ratios / (PHOTOGRAPH.shape[0] / PHOTOGRAPH.shape[1]))) < 0.22).all()
     assert ratios.std() > 0.01
-
-
-def test_only_catalogue_images_get_a_white_border():
-    gray = np.full((80, 60, 3), 128, np.uint8)
-    views = [catalogue_crop(gray, seeded(seed)) for seed in range(20)]
-    assert all((view[30:60, 30:40] == 128).all() for view in views)
-    assert any((view == 255).all(axis=2).any() for view in views)
-    assert all((photograph_crop(gray, seeded(seed)) == 128).all() for seed in range(20))
-
-
-def test_crop_of_a_large_image_is_not_aliased():
-    board = (np.indices((640, 480)).sum(axis=0) % 2 * 255).astype(np.uint8)  # a fine chequerboard becomes gray
-    for seed in range(5):
-        view = random_crop(np.stack([board] * 3, axis=2), SIZE, seeded(seed), 0.9, 6, cv2.BORDER_REFLECT_101)
-        assert (np.abs(view[5:-5, 5:-5].astype(int) - 127) < 40).all()
 
 
 @pytest.mark.parametrize("shape", [(64, 47), (33, 64), (64, 64), (64, 1)])
@@ -134,25 +110,9 @@ def test_backgrounds_show_no_product():
     texture[:32] = 140
     tiled = [Backgrounds([texture], [], []).draw(48, 36, seeded(seed)) for seed in range(60)]
     assert sum(view.min() >= 100 and view.max() <= 140 for view in tiled) > 20
-    colors = [plain(24, 18, seeded(seed)) for seed in range(40)]
-    assert 8 < sum((view == view[0, 0]).all() for view in colors) < 32  # the others are gradients
-
-
-def test_illumination_keeps_within_its_bounds():
-    gray = np.full((4, 4, 3), 150, np.uint8)
-    means = np.array([jitter_illumination(gray, seeded(seed)).mean(axis=(0, 1)) for seed in range(300)])
-    brightness, tint = means.mean(axis=1), means.max(axis=1) / means.min(axis=1)
-    assert (brightness < 140).mean() > 0.3
-    assert (brightness > 155).mean() > 0.05
-    assert 1.02 < np.median(tint) < 1.2
-    weak = [jitter_illumination(gray, seeded(seed), strength=0.3).mean() for seed in range(300)]
-    assert np.std(weak) < 0.6 * brightness.std()
 
 
 def test_degraded_view_shows_the_same():
     differences = [np.abs(degrade(PHOTOGRAPH, seeded(seed)).astype(int) - PHOTOGRAPH).mean() for seed in range(60)]
     assert max(differences) < 25
     assert sum(difference == 0 for difference in differences) > 5
-    sizes = [resize_and_recompress(THUMBNAIL, seeded(seed)).shape[:2] for seed in range(30)]
-    assert len(set(sizes)) > 10
-    assert (np.abs(np.array(sizes) / THUMBNAIL.shape[:2] - 1) < 0.32).all()

@@ -5,18 +5,15 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import TRAINING, CheckpointError, load_checkpoint, read_json, write_json
-from fashion_model.images import open_image
+from fashion_model.checkpoint import TRAINING, load_checkpoint, read_json, write_json
 from tests.conftest import NAMES, ROOT, TINY
-from tests.train.conftest import smoke_fit, split_of, trainer_for
+from tests.train.conftest import smoke_fit, trainer_for
 from train.__main__ import main
-from train.data.domains import load_domains
 from train.data.table import read_table
 from train.fit.command import STATE
 from train.fit.config import SHARES
@@ -33,7 +30,6 @@ def test_fit_writes_a_checkpoint_directory(trained, cleaned):
 
 def test_training_json_records_the_run(trained_on_all):
     document = read_json(trained_on_all / TRAINING)
-    assert set(document) == {"settings", "data", "initial_weights", "restarts", "history", "hours"}
     assert document["settings"]["frozen_stages"] == 1
     assert set(document["data"]["domains"]) == set(SHARES) - {"backgrounds"}
     assert document["restarts"] == []
@@ -42,19 +38,6 @@ def test_training_json_records_the_run(trained_on_all):
         assert np.isfinite(entry["loss"])
         assert set(entry["validation"]) == {*document["data"]["domains"], *OTHER} - {"people", "streets"}
         assert set(entry["validation"]["everyday"]) == {"fashion", "nll_sum"}
-        assert "season" not in entry["validation"]["phone"]
-    assert document["hours"] == round(sum(entry["seconds"] for entry in document["history"]) / 3600, 2)
-
-
-def test_epoch_is_measured_as_predict_answers(trained_on_all, prepared):
-    metrics = read_json(trained_on_all / TRAINING)["history"][-1]["validation"]["worn"]
-    (domain,) = load_domains(split_of(prepared, "validation"), ["worn"])
-    classifier = FashionClassifier.from_pretrained(trained_on_all)
-    predictions, labels = classifier.predict(list(domain)), classifier.encoders.labels["color"]
-    accepted = [t[labels.index(p.color.label)] > 0 for t, p in zip(domain.targets["color"], predictions, strict=True)]
-    one = 1.01 / len(domain)  # weights in half precision may decide one image otherwise
-    assert metrics["fashion"] == pytest.approx(np.mean([p.is_fashion for p in predictions]), abs=one)
-    assert metrics["color"] == pytest.approx(np.mean(accepted), abs=one)
 
 
 def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_path):
@@ -76,7 +59,6 @@ def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_pa
 @pytest.mark.parametrize(
     "options",
     [
-        ("--backbone", "efficientnet_v2_s", "--frozen-stages", "2"),
         ("--backbone", "test_vit", "--linear-probe-steps", "1"),
         ("--backbone", TINY, "--heads", "moe", "--experts", "3", "--load-balance-weight", "1"),
     ],
@@ -85,10 +67,7 @@ def test_other_networks_are_trained_and_measured(cleaned, tmp_path, options):
     assert main(smoke_fit(cleaned, tmp_path, "--epochs", "1", "--epoch-views", "32", *options)) == 0
     assert main(["evaluate", "--checkpoint", str(tmp_path), "--data", str(cleaned), "--device", "cpu"]) == 0
     assert ("gate weights on catalogue thumbnails" in (tmp_path / "README.md").read_text()) == ("moe" in options)
-    classifier = FashionClassifier.from_pretrained(tmp_path)
-    assert classifier.config.backbone == options[1]
-    photograph = next(iter((cleaned / "images").iterdir()))
-    assert classifier.explain(photograph, "season").size == open_image(photograph).size
+    assert FashionClassifier.from_pretrained(tmp_path).config.backbone == options[1]
 
 
 @pytest.fixture(scope="module")
@@ -131,51 +110,31 @@ def test_resumed_run_equals_an_uninterrupted(
     assert without_times(document) == without_times(expected[1])
 
 
-def test_run_without_its_state_restarts(one_epoch, trained_on_all, prepared, all_the_way, tmp_path):
+def test_run_without_its_state_restarts(one_epoch, prepared, all_the_way, tmp_path):
     folder = shutil.copytree(one_epoch, tmp_path / "run", ignore=shutil.ignore_patterns("state.pt"))
     tensors, document = resumed(prepared, folder, *all_the_way)
     assert document["restarts"] == [1]
     assert document["history"][0] == read_json(one_epoch / TRAINING)["history"][0]
-    assert [entry["epoch"] for entry in document["history"]] == [1, 2]
     rate = document["history"][1]["learning_rate"]
     assert rate == pytest.approx(document["history"][0]["learning_rate"])  # it warms up again
-    expected, start = (load_file(run / "model.safetensors") for run in (trained_on_all, one_epoch))
-    key = "heads.linear.color.weight"
+    start, key = load_file(one_epoch / "model.safetensors"), "heads.linear.color.weight"
     assert 0 < (tensors[key].float() - start[key].float()).norm() < 0.2 * start[key].float().norm()
-    assert not same_tensors(tensors, expected)
 
 
-def test_resume_refuses_other_settings_and_data(one_epoch, cleaned, prepared, all_the_way, tmp_path, capsys):
-    changed = shutil.copytree(prepared, tmp_path / "data")
-    table = pd.read_csv(changed / "cleaned_styles.csv")
-    in_training = table["split"] == "train"
-    table.loc[in_training, "season"] = table.loc[in_training, "season"].to_numpy()[::-1]
-    table.to_csv(changed / "cleaned_styles.csv", index=False)
+def test_resume_refuses_other_settings_and_data(one_epoch, cleaned, prepared, all_the_way, capsys):
     for data, options, message in (
         (prepared, ("--frozen-stages", "2"), "frozen_stages 2 instead of 1"),
         (prepared, ("--augmentation.paste", "0.4"), "augmentation {'paste': 0.4"),
         (cleaned, (), "domains {'thumbnails'"),
-        (changed, (), "rows '"),
     ):
         assert main(smoke_fit(data, one_epoch, *all_the_way, *options, "--resume")) == 2
         assert f"belongs to another run: {message}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("learning_rate", ["1e6", "1e30"])
-def test_diverging_run_saves_no_weights(cleaned, tmp_path, capsys, learning_rate):
-    options = ("--backbone", TINY, "--learning-rate", learning_rate)
-    assert main(smoke_fit(cleaned, tmp_path / "run", *options)) == 2
+def test_diverging_run_saves_no_weights(cleaned, tmp_path, capsys):
+    assert main(smoke_fit(cleaned, tmp_path / "run", "--backbone", TINY, "--learning-rate", "1e30")) == 2
     assert "values that are not numbers" in (printed := capsys.readouterr().err) or "the loss is" in printed
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("name", ["imagenet", "none"])
-def test_folder_does_not_shadow_named_weights(cleaned, tmp_path, monkeypatch, name):
-    (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path)
-    trainer_for(cleaned, tmp_path, weights=name)
-    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
-        trainer_for(cleaned, tmp_path, weights=f"./{name}")
 
 
 def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
@@ -183,11 +142,9 @@ def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
     with (start / "trained_on.txt").open("a") as file:
         file.write("7654321\n")
     trainer, _ = trainer_for(cleaned, tmp_path / "x", weights=str(start))
-    stored = load_checkpoint(start).model.state_dict()
-    assert same_tensors(stored, trainer.model.state_dict())
+    assert same_tensors(load_checkpoint(start).model.state_dict(), trainer.model.state_dict())
     assert main(smoke_fit(cleaned, tmp_path / "run", "--weights", str(start), "--epochs", "1")) == 0
     assert "7654321" in (tmp_path / "run" / "trained_on.txt").read_text().split()
-    assert len(read_json(tmp_path / "run" / TRAINING)["initial_weights"]) == 1
 
 
 def test_weights_that_do_not_fit_are_refused(trained, cleaned, tmp_path, capsys):
@@ -200,7 +157,6 @@ def test_weights_that_do_not_fit_are_refused(trained, cleaned, tmp_path, capsys)
         (other, (), f"{other} has other attributes or labels than this run"),
         (trained, ("--backbone", "test_vit"), "has backbone tf_efficientnet_lite0, linear heads"),
         (silent, (), f"{silent} has no trained_on.txt"),
-        (tmp_path / "typo", (), "no such weights file"),
     ):
         assert main(smoke_fit(cleaned, tmp_path / "run", "--weights", str(weights), *options)) == 2
         assert message in capsys.readouterr().err
@@ -208,10 +164,9 @@ def test_weights_that_do_not_fit_are_refused(trained, cleaned, tmp_path, capsys)
 
 def test_missing_or_damaged_image_is_named(cleaned, tmp_path, capsys):
     data = shutil.copytree(cleaned, tmp_path / "data")
-    ids = read_table(data).groupby("split")["id"].first()
-    trained, validated = (data / "images" / f"{ids[split]}.jpg" for split in ("train", "validation"))
+    table = read_table(data)
+    trained = data / "images" / f"{table.loc[table['split'] == 'train', 'id'].iloc[0]}.jpg"
     for change, message in (
-        (lambda: validated.write_bytes(b""), f"fit: {validated}: The file is empty."),
         (lambda: trained.write_bytes(b""), f"fit: {trained}: The file is empty."),
         (trained.unlink, f"fit: {trained} is missing; data_prep writes it"),
     ):
@@ -242,11 +197,9 @@ def test_two_processes_train_as_one_does(prepared, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("'epoch': 1") == 1  # one process prints
     assert main(smoke_fit(prepared, together, *TOGETHER, "--resume")) == 0  # one process continues the run of two
-    documents = [read_json(folder / TRAINING) for folder in (alone, together)]
-    for expected, entry in zip(*(document["history"] for document in documents), strict=True):
+    histories = [read_json(folder / TRAINING)["history"] for folder in (alone, together)]
+    for expected, entry in zip(*histories, strict=True):
         assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)
-        for domain, metrics in expected["validation"].items():
-            assert entry["validation"][domain] == pytest.approx(metrics, rel=1e-3)
     tensors = [load_file(folder / "model.safetensors") for folder in (alone, together)]
     for name, tensor in tensors[0].items():
         torch.testing.assert_close(tensors[1][name], tensor, atol=2e-3, rtol=0)

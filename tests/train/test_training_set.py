@@ -10,7 +10,6 @@ from PIL import Image
 from data_prep.splits import TRAIN
 from tests.train.conftest import split_of, trainer_for
 from train.data.domains import TITLES, Domain, no_targets
-from train.data.loading import SHARED_MEMORY, workers_with_room
 from train.data.table import DataError
 from train.data.training_set import (
     EMPTY,
@@ -18,7 +17,6 @@ from train.data.training_set import (
     TrainingSet,
     draw_epoch,
     repeat_factors,
-    sampling_weights,
     training_domains,
 )
 from train.fit.config import SHARES
@@ -52,27 +50,13 @@ def test_epoch_shows_domains_by_their_shares(training_set, prepared):
     assert {domain.name for domain, _ in drawn(some)} == {"thumbnails"}  # a missing domain's views go to the others
 
 
-def test_accessories_are_shown_by_their_share(training_set):
-    (worn,) = {id(domain): domain for domain, _ in training_set.images if domain.name == "worn"}.values()
-    for share, expected in ((0.5, 0.5), (None, 2 / 6)):
-        weights = sampling_weights(worn, 1.0, 0.0, share)
-        assert weights[torch.tensor(worn.accessories)].sum().item() == pytest.approx(expected)
-
-
 def test_rare_labels_are_shown_more_often():
-    labels = torch.tensor([0] * 90 + [1] * 9 + [2])
-    targets = {"color": torch.eye(3)[labels], "season": torch.zeros(100, 2)}
+    targets = {"color": torch.eye(3)[torch.tensor([0] * 90 + [1] * 9 + [2])], "season": torch.zeros(100, 2)}
     factors = repeat_factors(targets, 100, threshold=0.16)
     assert factors[[0, 90, 99]].tolist() == pytest.approx([1, (0.16 / 0.09) ** 0.5, 4])
-    assert (repeat_factors(targets, 100, threshold=0) == 1).all()
-    domain = Domain("thumbnails", [None] * 100, targets)
-    capped = factors.clamp(max=3)
-    assert torch.allclose(sampling_weights(domain, 0.3, 0.16, None), 0.3 * capped / capped.sum())
     rows = draw_epoch(factors, 200, torch.Generator().manual_seed(1))
-    assert len(rows) == 200
-    assert [rows.count(99), rows.count(95), rows.count(5)] == pytest.approx(
-        (200 * factors / factors.sum())[[99, 95, 5]].tolist(), abs=1
-    )
+    expected = (200 * factors / factors.sum())[[99, 95, 5]].tolist()
+    assert [rows.count(99), rows.count(95), rows.count(5)] == pytest.approx(expected, abs=1)
     assert rows != sorted(rows)
 
 
@@ -86,7 +70,7 @@ def test_view_depends_on_the_seed_alone(training_set, name):
     assert not any(torch.equal(views[0], view) for view in views[1:8])
 
 
-@pytest.mark.parametrize("size", [(1, 900), (900, 1), (1, 1), (2, 3), (5, 300)])  # width, height
+@pytest.mark.parametrize("size", [(1, 900), (1, 1), (300, 5)])  # width, height
 def test_thin_photograph_has_views(street, tiny_encoders, size):
     """In every domain, dark before white, so that it is cut out, and as the background of itself."""
     pixels = np.full((*size[::-1], 3), 255, np.uint8)
@@ -113,14 +97,6 @@ def test_workers_give_the_same_batches_as_none(prepared, tmp_path):
     assert cv2.getNumThreads() == 1  # OpenCV's threads hang in forked processes
 
 
-@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="Linux has it")
-def test_workers_are_as_many_as_have_room(capsys):
-    assert workers_with_room(0) == 0
-    assert not capsys.readouterr().err
-    assert workers_with_room(10**6) < 10**6
-    assert "--shm-size" in capsys.readouterr().err
-
-
 def test_backgrounds_are_those_of_training(training_set, prepared):
     backgrounds, nothing = training_set.backgrounds, training_set.empty_backgrounds
     assert backgrounds.textures.paths == sorted((prepared / "backgrounds" / "train").iterdir())
@@ -129,22 +105,6 @@ def test_backgrounds_are_those_of_training(training_set, prepared):
     assert training_set.is_fashion.tolist() == [
         d.name not in ("streets", "everyday", EMPTY) for d, _ in training_set.images
     ]
-
-
-def test_white_beside_a_photograph_stays_pure(training_set):
-    """Degradation does not reach beyond the photograph's edge, as in the network's input when it predicts."""
-    bordered = 0
-    for index in indices_of(training_set, "phone")[:8]:
-        for seed in range(8):
-            view = training_set.view(index, np.random.default_rng(seed))
-            for lines in (view.swapaxes(0, 1), view):  # columns, rows
-                white = (lines == 255).all(axis=(1, 2))
-                before, after = int(np.argmin(white)), int(np.argmin(white[::-1]))
-                if before + after >= 4:
-                    bordered += 1
-                    assert abs(before - after) <= 1
-                    assert max(lines[before].mean(), lines[-after - 1].mean()) < 250
-    assert bordered > 30
 
 
 def share_of(view, color):
@@ -185,56 +145,27 @@ def street_views(folder, encoders, name="worn", count=100, tag="coat", accessory
 
 
 def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):
-    shares = {False: [], True: []}  # of what is not padding
-    for accessory, of_kind in shares.items():
-        for view in street_views(street, tiny_encoders, accessory=accessory):
-            quarters = [share_of(view, color) for color in COLORS]
-            assert min(quarters) > 0.75 * max(quarters)  # nothing is cut off
-            of_kind.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))
-        assert max(of_kind) > 0.8
-    assert 0.14 < min(shares[False]) < 0.4
-    clothes, accessories = (np.mean(np.array(of_kind) < 0.25) for of_kind in shares.values())
-    assert accessories > clothes + 0.1  # wider margins
-
-
-def test_partial_view_cuts_off_up_to_a_third(street, tiny_encoders):
-    parts = []
-    for view in street_views(street, tiny_encoders, partial=1.0):
-        quarters = sorted(share_of(view, color) for color in COLORS)
-        parts.append(quarters[0] / quarters[-1])
-    assert 0.1 < min(parts) < 0.5  # a quarter loses up to two thirds of itself
-    assert np.mean(np.array(parts) < 0.8) > 0.5
+    shares = []  # of what is not padding
+    for view in street_views(street, tiny_encoders):
+        quarters = [share_of(view, color) for color in COLORS]
+        assert min(quarters) > 0.75 * max(quarters)  # nothing is cut off
+        shares.append(sum(quarters) / (1 - (view == 255).all(axis=2).mean()))
+    assert 0.14 < min(shares) < 0.4
+    assert max(shares) > 0.8
 
 
 def test_worn_product_is_pasted_by_its_mask(street, tiny_encoders):
     views = street_views(street, tiny_encoders, paste_worn=1.0)
     assert np.mean([share_of(view, MAGENTA) < 0.01 for view in views]) > 0.9  # a plain background may be magenta
     assert np.mean([min(share_of(view, color) for color in COLORS) > 0.002 for view in views]) > 0.5
-    Image.fromarray(np.pad(np.full((50, 25), 2, np.uint8), ((60, 110), (50, 75)))).save(
-        street / "worn" / "masks" / "1.png"
-    )
-    for tag in ("coat", "scarf", "unknown"):  # a quarter of the box, and none
-        cropped = street_views(street, tiny_encoders, tag=tag, count=10, paste_worn=1.0)
-        assert all(share_of(view, MAGENTA) > 0.05 for view in cropped)
+    for view in street_views(street, tiny_encoders, tag="scarf", count=10, paste_worn=1.0):
+        assert share_of(view, MAGENTA) > 0.05  # without a mask the photograph stays
 
 
 def test_part_of_a_street_shows_no_product(street, tiny_encoders):
     for view in street_views(street, tiny_encoders, name="streets"):
         assert share_of(view, MAGENTA) > 0.3
         assert sum(share_of(view, color) for color in [*COLORS, ORANGE]) < 0.05
-    Image.fromarray(np.full((220, 150), 2, np.uint8)).save(street / "worn" / "masks" / "1.png")
-    for view in street_views(street, tiny_encoders, "streets", 5):  # the upper corner, whatever the mask says
-        assert sum(share_of(view, color) for color in COLORS) == 0
     (street / "worn" / "masks" / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"masks/1\.png is missing or damaged"):
         street_views(street, tiny_encoders, "streets", 1)
-
-
-def test_half_of_the_catalogue_is_pasted(prepared, tiny_encoders, tmp_path):
-    image = np.full((240, 180, 3), 255, np.uint8)
-    image[70:170, 40:140] = 60
-    Image.fromarray(image).save(tmp_path / "1.png")
-    domain = Domain("high_resolution", [tmp_path / "1.png"], no_targets(1, tiny_encoders))
-    training_set = TrainingSet([domain], prepared, SIZE, {"high_resolution": 1.0})
-    views = [training_set.view(0, np.random.default_rng(seed)) for seed in range(100)]
-    assert 0.35 < np.mean([(view[SIZE // 2, [8, -8]].min() < 120) for view in views]) < 0.65

@@ -4,7 +4,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import read_json, save_checkpoint
@@ -18,12 +17,9 @@ from train.evaluate.reliability import Sample
 from train.evaluate.split_metrics import read_metrics, with_accessories
 from train.finish.calibrate import (
     MAX_OVERCONFIDENCE,
-    WEIGHTS,
     calibrate,
-    calibration_samples,
     fit_temperature,
     fit_threshold,
-    loss,
     overconfidence,
 )
 
@@ -49,24 +45,12 @@ def distorted(temperature, rows=20_000, classes=6, labels=1, domain="thumbnails"
     return Sample(domain, logits * temperature, accepted)
 
 
-@pytest.mark.parametrize("labels", [1, 3])
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize(("temperature", "labels"), [(0.4, 1), (2.5, 3)])
 def test_temperature_that_was_put_in_is_found(temperature, labels):
     sample = distorted(temperature, labels=labels)
     found = fit_temperature([sample])
     assert found == pytest.approx(temperature, rel=0.05)
     assert expected_calibration_error(sample.confidence(found), sample.correct) < 0.02
-    assert sample.confidence(found).mean() == pytest.approx(sample.correct.mean(), abs=0.01)
-    assert all(loss(sample, found) <= loss(sample, found * factor) + 1e-4 for factor in np.geomspace(0.7, 1.4, 9))
-
-
-def test_any_accepted_label_counts_as_right():
-    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [0.0, 1.0, 5.0]]).double()
-    sample = Sample("phone", logits, np.array([[True, False, True], [True, False, True], [False, True, True]]))
-    assert sample.correct.tolist() == [True, False, True]
-    probabilities = torch.softmax(logits / 2, dim=1).max(dim=1).values.numpy()
-    expected = -np.mean([np.log(probabilities[0]), np.log(1 - probabilities[1]), np.log(probabilities[2])])
-    assert loss(sample, 2.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -77,7 +61,6 @@ def test_temperature_stays_within_its_bounds(right):
     found = fit_temperature([sample])
     assert found == pytest.approx(TEMPERATURES[0 if right else 1], rel=0.6)
     assert TEMPERATURES[0] <= found <= TEMPERATURES[1]
-    assert np.isfinite(loss(sample, found))
 
 
 def test_domains_count_by_their_weights():
@@ -86,9 +69,7 @@ def test_domains_count_by_their_weights():
     tenfold = Sample("thumbnails", modest.logits.repeat(10, 1), np.tile(modest.accepted, (10, 1)))
     mixed = fit_temperature([sure, modest])
     assert fit_temperature([sure, tenfold]) == pytest.approx(mixed, rel=0.01)
-    assert fit_temperature([modest]) < mixed <= fit_temperature([sure])
     assert fit_temperature([sure, distorted(0.2, rows=1000, domain="on_model")]) == fit_temperature([sure])
-    assert {"phone", "worn", "thumbnails", "high_resolution"} == set(WEIGHTS)
 
 
 def test_no_domain_is_too_confident():
@@ -98,16 +79,8 @@ def test_no_domain_is_too_confident():
         sure = distorted(2.0, rows=1000, domain=domain)
         found = fit_temperature([modest, sure])
         assert overconfidence([sure], found) <= MAX_OVERCONFIDENCE < overconfidence([sure], found / 1.02)
-        assert found > fit_temperature([modest])
-        assert overconfidence([modest], found) < 0
-    assert overconfidence([modest, sure], 1.0) == overconfidence([sure], 1.0)
     few = Sample("on_model", sure.logits[:99], np.zeros_like(sure.accepted[:99]))  # all wrong
     assert fit_temperature([modest, few]) == fit_temperature([modest])
-
-
-def domain_of(predictions, name, scores, is_fashion):
-    domain = predictions.domains["thumbnails"][np.zeros(len(scores), dtype=int)]
-    return name, dataclasses.replace(domain, fashion_scores=np.array(scores), is_fashion=is_fashion)
 
 
 @pytest.fixture(scope="module")
@@ -121,19 +94,17 @@ def calibrated(trained_on_all, prepared, tmp_path_factory):
 
 def test_threshold_weighs_domains_alike(calibrated):
     """However many images they have: at 2 both domains of products lose a third, and nothing else is taken for one."""
-    predictions = calibrated[1]
-    domains = dict(
-        [
-            domain_of(predictions, "phone", [1.0, 2.0, 3.0] * 10, True),
-            domain_of(predictions, "worn", [1.5, 4.0, 4.0], True),
-            domain_of(predictions, "everyday", [-1.0, 1.9], False),
-            domain_of(predictions, "streets", [-2.0] * 50, False),
-        ]
-    )
-    assert fit_threshold(domains.values()) == 1.0
-    domains |= [domain_of(predictions, "streets", [1.7] * 2, False)]
-    assert fit_threshold(domains.values()) == 2.0
-    assert fit_threshold([domains["phone"], domains["worn"]]) is None
+    template = calibrated[1].domains["thumbnails"]
+
+    def domain(scores, is_fashion):
+        images = template[np.zeros(len(scores), dtype=int)]
+        return dataclasses.replace(images, fashion_scores=np.array(scores), is_fashion=is_fashion)
+
+    products = [domain([1.0, 2.0, 3.0] * 10, True), domain([1.5, 4.0, 4.0], True)]
+    everyday = domain([-1.0, 1.9], False)
+    assert fit_threshold([*products, everyday, domain([-2.0] * 50, False)]) == 1.0
+    assert fit_threshold([*products, everyday, domain([1.7] * 2, False)]) == 2.0
+    assert fit_threshold(products) is None
 
 
 def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
@@ -144,15 +115,9 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
     assert len({*config.temperatures.values()}) > 1
     for name, temperature in config.temperatures.items():
         assert f"{name}: temperature {temperature:.3f}\n" in printed
-    assert f"fashion score: at least {config.fashion_threshold:.3f}" in printed
+        assert (checkpoint / "figures" / f"reliability_{name}.png").is_file()
     assert config.fashion_threshold == fit_threshold(with_accessories(before.domains).values()) != 0
     assert set(read_metrics(checkpoint)) == {"validation"}
-    panels = {}
-    for name in NAMES:
-        with Image.open(checkpoint / "figures" / f"reliability_{name}.png") as diagram:
-            panels[name] = round(diagram.width / 450)
-    assert panels == {"color": 4, "product_type": 4, "season": 2, "gender": 4}  # domains with known labels
-    assert panels == {name: len(calibration_samples(before, name)) for name in NAMES}
 
 
 def test_predict_applies_the_temperatures(calibrated, trained_on_all):
@@ -172,29 +137,18 @@ def test_metrics_of_before_are_dropped(evaluated_on_all, prepared, tmp_path):
     assert set(read_metrics(checkpoint)) == {"validation"}
 
 
-def test_catalogue_alone_is_calibrated(trained, cleaned, tmp_path):
-    """Then nothing is there to be refused, and the threshold stays."""
-    checkpoint = shutil.copytree(trained, tmp_path / "checkpoint")
-    nll = []
-    for size in ([], ["--image-size", "96", "96"], []):
-        assert run_calibrate(checkpoint, cleaned, *size) == 0
-        nll.append(read_metrics(checkpoint)["validation"]["domains"]["thumbnails"]["attributes"]["color"]["nll"])
-    config = FashionClassifier.from_pretrained(checkpoint).config
-    assert (config.image_size, config.fashion_threshold) == ((96, 96), 0)
-    assert nll[0] != pytest.approx(nll[1], abs=1e-4)
-    assert nll[1] == pytest.approx(nll[2], abs=1e-3)
-
-
-def test_invalid_input_size_changes_nothing(trained, cleaned, tmp_path, capsys):
-    transformer, model = tmp_path / "transformer", vision_transformer()
+def test_input_size_is_stored_if_it_is_valid(trained, cleaned, tmp_path, capsys):
+    checkpoint, transformer = shutil.copytree(trained, tmp_path / "run"), tmp_path / "transformer"
+    model = vision_transformer()
     save_checkpoint(transformer, model, encoders_of(model.config.attributes))
-    for checkpoint, size, message in (
-        (trained, "0", "image_size must be 2 numbers from 1 to 2048"),
-        (trained, "4096", "image_size must be 2 numbers from 1 to 2048"),
-        (transformer, "100", "should be divisible by patch size (16)"),
+    assert run_calibrate(checkpoint, cleaned, "--image-size", "96", "96") == 0
+    for folder, size, message in (
+        (checkpoint, "4096", "image_size must be 2 numbers from 1 to 2048"),
         (transformer, "96", "cannot take inputs of (96, 96)"),
     ):
-        before = read_json(checkpoint / "config.json")
-        assert run_calibrate(checkpoint, cleaned, "--image-size", size, size) == 2
+        before = read_json(folder / "config.json")
+        assert run_calibrate(folder, cleaned, "--image-size", size, size) == 2
         assert message in capsys.readouterr().err
-        assert read_json(checkpoint / "config.json") == before
+        assert read_json(folder / "config.json") == before
+    config = FashionClassifier.from_pretrained(checkpoint).config
+    assert (config.image_size, config.fashion_threshold) == ((96, 96), 0)  # nothing is there to be refused
