@@ -21,6 +21,7 @@ COMMANDS = {
     "push-space": "train.publish.push:push_space",
     "check-release": "train.publish.push:check_release",
     "benchmark": "train.studies.benchmark",
+    "backbones": "train.studies.backbones",
     "saliency": "train.studies.saliency",
 }
 

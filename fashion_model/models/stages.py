@@ -59,7 +59,7 @@ def forward(net: nn.Module, images: torch.Tensor) -> Any:
 
 
 class Without(nn.Module):
-    """The part before `modules`, the last of `last_calls`: `net` with nn.Identity in their place."""
+    """The part before `modules`, the last of `last_calls`: `net` with `_PassOn` in their place."""
 
     def __init__(self, net: nn.Module, modules: Sequence[str]):
         super().__init__()
@@ -68,10 +68,17 @@ class Without(nn.Module):
         self.net = copy.deepcopy(net, {id(each): each for each in (*shared, *net.parameters(), *net.buffers())})
         for name in modules:
             parent, _, child = name.rpartition(".")
-            setattr(self.net.get_submodule(parent), child, nn.Identity())
+            setattr(self.net.get_submodule(parent), child, _PassOn())
 
     def forward(self, images: torch.Tensor) -> Any:
         return forward(self.net, images)
+
+
+class _PassOn(nn.Module):
+    """Returns the only argument that is not None; networks such as BEiT also name arguments that they do not use."""
+
+    def forward(self, *given: Any, **others: Any) -> Any:
+        return next(value for value in (*given, *others.values()) if value is not None)
 
 
 def _containers(modules: Sequence[str]) -> set[str]:

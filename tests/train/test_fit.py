@@ -137,6 +137,13 @@ def test_diverging_run_saves_no_weights(cleaned, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["", "model.safetensors"])
+def test_weights_are_never_overwritten(trained, cleaned, tmp_path, name):
+    start = shutil.copytree(trained, tmp_path / "start")
+    with pytest.raises(ValueError, match="would be overwritten; choose another output"):
+        trainer_for(cleaned, start, weights=str(start / name))
+
+
 def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
     start = shutil.copytree(trained, tmp_path / "start")
     with (start / "trained_on.txt").open("a") as file:

@@ -85,7 +85,7 @@ def resume(config: FitConfig, trainer: Trainer, document: dict[str, Any]) -> Non
         print(f"resuming after epoch {len(document['history'])}", flush=True)
 
 
-def save(output: Path, trainer: Trainer, data: FitData, document: dict[str, Any], trained_on: set[int]) -> None:
+def save(output: Path, trainer: Trainer, data: FitData, document: dict[str, Any], trained_on: set[str]) -> None:
     """The checkpoint in half precision, which changes no metric in the digits shown; last the state, so that a run
     killed meanwhile goes on from the state before."""
     write_trained_on(output, trained_on)

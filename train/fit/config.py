@@ -95,6 +95,10 @@ class FitConfig:
     def __post_init__(self) -> None:
         """ValueError for settings that no training can have."""
         attributes_named(self.attributes)
+        weights = Path(self.weights).resolve()
+        overwritten = weights.parent if weights.is_file() else weights
+        if self.weights not in (IMAGENET, NO_WEIGHTS) and overwritten == self.output.resolve():
+            raise ValueError(f"the weights {self.weights} would be overwritten; choose another output")
         check_backbone(self.backbone)
         check_heads(self.heads, self.experts)
         for key in (*AT_LEAST_0, *ABOVE_0):

@@ -88,7 +88,7 @@ def validation_domains(split: Split, names: list[str]) -> list[Domain]:
 class InitialModel:
     model: MultiTaskClassifier
     trained_on: set[str]  # product ids behind the weights
-    digests: list[str]  # of the checkpoint's weights
+    digests: list[str]  # of the weights, if they are a checkpoint's or a file's
 
 
 def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: LabelEncoders) -> InitialModel:
@@ -111,6 +111,7 @@ def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: 
         trained_on, digests = read_trained_on(weights), [digest(path) for path in weight_files(weights)]
     elif config.weights != NO_WEIGHTS:
         load_state(model.backbone, file_state(weights), config.weights)
+        digests = [digest(weights)]
     try:
         frozen = model.backbone.first_stages(config.frozen_stages)
     except ValueError as error:

@@ -11,6 +11,7 @@ from torchvision.models import efficientnet_v2_s
 
 from fashion_model.models.backbones import Backbone, WeightsError, file_state, imagenet_state, load_state
 from fashion_model.models.engine import fold_batch_norms
+from fashion_model.models.stages import Without, last_calls
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up
 BACKBONES = (
@@ -71,6 +72,20 @@ def test_network_goes_on_from_any_stage(name):
 def test_network_without_a_map_is_refused(name, size, message):
     with pytest.raises(ValueError, match=message):
         Backbone(name, size)
+
+
+@torch.no_grad()
+def test_blocks_with_named_arguments_divide():
+    """BEiT gives its blocks the name of an argument that is None."""
+    sizes = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 3, "num_heads": 2}
+    net = timm.models.beit.Beit(**sizes, num_classes=0, global_pool="").eval()
+    images = torch.randn(2, 3, 32, 32)
+    calls, output = last_calls(net, ["blocks.0", "blocks.1", "blocks.2"], images)
+    blocks = [call.module for call in calls if call.module.startswith("blocks")]
+    assert len(blocks) == 3
+    rest = [net.get_submodule(call.module) for call in calls]
+    before = Without(net, [call.module for call in calls])(images)
+    assert torch.equal(nn.Sequential(*rest)(before), output)
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
