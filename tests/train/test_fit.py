@@ -137,6 +137,15 @@ def test_diverging_run_saves_no_weights(cleaned, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["imagenet", "none"])
+def test_folder_does_not_shadow_named_weights(cleaned, tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    trainer_for(cleaned, tmp_path, weights=name)
+    with pytest.raises(ValueError, match=r"config\.json is missing"):
+        trainer_for(cleaned, tmp_path, weights=f"./{name}")
+
+
 @pytest.mark.parametrize("name", ["", "model.safetensors"])
 def test_weights_are_never_overwritten(trained, cleaned, tmp_path, name):
     start = shutil.copytree(trained, tmp_path / "start")
