@@ -92,30 +92,31 @@ def find_images(
 ) -> Iterator[Path]:
     """Every file of `paths` as it is, and every photograph below its folders, sorted by path.
 
-    A folder is listed when its turn comes, and only the names in it and in those above it are held. What other programs
-    hide and the folder `leave_out` are not read. `pass_over` is called for what is left out beside that: files that
-    are no photographs, overlays of our own, and links to folders. A folder that cannot be listed is yielded in its
-    place.
+    A folder is listed when its turn comes, and only the names in it and in those above it are held. Links to folders
+    are followed; each folder is entered once. What other programs hide and the folder `leave_out` are not read.
+    `pass_over` is called for what is left out beside that: files that are no photographs, and overlays of our own. A
+    folder that cannot be listed is yielded in its place.
     """
-    unread = Path(leave_out).resolve() if leave_out is not None else None
     for path in map(Path, paths):
         if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir fails for a name too long; reading says what is wrong)
-            yield from _images_below(path, unread, pass_over)
+            entered = {Path(leave_out).resolve()} if leave_out is not None else set()
+            yield from _images_below(path, entered, pass_over)
         else:
             yield path
 
 
-def _images_below(folder: Path, unread: Path | None, pass_over: Callable[[Path], object]) -> Iterator[Path]:
-    if folder.resolve() == unread:
+def _images_below(folder: Path, entered: set[Path], pass_over: Callable[[Path], object]) -> Iterator[Path]:
+    if (resolved := folder.resolve()) in entered:
         return
+    entered.add(resolved)
     try:
         names = sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))  # paths take more memory
     except OSError:
         yield folder  # reading it as a file fails, and the error says why
         return
     for path in (folder / name for name in names):
-        if os.path.isdir(path) and not path.is_symlink():  # noqa: PTH112 (as in _is_image)
-            yield from _images_below(path, unread, pass_over)
+        if os.path.isdir(path):  # noqa: PTH112 (as in _is_image)
+            yield from _images_below(path, entered, pass_over)
         elif _is_image(path):
             yield path
         else:

@@ -125,16 +125,20 @@ def test_folders_are_read_in_order_to_any_depth(tmp_path):
     assert [p.relative_to(tmp_path).as_posix() for p in passed_over] == list(others)
 
 
-def test_links_to_folders_are_not_followed(tmp_path):
+def test_linked_folders_are_entered_once(tmp_path):
     for name in ("a/1.jpg", "b/2.jpg", "b/c/3.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "round.jpg").symlink_to(tmp_path)
+    (tmp_path / "d").symlink_to(tmp_path.parent / f"{tmp_path.name} elsewhere")
+    (tmp_path / "e").symlink_to(tmp_path / "d")
+    (tmp_path / "d").resolve().mkdir()
+    (tmp_path / "d" / "4.jpg").touch()
     (tmp_path / "a" / "link.jpg").symlink_to(tmp_path / "b" / "2.jpg")
     (tmp_path / "a" / "nowhere.jpg").symlink_to(tmp_path / "nothing")
     os.mkfifo(tmp_path / "a" / "pipe.jpg")  # reading it would wait for ever
     paths = find_images([tmp_path], leave_out=tmp_path / "b" / "c")
-    expected = ["a/1.jpg", "a/link.jpg", "a/nowhere.jpg", "b/2.jpg"]
+    expected = ["a/1.jpg", "a/link.jpg", "a/nowhere.jpg", "b/2.jpg", "d/4.jpg"]
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
 
 

@@ -110,6 +110,13 @@ def test_card_and_terminal_show_the_metrics(evaluated_on_all, copied, prepared, 
     assert (copied / "metrics.json").read_bytes() == (evaluated_on_all / "metrics.json").read_bytes()
 
 
+def test_readme_of_others_is_not_replaced(copied, prepared, capsys):
+    (copied / "README.md").write_text("My own notes")
+    assert evaluate(copied, prepared) == 2
+    assert "README.md is not a model card of this command" in capsys.readouterr().err
+    assert (copied / "README.md").read_text() == "My own notes"
+
+
 def change(checkpoint, **values):
     write_json(checkpoint / "config.json", read_json(checkpoint / "config.json") | values)
 

@@ -153,6 +153,14 @@ def test_weights_are_never_overwritten(trained, cleaned, tmp_path, name):
         trainer_for(cleaned, start, weights=str(start / name))
 
 
+@pytest.mark.parametrize("name", ["config.json", "README.md"])
+def test_folder_of_others_is_not_trained_into(cleaned, tmp_path, capsys, name):
+    (tmp_path / name).write_text("{}")
+    assert main(smoke_fit(cleaned, tmp_path)) == 2
+    assert "holds files that no training has written" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "{}"
+
+
 def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
     start = shutil.copytree(trained, tmp_path / "start")
     with (start / "trained_on.txt").open("a") as file:

@@ -18,6 +18,7 @@ from train.evaluate.tables import TITLES, markdown
 
 TITLE = "Fashion Product Classifier"
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
+START = "From a photograph of a fashion product: "  # of the text of every card
 TASK = "image-classification"
 DATASET = "ashraq/fashion-product-images-small"
 # Data set of each domain whose figures the Hub shows.

@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from data_prep import TABLE
-from data_prep.photographs import HIGH_RESOLUTION
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import (
     CONFIG,
@@ -185,15 +184,15 @@ def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
 
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
-    """SHA-256 of what decides the outputs: weights, labels, tables, file names, configuration without `CALIBRATION`."""
+    """SHA-256 of what decides the outputs: weights, labels, configuration without `CALIBRATION`, split, tables, and the
+    names and sizes of the images."""
     config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
-    content = hashlib.sha256(json.dumps(files, sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps([split, files], sort_keys=True).encode())
     for path in (data / TABLE, *sorted(data.glob("*/*.csv"))):
         content.update(path.read_bytes())
-    for folder in (data / HIGH_RESOLUTION / "images", *sorted(data.glob(f"*/{split}"))):
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        content.update("\n".join([folder.name, *names]).encode())
+    for path in sorted(data.rglob("*.jpg")):
+        content.update(f"{path.relative_to(data)} {path.stat().st_size}\n".encode())
     return content.hexdigest()
 
 

@@ -16,8 +16,8 @@ from data_prep.splits import TEST
 from fashion_model.checkpoint import CARD, DIGESTS, METRICS, CheckpointError, read_json, write_json
 from fashion_model.system import write_text
 from train.data.domains import PHONE, THUMBNAILS, table_of
-from train.data.table import TRAINED_ON
-from train.evaluate.card import model_card
+from train.data.table import TRAINED_ON, DataError
+from train.evaluate.card import START, model_card
 from train.evaluate.metrics import attribute_metrics, share
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, checkpoint_digests, predict_split
 from train.evaluate.tables import ACCESSORIES, markdown
@@ -41,13 +41,16 @@ def evaluate(config: Config) -> None:
     Runs the network over every domain of the data folder, saves its outputs to predictions/SPLIT.safetensors, prints
     the tables, and writes the metrics to metrics.json and, for the test split, to the model card README.md.
     """
+    card = config.checkpoint / CARD
+    if config.split == TEST and card.is_file() and START not in card.read_text(encoding="utf-8", errors="replace"):
+        raise DataError(f"{card} is not a model card of this command, which would replace it; move it elsewhere")
     predictions = predict_split(config.checkpoint, config.data, config.split, config.device, config.workers)
     if not predictions.trained_on_known:
         print(f"The checkpoint has no {TRAINED_ON}: whether it was trained on these pictures is not known.")
     metrics = split_metrics(predictions, config.data)
     write_split_metrics(config.checkpoint, config.split, metrics)
     if config.split == TEST:
-        write_text(config.checkpoint / CARD, model_card(config.checkpoint, metrics))
+        write_text(card, model_card(config.checkpoint, metrics))
     print(markdown(predictions.attributes, metrics, config.split))
 
 

@@ -17,7 +17,16 @@ from typing import Any
 
 import torch
 
-from fashion_model.checkpoint import MAX_SHARD_SIZE, TRAINING, load_checkpoint, read_json, save_checkpoint, write_json
+from fashion_model.checkpoint import (
+    CARD,
+    CONFIG,
+    MAX_SHARD_SIZE,
+    TRAINING,
+    load_checkpoint,
+    read_json,
+    save_checkpoint,
+    write_json,
+)
 from train.data.loading import keep_freed_memory
 from train.data.table import DataError, write_trained_on
 from train.fit.config import LENGTH, FitConfig
@@ -30,6 +39,8 @@ STATE = "training/state.pt"  # in the checkpoint directory
 
 def run(config: FitConfig) -> None:
     config = config.effective
+    if any((config.output / name).exists() for name in (CONFIG, CARD)) and not (config.output / TRAINING).is_file():
+        raise DataError(f"{config.output} holds files that no training has written; name another folder")
     if config.device == "cpu":
         keep_freed_memory()
     torch.manual_seed(config.seed)
