@@ -90,9 +90,9 @@ def has_shards(directory: Path) -> bool:
     return (directory / WEIGHTS_INDEX).is_file()
 
 
-def finder_files(directory: Path) -> list[Path]:
-    """The finder's file, if there is one."""
-    return list(directory.glob(FINDER))
+def deciding_files(directory: Path) -> list[Path]:
+    """What decides the predictions: configuration, labels, weights, and the finder if there is one."""
+    return [directory / CONFIG, directory / ENCODERS, *weight_files(directory), *directory.glob(FINDER)]
 
 
 def save_checkpoint(
@@ -228,8 +228,7 @@ def digest(path: Path) -> str:
 
 def fingerprint(directory: Path) -> str:
     """12 hexadecimal digits of what decides the predictions: configuration, labels and weights."""
-    files = (directory / CONFIG, directory / ENCODERS, *weight_files(directory), *finder_files(directory))
-    return hashlib.sha256("".join(map(digest, files)).encode()).hexdigest()[:12]
+    return hashlib.sha256("".join(map(digest, deciding_files(directory))).encode()).hexdigest()[:12]
 
 
 def _check_digests(directory: Path, name: str) -> None:
@@ -238,7 +237,7 @@ def _check_digests(directory: Path, name: str) -> None:
         measured = read_json(directory / METRICS)[DIGESTS]
     except (OSError, ValueError, KeyError, RecursionError):
         return
-    for path in (directory / ENCODERS, *weight_files(directory), *finder_files(directory)):
+    for path in deciding_files(directory)[1:]:  # calibration may have changed the configuration
         if not isinstance(measured, dict) or measured.get(path.name) != digest(path):
             raise CheckpointError(f"{name}: {path.name} is damaged or was exchanged: {METRICS} has another digest")
 

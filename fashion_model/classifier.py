@@ -234,18 +234,18 @@ class FashionClassifier:
         if unused:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [Target(*self.encoders.target(name, (labels or {}).get(name))) for name in names]
-        photograph = open_for_network(image) if box is None else open_image(image)
-        part = (0, 0, *photograph.size) if box is None else with_margin(checked(box, photograph.size), photograph.size)
-        explained = self._explain(photograph.crop(part), targets, method, layers)
-        full = photograph.info["size"]
-        if photograph.size != full:
-            photograph, part = open_image(image), (0, 0, *full)
-        ground, size = backdrop(photograph), (part[2] - part[0], part[3] - part[1])
-        overlays = {}
+        seen = open_for_network(image) if box is None else open_image(image)
+        part = None if box is None else with_margin(checked(box, seen.size), seen.size)
+        explained = self._explain(seen.crop(part) if part else seen, targets, method, layers)
+        photograph = seen if seen.size == seen.info["size"] else open_image(image)
+        ground, overlays = backdrop(photograph), {}
+        size = (part[2] - part[0], part[3] - part[1]) if part else ground.size
         for name, values in zip(names, explained.maps, strict=True):
-            on_photograph = Image.new("L", photograph.size)
-            on_photograph.paste(self._transform.map_on_photograph(values, size), part)
-            overlays[name] = overlay(ground, on_photograph, opacity)
+            heat = self._transform.map_on_photograph(values, size)
+            if part:
+                in_part, heat = heat, Image.new("L", ground.size)
+                heat.paste(in_part, part)
+            overlays[name] = overlay(ground, heat, opacity)
         return self._predictions(explained.pooled)[0], overlays
 
     def predict_and_map(self, image: Source, classes: int) -> tuple[Prediction, dict[str, np.ndarray]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import load_checkpoint, save_checkpoint
+from fashion_model.checkpoint import load_checkpoint, read_json, save_checkpoint
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.__main__ import main
@@ -91,4 +91,7 @@ def test_trained_finder_belongs_to_the_checkpoint(split, tmp_path):
     finder = load_checkpoint(tmp_path).finder
     assert list(finder.config.groups) == list(GROUPS)
     assert "Shirts" in finder.config.groups["upper body"]
+    measured = ("--checkpoint", str(tmp_path), "--data", str(split.data), "--split", "validation", "--device", "cpu")
+    assert main(["evaluate", *measured]) == 0
+    assert "finder.safetensors" in read_json(tmp_path / "metrics.json")["digests"]
     assert isinstance(FashionClassifier.from_pretrained(tmp_path).find("tests/data/street/photos/0699.jpg"), list)

@@ -21,13 +21,12 @@ from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import (
     CONFIG,
-    ENCODERS,
     Checkpoint,
     CheckpointError,
+    deciding_files,
     digest,
     load_checkpoint,
     read_json,
-    weight_files,
 )
 from fashion_model.models.config import ModelConfig
 from fashion_model.system import write_bytes
@@ -197,6 +196,5 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
 
 
 def checkpoint_digests(checkpoint: Path) -> dict[str, str]:
-    """File → SHA-256 of what decides the predictions: configuration, labels and weights."""
-    files = (checkpoint / CONFIG, checkpoint / ENCODERS, *weight_files(checkpoint))
-    return {path.name: digest(path) for path in files}
+    """File → SHA-256 of what decides the predictions, see `deciding_files`."""
+    return {path.name: digest(path) for path in deciding_files(checkpoint)}

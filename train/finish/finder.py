@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION
@@ -26,6 +25,7 @@ from fashion_model.checkpoint import Checkpoint, load_checkpoint, save_finder
 from fashion_model.models.engine import fold_batch_norms
 from fashion_model.models.finder import Finder, FinderConfig
 from train.data.domains import PHONE, THUMBNAILS, WORN, Domain, Split, load_domains, read_image
+from train.data.loading import batches_of
 from train.data.scenes import GROUPS, PRODUCT_TYPE, Photograph, Scenes, street_photographs
 from train.data.table import read_table, rows_of_split
 from train.evaluate.detection import Boxes, Matches, match
@@ -107,13 +107,13 @@ def fit(finder: Finder, checkpoint: Checkpoint, scenes: Scenes, config: Config) 
 
 
 def batches(scenes: Scenes, config: Config) -> Iterator[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
-    """Of scenes of one size."""
+    """Batches of scenes, each of one size."""
     random = np.random.default_rng(config.seed)
     keys = [
         [(int(seed), SIZES[size]) for seed in random.integers(2**31, size=config.batch_size)]
         for size in random.choice(len(SIZES), config.steps, p=SIZE_SHARES)
     ]
-    yield from DataLoader(scenes, batch_sampler=keys, num_workers=config.workers, collate_fn=list)
+    return batches_of(scenes, config.workers, batch_sampler=keys, collate_fn=list)
 
 
 def evaluate(finder: Finder, checkpoint: Checkpoint, photographs: list[Photograph]) -> Matches:
@@ -131,6 +131,5 @@ def found_in(finder: Finder, checkpoint: Checkpoint, path: Path) -> Boxes:
     photograph = read_image(path)
     preprocessing = finder.preprocessing(checkpoint.config.preprocessing, photograph.size)
     boxes, scores, groups = finder.detect(preprocessing(photograph))
-    left, top, right, bottom = preprocessing.box(photograph.size)
-    start, extent = np.array([left, top] * 2), np.array([right - left, bottom - top] * 2)
-    return Boxes(((boxes.numpy() - start) / extent).clip(0, 1), groups.numpy(), scores.numpy())
+    on_photograph = preprocessing.boxes_on_photograph(boxes.numpy(), photograph.size)
+    return Boxes(on_photograph / np.tile(photograph.size, 2), groups.numpy(), scores.numpy())
