@@ -23,6 +23,7 @@ from fashion_model.models.backbones import Backbone
 from fashion_model.models.engine import building, fold_batch_norms, isolated, onnx_engine
 from fashion_model.models.finder import MIN_SIDE, Finder
 from fashion_model.predictions import AttributePrediction, Prediction, Product
+from fashion_model.preprocessing import CROP_MARGIN
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +31,6 @@ BATCH_SIZE = 4  # activations of larger batches do not fit into the caches of co
 WORKERS = 2  # batches that are read and predicted at the same time
 DETAIL = 500  # pixels: of a large JPEG file no more is decoded than leaves no side shorter
 PRODUCT_DETAIL = 1000  # the same for a photograph of several products, which are cropped
-MARGIN = 0.2  # of a product's width and height, by which its crop is larger on each side
 OTHER = "other"  # group of a product that the finder has not found
 
 
@@ -314,9 +314,9 @@ def checked(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, i
 
 
 def with_margin(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box, larger by MARGIN on each side as far as the photograph of `size` goes."""
+    """The box, larger by CROP_MARGIN on each side as far as the photograph of `size` goes."""
     left, top, right, bottom = box
-    x, y = round(MARGIN * (right - left)), round(MARGIN * (bottom - top))
+    x, y = round(CROP_MARGIN * (right - left)), round(CROP_MARGIN * (bottom - top))
     return max(0, left - x), max(0, top - y), min(size[0], right + x), min(size[1], bottom + y)
 
 

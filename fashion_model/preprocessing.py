@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 INTERPOLATIONS = ("bicubic", "bilinear")
+CROP_MARGIN = 0.2  # of a box's width and height, by which the crop that is predicted or measured is larger on each side
 
 
 @dataclass(frozen=True)

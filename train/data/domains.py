@@ -21,6 +21,7 @@ from data_prep.street_photographs import WORN
 from data_prep.tables import accepted_labels
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.images import ImageError, open_image
+from fashion_model.preprocessing import CROP_MARGIN
 from train.data.table import CATEGORY, DataError
 
 Targets = dict[str, torch.Tensor]  # attribute name → (N, classes) float32; a row of zeros where the label is unknown
@@ -28,7 +29,6 @@ THUMBNAILS = "thumbnails"
 PEOPLE, STREETS = "people", "streets"  # whole street photographs, and their parts without products
 OTHER, OTHER_EMPTY = "other_sources", "other_sources_without_products"
 PERSON = ("null", "skin", "hair")  # tags of street photographs that are no product
-CROP_MARGIN = 0.2  # of the box's width and height on each side, where a crop is measured or shown
 CLOTHES = ("Apparel", "Footwear")  # masterCategory; the catalogue's other products are accessories and the like
 # Tags of worn accessories.
 ACCESSORIES = (
