@@ -1,4 +1,4 @@
-"""Label photographs: one row each, and overlays if they are wanted.
+"""Label photographs: one row each, or one for each product in them, and overlays if they are wanted.
 
     python -m fashion_model predict photographs/ --output results.csv
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
@@ -24,7 +24,16 @@ from tqdm import tqdm
 from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
 from fashion_model.images import ImageError, find_images
-from fashion_model.rows import OutputError, check_output, name_in_row, open_output, row_of
+from fashion_model.rows import (
+    OutputError,
+    Row,
+    check_output,
+    fields_of,
+    name_in_row,
+    open_output,
+    row_of,
+    rows_of_products,
+)
 from fashion_model.system import write_bytes
 
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
@@ -42,6 +51,8 @@ class Config:
     """Keep the rows that the output holds and add those missing; files whose row has an error are tried again."""
     heatmaps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; photographs in this folder are not labelled."""
+    products: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Find the products in each photograph: a row for each of them, with its box."""
     engine: Literal["local", "ray"] = "local"
     """ray: with Ray Data, on this machine or the cluster of RAY_ADDRESS, to a folder of Parquet files; the photographs
     may then also be an address such as s3://bucket/folder, or Parquet files with images."""
@@ -53,6 +64,8 @@ class Config:
             raise ValueError("name files or folders of photographs")
         if self.resume and not self.output:
             raise ValueError("--resume needs an --output to go on with")
+        if self.products and self.heatmaps:
+            raise ValueError("--heatmaps are of whole photographs and cannot be combined with --products")
         if self.engine == "ray" and (not self.output or self.resume or self.heatmaps or self.workers < 1):
             raise ValueError("--engine ray needs an --output, at least one worker, and neither --resume nor --heatmaps")
 
@@ -65,7 +78,7 @@ def run(config: Config) -> int:
         except ImportError as error:
             raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error
         assert config.output
-        ray_job.write_rows(config.paths, config.checkpoint, config.output, config.workers)
+        ray_job.write_rows(config.paths, config.checkpoint, config.output, config.workers, config.products)
         return 0
     try:
         return label(config)
@@ -89,12 +102,12 @@ def label(config: Config) -> int:
     names = [attribute.name for attribute in classifier.attributes]
     assert classifier.directory
     checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
-    with open_output(config.output, names, checkpoint, config.resume) as (done, write):
-        kept, left = sum(done.values()), not_done(chain([first], files), done)
-        results = write_overlays(classifier, left, config.heatmaps) if config.heatmaps else classifier.stream(left)
-        for file, result in tqdm(results, unit="image", disable=None):
-            write(row_of(file, result, names))
-            written, failed = written + 1, failed + isinstance(result, ImageError)
+    fields = fields_of(names, config.products)
+    with open_output(config.output, fields, checkpoint, config.resume) as (done, write):
+        kept, left = sum(done.values()), not_done(chain([first], files), done, config.products)
+        for rows, is_readable in tqdm(rows_of(classifier, left, config, names), unit="image", disable=None):
+            write(rows)
+            written, failed = written + 1, failed + (not is_readable)
     if config.output or failed or passed_over:
         where = f" → {config.output}" if config.output else ""
         others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
@@ -102,14 +115,27 @@ def label(config: Config) -> int:
     return 1 if failed and failed == written + kept else 0
 
 
-def not_done(files: Iterable[Path], done: Counter[str]) -> Iterator[Path]:
-    """The files that have fewer rows in `done` than they are named, in order."""
+def rows_of(
+    classifier: FashionClassifier, files: Iterable[Path], config: Config, names: Sequence[str]
+) -> Iterator[tuple[list[Row], bool]]:
+    """The rows of each file, and whether it could be read."""
+    if config.products:
+        for file, products in classifier.stream_products(files):
+            yield rows_of_products(file, products, names), not isinstance(products, ImageError)
+        return
+    results = write_overlays(classifier, files, config.heatmaps) if config.heatmaps else classifier.stream(files)
+    for file, result in results:
+        yield [row_of(file, result, names)], not isinstance(result, ImageError)
+
+
+def not_done(files: Iterable[Path], done: Counter[str], products: bool = False) -> Iterator[Path]:
+    """The files that have fewer rows in `done` than they are named, in order; with `products`, those that have none."""
     rows = done.copy()
     for file in files:
-        if rows[name_in_row(file)]:
-            rows[name_in_row(file)] -= 1
-        else:
+        if not rows[name_in_row(file)]:
             yield file
+        elif not products:
+            rows[name_in_row(file)] -= 1
 
 
 def write_overlays(

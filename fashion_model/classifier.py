@@ -27,6 +27,8 @@ from fashion_model.preprocessing import CROP_MARGIN
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Maps = dict[str, np.ndarray]  # attribute name → (labels, h, w) float32 in [0, 1]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 BATCH_SIZE = 4  # activations of larger batches do not fit into the caches of common processors
 WORKERS = 2  # batches that are read and predicted at the same time
 DETAIL = 500  # pixels: of a large JPEG file no more is decoded than leaves no side shorter
@@ -189,26 +191,47 @@ class FashionClassifier:
         """
         if not self.finder:
             raise CheckpointError(f"{self.name} has no finder: it predicts for whole photographs only")
+        return [product for product, _ in self.find_and_map(image, 0) if product.prediction.is_fashion]
+
+    def stream_products(self, images: Iterable[Item]) -> Iterator[tuple[Item, list[Product] | ImageError]]:
+        """Each image with its products or its ImageError, in order; two are worked on at the same time."""
+
+        def products_of(image: Any) -> tuple[Any, list[Product] | ImageError]:
+            try:
+                return image, self.find(image)
+            except ImageError as error:
+                return image, error
+
+        return in_parallel(products_of, images, WORKERS)
+
+    def find_and_map(self, image: Source, classes: int) -> list[tuple[Product, Maps]]:
+        """The products of `find`, each with the maps that `predict_and_map` gives for it.
+
+        Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
+        score. ImageError as in `predict`.
+        """
         photograph = open_image(image, PRODUCT_DETAIL)
+        products = []
+        for box, group, score in self._located(photograph):
+            prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes)
+            if prediction.is_fashion:
+                products.append((Product(box, group, score, prediction), maps))
+        if not products:
+            prediction, maps = self._predicted_and_mapped(photograph, classes)
+            products.append((Product((0, 0, *photograph.info["size"]), OTHER, 1.0, prediction), maps))
+        return products
+
+    def _located(self, photograph: Image.Image) -> list[tuple[Box, str, float]]:
+        """Box, group and score of each product that the finder finds, the most certain one first."""
+        if not self.finder:
+            return []
         preprocessing = self.finder.preprocessing(self._transform, photograph.size)
         with isolated(self._device.type):
             found = self.finder.detect(preprocessing(photograph).to(self._device))
-        full, groups = photograph.info["size"], list(self.finder.config.groups)
-        boxes = preprocessing.boxes_on_photograph(found.boxes.cpu().numpy(), full)
-        large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=MIN_SIDE) >= MIN_SIDE)
-        scale = photograph.width / full[0]
-        crops = [
-            photograph.crop(tuple(round(x * scale) for x in with_margin(box, full))) for box in boxes[large].tolist()
-        ]
-        whole, *predictions = self.predict([photograph, *crops])
-        products = [
-            Product(tuple(boxes[i].tolist()), groups[int(found.groups[i])], float(found.scores[i]), prediction)
-            for i, prediction in zip(large, predictions, strict=True)
-            if prediction.is_fashion
-        ]
-        if not products and whole.is_fashion:
-            return [Product((0, 0, *full), OTHER, 1.0, whole)]
-        return products
+        boxes = preprocessing.boxes_on_photograph(found.boxes.cpu().numpy(), photograph.info["size"]).tolist()
+        groups = [list(self.finder.config.groups)[group] for group in found.groups.tolist()]
+        located = zip(map(tuple, boxes), groups, found.scores.tolist(), strict=True)
+        return [each for each in located if min(each[0][2] - each[0][0], each[0][3] - each[0][1]) >= MIN_SIDE]
 
     def predict_and_explain(
         self,
@@ -248,18 +271,23 @@ class FashionClassifier:
             overlays[name] = overlay(ground, heat, opacity)
         return self._predictions(explained.pooled)[0], overlays
 
-    def predict_and_map(self, image: Source, classes: int) -> tuple[Prediction, dict[str, np.ndarray]]:
+    def predict_and_map(self, image: Source, classes: int, box: Sequence[int] | None = None) -> tuple[Prediction, Maps]:
         """The prediction, and the maps of the `classes` most probable labels of each attribute, from one run.
 
         Maps are (labels, h, w) float32 in [0, 1], by attribute name and best label first; they cover the letterboxed
-        input. ImageError as in `predict`.
+        input. `box` and errors as in `predict_and_explain`.
         """
+        photograph = open_for_network(image) if box is None else open_image(image)
+        part = photograph if box is None else part_of(photograph, checked(box, photograph.size))
+        return self._predicted_and_mapped(part, classes)
+
+    def _predicted_and_mapped(self, photograph: Image.Image, classes: int) -> tuple[Prediction, Maps]:
         counts = {name: min(classes, count) for name, count in self.config.num_classes.items()}
         targets = [Target(name, rank=rank) for name, count in counts.items() for rank in range(count)]
-        explained = self._explain(open_for_network(image), targets)
+        explained = self._explain(photograph, targets)
         maps = iter(explained.maps)
         return self._predictions(explained.pooled)[0], {
-            name: np.stack(list(islice(maps, count))) for name, count in counts.items()
+            name: np.stack(list(islice(maps, count))) for name, count in counts.items() if count
         }
 
     def _served(self, trained: Finder) -> Finder:
@@ -300,7 +328,7 @@ class FashionClassifier:
         ]
 
 
-def checked(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def checked(box: Sequence[int], size: tuple[int, int]) -> Box:
     """ValueError unless it is left, top, right, bottom in a photograph of `size`, and not smaller than MIN_SIDE."""
     whole = len(box) == 4 and all(type(side) is int for side in box)
     if whole and 0 <= box[0] <= box[2] - MIN_SIDE and 0 <= box[1] <= box[3] - MIN_SIDE:
@@ -313,7 +341,15 @@ def checked(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, i
     )
 
 
-def with_margin(box: Sequence[int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def part_of(photograph: Image.Image, box: Box) -> Image.Image:
+    """What is in a box, with a margin. The photograph may be smaller than its own size, which the box is meant for."""
+    size = photograph.info["size"]
+    scale = photograph.width / size[0]
+    left, top, right, bottom = (round(x * scale) for x in with_margin(box, size))
+    return photograph.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def with_margin(box: Sequence[int], size: tuple[int, int]) -> Box:
     """The box, larger by CROP_MARGIN on each side as far as the photograph of `size` goes."""
     left, top, right, bottom = box
     x, y = round(CROP_MARGIN * (right - left)), round(CROP_MARGIN * (bottom - top))

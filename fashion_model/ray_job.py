@@ -1,4 +1,6 @@
-"""The rows of many photographs as a Ray Data job, on one machine or a cluster: one classifier in each worker.
+"""The rows of many photographs, or of the products in them, as a Ray Data job, on one machine or a cluster.
+
+Each worker has a classifier.
 
 Needs `ray[data]`. Photographs are files and folders, an address such as s3://bucket/folder, or Parquet files with the
 images in a column `bytes` (and their names in `path`), or in a column `image`, as bytes or as Hugging Face's datasets
@@ -20,7 +22,7 @@ import pyarrow as pa
 from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import FashionClassifier, open_for_network
 from fashion_model.images import SUFFIXES, find_images
-from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, row_of
+from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, row_of, rows_of_products
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -33,24 +35,34 @@ NAMES = ("path", "file", "file_name", "id")  # columns of Parquet files that nam
 class Labeller:
     """A worker: its classifier is loaded once."""
 
-    def __init__(self, checkpoint: str | None):
+    def __init__(self, checkpoint: str | None, products: bool = False):
         self.classifier = FashionClassifier.from_pretrained(checkpoint)
         self.classifier.take_all_cores()
         assert self.classifier.directory
         self.checkpoint = fingerprint(self.classifier.directory)
-        self.names = [attribute.name for attribute in self.classifier.attributes]
+        self.names, self.products = [attribute.name for attribute in self.classifier.attributes], products
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Columns `path` (bytes of the name) and, unless they are local files, `bytes` → rows."""
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
         contents = batch["bytes"].to_pylist() if "bytes" in batch.column_names else paths
-        results = self.classifier.stream(range(len(paths)), read=lambda place: open_for_network(contents[place] or b""))
-        rows = [row_of(paths[place], result, self.names) | {CHECKPOINT: self.checkpoint} for place, result in results]
-        return pa.Table.from_pylist(rows, parquet_schema((*fields_of(self.names), CHECKPOINT)))
+        if self.products:
+            found = zip(paths, self.classifier.stream_products(content or b"" for content in contents), strict=True)
+            rows = [row for path, (_, products) in found for row in rows_of_products(path, products, self.names)]
+        else:
+            results = self.classifier.stream(range(len(paths)), read=lambda i: open_for_network(contents[i] or b""))
+            rows = [row_of(paths[i], result, self.names) for i, result in results]
+        fields = (*fields_of(self.names, self.products), CHECKPOINT)
+        return pa.Table.from_pylist([row | {CHECKPOINT: self.checkpoint} for row in rows], parquet_schema(fields))
 
 
-def write_rows(sources: Sequence[str], checkpoint: str | None, output: Path, workers: int) -> None:
-    """A row for each photograph in `sources`, in Parquet files below `output`. OutputError if there are none."""
+def write_rows(
+    sources: Sequence[str], checkpoint: str | None, output: Path, workers: int, products: bool = False
+) -> None:
+    """A row for each photograph in `sources`, or for each product in them, in Parquet files below `output`.
+
+    OutputError if there are no photographs.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -66,7 +78,7 @@ def write_rows(sources: Sequence[str], checkpoint: str | None, output: Path, wor
     try:
         rows = dataset_of(sources).map_batches(
             Labeller,
-            fn_constructor_args=(checkpoint,),
+            fn_constructor_args=(checkpoint, products),
             batch_size=BATCH,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers),

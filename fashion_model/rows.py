@@ -1,4 +1,4 @@
-"""One row a photograph: its fields, and files of rows.
+"""One row a photograph, or a product in it: its fields, and files of rows.
 
 Rows are written as JSON Lines as soon as they are known, so that a killed run loses at most the row it was writing, and
 a later run can go on. CSV and Parquet files are written from them at the end.
@@ -19,14 +19,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fashion_model.attributes import IS_FASHION
 from fashion_model.images import ImageError
-from fashion_model.predictions import DIGITS, FASHION_FIELDS, Prediction
+from fashion_model.predictions import DIGITS, FASHION_FIELDS, Prediction, Product
 from fashion_model.system import naming, replacing
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
 BEFORE_ERROR = 4  # attributes; those of a checkpoint with more follow at the end, so that no field moves
 CHECKPOINT = "checkpoint"  # last field of a row in a file: the digest of what predicted it
 CSV, JSON_LINES, PARQUET = ".csv", ".jsonl", ".parquet"
+BOX_FIELDS, FOUND_FIELDS = ("left", "top", "right", "bottom"), ("group", "score")  # of a product
 ROW_GROUP = 10_000  # rows of a Parquet file held in memory
 START = b'{"file": "'  # of every line of JSON
 
@@ -37,12 +39,16 @@ class OutputError(ValueError):
     """The rows cannot be written there; the message is fit for the user."""
 
 
-def fields_of(attributes: Sequence[str]) -> tuple[str, ...]:
-    """The fields of a row: file, label and confidence of each attribute, error, is_fashion, score and threshold."""
+def fields_of(attributes: Sequence[str], products: bool = False) -> tuple[str, ...]:
+    """The fields of a row: file, label and confidence of each attribute, error, is_fashion, score and threshold.
+
+    A row of a product has its box, group and score after them.
+    """
     pairs = [field for name in attributes for field in (name, f"{name}_confidence")]
     before = 2 * BEFORE_ERROR
     is_fashion, *scores = FASHION_FIELDS
-    return ("file", *pairs[:before], "error", is_fashion, *pairs[before:], *scores)
+    fields = ("file", *pairs[:before], "error", is_fashion, *pairs[before:], *scores)
+    return (*fields, *BOX_FIELDS, *FOUND_FIELDS) if products else fields
 
 
 def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attributes: Sequence[str]) -> Row:
@@ -54,6 +60,23 @@ def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attrib
     for name in attributes:
         row |= {name: document[name]["label"], f"{name}_confidence": document[name]["confidence"]}
     return row | {field: document[field] for field in FASHION_FIELDS}
+
+
+def rows_of_products(
+    file: str | os.PathLike[str], result: Sequence[Product] | ImageError, attributes: Sequence[str]
+) -> list[Row]:
+    """A row for each product of `file`; where there is none, one row that says that it shows no fashion product."""
+    empty: Row = dict.fromkeys(fields_of(attributes, products=True)) | {"file": name_in_row(file)}
+    if isinstance(result, ImageError):
+        return [empty | {"error": str(result)}]
+    rows = [
+        empty
+        | row_of(file, product.prediction, attributes)
+        | dict(zip(BOX_FIELDS, product.box, strict=True))
+        | {"group": product.group, "score": round(product.score, DIGITS)}
+        for product in result
+    ]
+    return rows or [empty | {IS_FASHION: False}]
 
 
 def name_in_row(file: str | os.PathLike[str]) -> str:
@@ -91,7 +114,7 @@ def _cell(value: str | float | bool | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, str):
-        return f"{value:.{DIGITS}f}"
+        return str(value) if isinstance(value, int) else f"{value:.{DIGITS}f}"
     # An apostrophe before what a spreadsheet would calculate: https://owasp.org/www-community/attacks/CSV_Injection
     return f"'{value}" if value.lstrip("'").startswith(FORMULA) else value
 
@@ -101,8 +124,8 @@ def parquet_schema(fields: Sequence[str]) -> Any:
     import pyarrow as pa
 
     is_fashion, *scores = FASHION_FIELDS
-    numbers = (field for field in fields if field in scores or field.endswith("_confidence"))
-    types = {is_fashion: pa.bool_()} | dict.fromkeys(numbers, pa.float64())
+    numbers = (field for field in fields if field in (*scores, "score") or field.endswith("_confidence"))
+    types = {is_fashion: pa.bool_()} | dict.fromkeys(BOX_FIELDS, pa.int64()) | dict.fromkeys(numbers, pa.float64())
     return pa.schema(pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields)
 
 
@@ -121,32 +144,32 @@ def check_output(path: Path, resume: bool = False) -> None:
 
 @contextmanager
 def open_output(
-    path: Path | None, attributes: Sequence[str], checkpoint: str, resume: bool = False
-) -> Iterator[tuple[Counter[str], Callable[[Row], None]]]:
+    path: Path | None, fields: Sequence[str], checkpoint: str, resume: bool = False
+) -> Iterator[tuple[Counter[str], Callable[[Sequence[Row]], None]]]:
     """Write rows of a checkpoint (its digest) to `path` in the format of its ending, or as CSV to standard output.
 
-    The context is how many rows each file has already, and a function that writes a row. With `resume` the rows of an
-    unfinished file, or of JSON Lines, are kept except those with an error. Any other file is replaced at the end.
-    OutputError if the rows have other columns or are another checkpoint's.
+    The context is how many rows each file has already, and a function that writes the rows of a file. With `resume` the
+    rows of an unfinished file, or of JSON Lines, are kept except those with an error. Any other file is replaced at the
+    end. OutputError if the rows have other columns or are another checkpoint's.
     """
-    fields = (*fields_of(attributes), CHECKPOINT)
+    fields = (*fields, CHECKPOINT)
     if path is None:
         _print(csv_line(fields))
-        yield Counter(), lambda row: _print(csv_row(row | {CHECKPOINT: checkpoint}))
+        yield Counter(), lambda rows: _print("".join(csv_row(row | {CHECKPOINT: checkpoint}) for row in rows))
         return
-    rows = _unfinished(path)
-    done = _keep_rows(rows, fields, checkpoint) if resume and rows.exists() else Counter()
-    with naming(rows), rows.open("ab" if done else "wb") as file:
+    unfinished = _unfinished(path)
+    done = _keep_rows(unfinished, fields, checkpoint) if resume and unfinished.exists() else Counter()
+    with naming(unfinished), unfinished.open("ab" if done else "wb") as file:
 
-        def write(row: Row) -> None:
-            file.write(json_line(row | {CHECKPOINT: checkpoint}).encode())
+        def write(rows: Sequence[Row]) -> None:
+            file.write("".join(json_line(row | {CHECKPOINT: checkpoint}) for row in rows).encode())
             file.flush()
 
         yield done, write
-    if rows != path:
-        with replacing(path) as unfinished, rows.open("rb") as lines:
-            (_write_csv if path.suffix.lower() == CSV else _write_parquet)(unfinished, map(json.loads, lines), fields)
-        rows.unlink()
+    if unfinished != path:
+        with replacing(path) as finished, unfinished.open("rb") as lines:
+            (_write_csv if path.suffix.lower() == CSV else _write_parquet)(finished, map(json.loads, lines), fields)
+        unfinished.unlink()
 
 
 def _print(line: str) -> None:
@@ -161,12 +184,19 @@ def _unfinished(path: Path) -> Path:
 
 
 def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[str]:
-    """Delete the rows with an error and one that is cut off; returns how many rows of each file are left."""
+    """Delete the rows with an error, and those of a file whose last row is cut off.
+
+    Returns how many rows of each file are left.
+    """
     done: Counter[str] = Counter()
+    last, start = None, 0  # the last file, and where its rows begin
     with replacing(path) as unfinished, path.open("rb") as old, unfinished.open("wb") as new:
         for number, line in enumerate(old, 1):
-            if not line.endswith(b"\n") and line.startswith(START[: len(line)]):
-                break  # it was being written when the run ended
+            if not line.endswith(b"\n") and line.startswith(START[: len(line)]):  # it was being written at the end
+                if BOX_FIELDS[0] in fields and last is not None:
+                    new.truncate(start)
+                    del done[last]
+                break
             try:
                 row = json.loads(line)
             except ValueError as error:
@@ -176,6 +206,8 @@ def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[st
             if row[CHECKPOINT] != checkpoint:
                 raise OutputError(f"{path} has rows of another checkpoint than {checkpoint}")
             if row["error"] is None:
+                if row["file"] != last:
+                    last, start = row["file"], new.tell()
                 new.write(line)
                 done[row["file"]] += 1
     return done

@@ -38,9 +38,10 @@ from torch import nn  # noqa: E402
 
 from fashion_model import FashionClassifier  # noqa: E402
 from fashion_model.attributes import Attribute, LabelEncoders  # noqa: E402
-from fashion_model.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
+from fashion_model.checkpoint import Checkpoint, save_checkpoint, save_finder  # noqa: E402
 from fashion_model.images import open_image  # noqa: E402
-from fashion_model.models.config import ModelConfig  # noqa: E402
+from fashion_model.models.config import FinderConfig, ModelConfig  # noqa: E402
+from fashion_model.models.finder import Finder  # noqa: E402
 from fashion_model.models.multitask import MultiTaskClassifier  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +57,7 @@ ATTRIBUTES = (
 )
 NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
 USAGE = Attribute("usage", "usage", "Usage")
+GROUPS = {"footwear": ("Heels", "Flats"), "bag": ("Handbags",)}  # of finders
 TINY = "test_efficientnet"  # timm's, with 0.1 million parameters
 
 
@@ -138,6 +140,24 @@ def usage_checkpoint(tmp_path_factory):
     """The directory of a checkpoint with the four usual attributes and `usage`, random weights."""
     model = discriminating_model((*ATTRIBUTES, USAGE))
     return saved_model(model, tmp_path_factory.mktemp("usage") / "checkpoint")
+
+
+def checkpoint_with_finder(folder, threshold):
+    """A checkpoint with random weights, whose finder is returned."""
+    model = random_model(fashion_threshold=-1.0)
+    finder = Finder(model.backbone, FinderConfig(GROUPS, threshold=threshold, side=192, channels=32, convolutions=1))
+    nn.init.constant_(finder.head.regression_head.bbox_reg.bias, 2.0)  # no empty boxes
+    saved_model(model, folder)
+    save_finder(folder, finder)
+    return finder
+
+
+@pytest.fixture(scope="session")
+def finder_classifier(tmp_path_factory):
+    """It finds something everywhere."""
+    folder = tmp_path_factory.mktemp("finder")
+    checkpoint_with_finder(folder, threshold=0.0)
+    return FashionClassifier.from_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

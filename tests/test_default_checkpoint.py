@@ -8,7 +8,7 @@ import pandas as pd
 from data_prep.clean_data import parse_row
 from data_prep.phone_photographs import LABELS
 from data_prep.splits import TEST, hashed_split
-from fashion_model.app.single import EXAMPLES
+from fashion_model.app.visit import EXAMPLES
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ATTRIBUTES, EVERYDAY, PHONE, TEST_SPLIT
 from train.data.table import read_trained_on

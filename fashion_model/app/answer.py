@@ -1,7 +1,6 @@
-"""What the page and the endpoints say of one photograph: the JSON document with its sentence, and the page's HTML.
+"""What the page shows of one photograph, as HTML, and the JSON document that page and endpoints have in common.
 
-The HTML needs no other request: `static/page.js` handles clicks, the opacity and the downloads, and finds the elements
-by their data attributes.
+The HTML needs no other request: `static/page.js` finds its elements by their data attributes.
 """
 
 from __future__ import annotations
@@ -12,32 +11,33 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from fashion_model.attributes import Attribute
-from fashion_model.classifier import FashionClassifier
-from fashion_model.explain import OPACITY, PALETTE, backdrop, color_layer
-from fashion_model.predictions import AttributePrediction, Prediction
+from fashion_model.app.sentences import (
+    ABOUT,
+    HINTS,
+    STATIC,
+    SURE,
+    main_attribute,
+    name_of,
+    percentage,
+    sentence_of,
+    sentence_of_products,
+)
+from fashion_model.classifier import PRODUCT_DETAIL, FashionClassifier, Maps, checked, with_margin
+from fashion_model.explain import OPACITY, PALETTE, color_layer
+from fashion_model.images import Source, open_image
+from fashion_model.predictions import AttributePrediction, Prediction, Product
 
-MAIN_ATTRIBUTE = "product_type"  # its confidence decides whether the page says that it is unsure
-HINTS = {"season": "a photograph does not show it"}  # attributes that are hints at best, and why
 SHOWN_CLASSES, MIN_SHOWN = 3, 0.05  # of an attribute on the page; the least probability of a runner-up
-# Least confidence, and what it is called.
-WORDS = ((0.9, "almost certain"), (0.7, "likely"), (0.4, "unsure"), (0.0, "a guess"))
-SURE, MIN_CONFIDENCE = 0.7, 0.4
-
-ADVICE = "One product that fills the picture, on a plain ground, works best."
-NOT_FASHION = f"This does not look like a fashion product. {ADVICE}"
-
-STATIC = Path(__file__).parent / "static"
 TEMPLATES = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
-BACKDROP_SIDE = 1000  # pixels of the gray photograph below the overlays
+PHOTOGRAPH_SIDE = 1000  # pixels of the photograph in the answer
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
 RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in PALETTE[::17])
+PART = "part"  # group of what is in a rectangle that was drawn
 # page.js puts the app's own address in the place of ADDRESS.
 PYTHON = """from gradio_client import Client, handle_file
 
@@ -53,42 +53,21 @@ def document_of(file: str, classifier: FashionClassifier, prediction: Prediction
     return words | prediction.to_document()
 
 
-def sentence_of(prediction: Prediction, attributes: Sequence[Attribute]) -> str:
-    """Plain English: what the network sees, and how far it can be trusted."""
-    if not prediction.is_fashion:
-        return NOT_FASHION
-    names = [a.name for a in attributes]
-    main = main_attribute(names)
-    parts = [in_sentence(name, prediction[name]) for name in ("color", main, "gender") if name in names]
-    text = " ".join(dict.fromkeys(parts))
-    confidence = prediction[main].confidence
-    if confidence < MIN_CONFIDENCE:
-        return f"Hard to tell; perhaps {text}. {ADVICE}"
-    hints = "".join(f" {a.title.split()[0]}: a guess." for a in attributes if a.name in HINTS)
-    return (f"{text[0].upper()}{text[1:]}." if confidence >= SURE else f"Looks like {text}.") + hints
+def products_document(file: str, classifier: FashionClassifier, products: Sequence[Product]) -> dict[str, Any]:
+    """The photograph's name, the checkpoint's, the sentence, and `Product.to_document` of each product with its own."""
+    documents = [
+        {"sentence": sentence_of(product.prediction, classifier.attributes)} | product.to_document()
+        for product in products
+    ]
+    sentence = sentence_of_products(products, classifier.attributes)
+    return {"file": file, "model": classifier.name, "sentence": sentence, "products": documents}
 
 
-def main_attribute(names: Sequence[str]) -> str:
-    """The first attribute, where a checkpoint has no MAIN_ATTRIBUTE."""
-    return MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
-
-
-def in_sentence(name: str, prediction: AttributePrediction) -> str:
-    """A label within a sentence: `black`, `casual shoes`, `for men`."""
-    label = prediction.label[0].lower() + prediction.label[1:].lower()
-    if name == "gender":
-        for_whom = "anyone" if label == "unisex" else label
-        return f"for {for_whom}" + ("" if prediction.confidence >= SURE else " (unsure)")
-    return "multicolored" if label == "multi" else label
-
-
-def in_words(confidence: float) -> str:
-    return next(word for least, word in WORDS if confidence >= least)
-
-
-def is_doubtful(name: str, prediction: AttributePrediction) -> bool:
-    """Whether the page shows the label as uncertain."""
-    return name in HINTS or prediction.confidence < SURE
+def prominent(products: Sequence[Product]) -> int:
+    """The index of the largest product among those whose type is certain, or among all if none is."""
+    types = [p.prediction[main_attribute(list(p.prediction.attributes))].confidence for p in products]
+    sizes = [(right - left) * (bottom - top) for left, top, right, bottom in (p.box for p in products)]
+    return max(range(len(products)), key=lambda i: (types[i] >= SURE, sizes[i]))
 
 
 def shown(prediction: AttributePrediction) -> list[tuple[str, float]]:
@@ -97,71 +76,85 @@ def shown(prediction: AttributePrediction) -> list[tuple[str, float]]:
     return [first, *((label, p) for label, p in others if p >= MIN_SHOWN)]
 
 
-def percentage(probability: float) -> int:
-    """From 1 to 99: no prediction is certain."""
-    return min(max(round(100 * probability), 1), 99)
-
-
-def percent(probability: float) -> str:
-    return f"{percentage(probability)} %"
-
-
-def caption_of(prediction: Prediction) -> str:
-    """The caption of a thumbnail: the labels with their confidences, and a question mark where there is doubt."""
-    if not prediction.is_fashion:
-        return "No fashion product?"
-    return " · ".join(
-        f"{p.label} {percent(p.confidence)}{'?' if is_doubtful(name, p) else ''}"
-        for name, p in prediction.attributes.items()
-    )
-
-
 def render(name: str, **values: object) -> str:
     """The HTML of a template in `static/`; values are escaped."""
     return TEMPLATES.get_template(f"{name}.html.jinja").render(values)
 
 
-def answer_html(classifier: FashionClassifier, file: str, photograph: Image.Image) -> str:
-    """A sentence, a card for each attribute, and the overlays for the upright RGB `photograph`, called `file`."""
-    prediction, maps = classifier.predict_and_map(photograph, SHOWN_CLASSES)
-    document = document_of(file, classifier, prediction)
-    size = _within(photograph.size, BACKDROP_SIDE)
-    map_size, preprocessing = _within(size, MAP_SIDE), classifier.config.preprocessing
-    cards = []
-    for attribute in classifier.attributes:
-        name, of_attribute = attribute.name, prediction[attribute.name]
-        classes = [
-            {
-                "id": f"{name}-{rank}",
-                "label": label,
-                "share": f"{in_words(p)}, {percent(p)}" if rank == 0 and name not in HINTS else percent(p),
-                "map": _data_url(color_layer(preprocessing.map_on_photograph(maps[name][rank], map_size)), "PNG"),
-            }
-            for rank, (label, p) in enumerate(shown(of_attribute))
-        ]
-        doubtful = is_doubtful(name, of_attribute)
-        cards.append({"name": name, "title": attribute.title, "classes": classes, "doubtful": doubtful})
-    main = main_attribute(list(prediction.attributes))
-    gray = backdrop(photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
+def answer_html(classifier: FashionClassifier, file: str, source: Source, part: Sequence[float] | None = None) -> str:
+    """The photograph, called `file`, with a sentence, and cards and overlays for each product in it.
+
+    `part`: left, top, right and bottom of the part that is asked about, as parts of the photograph's width and height.
+    ImageError as from `open_image`; ValueError for a part that is none.
+    """
+    photograph = open_image(source, PRODUCT_DETAIL)
+    if part is None:
+        found = classifier.find_and_map(source, SHOWN_CLASSES)
+    else:
+        full = photograph.info["size"]
+        box = checked([round(x * side) for x, side in zip(part, [*full, *full], strict=False)], full)
+        prediction, maps = classifier.predict_and_map(source, SHOWN_CLASSES, box)
+        found = [(Product(box, PART, 1.0, prediction), maps)]
+    products = [product for product, _ in found]
+    several = len(products) > 1
+    document = (
+        products_document(file, classifier, products)
+        if several
+        else document_of(file, classifier, products[0].prediction)
+    )
+    size = _within(photograph.size, PHOTOGRAPH_SIDE)
+    small = photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
     return render(
         "answer",
         document=document,
         json=json.dumps(document),
         python=python_code(file),
         curl=curl_code(file),
-        cards=cards,
+        products=[_product_values(classifier, *each, photograph.info["size"]) for each in found],
+        several=several or part is not None,
+        chosen=prominent(products),
+        main=main_attribute(list(products[0].prediction.attributes)),
         hints=HINTS,
-        visible=f"{main}-0",
-        explained=prediction[main].label,
-        photograph=_data_url(gray, "JPEG", quality=82),
+        photograph=_data_url(small, "JPEG", quality=82),
         size=size,
         opacity=OPACITY,
         ramp=RAMP,
     )
 
 
-def error_html(message: str) -> str:
-    return render("error", message=message)
+def _product_values(
+    classifier: FashionClassifier, product: Product, maps: Maps, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Of a product in a photograph of `size`: its name, where box and maps lie, and its cards."""
+    prediction, preprocessing = product.prediction, classifier.config.preprocessing
+    whole = product.box == (0, 0, *size)
+    left, top, right, bottom = product.box if whole else with_margin(product.box, size)
+    map_size = _within((right - left, bottom - top), MAP_SIDE)
+    cards = []
+    for attribute in classifier.attributes:
+        classes = [
+            {
+                "label": label,
+                "percent": percentage(p),
+                "map": _data_url(
+                    color_layer(preprocessing.map_on_photograph(maps[attribute.name][rank], map_size)), "PNG"
+                ),
+            }
+            for rank, (label, p) in enumerate(shown(prediction[attribute.name]))
+        ]
+        about = ABOUT.get(classes[0]["label"])
+        cards.append({"name": attribute.name, "title": attribute.title, "classes": classes, "about": about})
+    name = name_of(prediction[main_attribute(list(prediction.attributes))].label)
+    return {
+        "name": name[0].upper() + name[1:],
+        "sentence": sentence_of(prediction, classifier.attributes),
+        "refused": not prediction.is_fashion,
+        "score": prediction.fashion_score,
+        "threshold": prediction.fashion_threshold,
+        "cards": cards,
+        "box": _css(product.box, size),
+        "area": _css((left, top, right, bottom), size),
+    }
 
 
 def python_code(file: str) -> str:
@@ -174,6 +167,13 @@ def curl_code(file: str) -> str:
         return f"curl -F file=@{file} ADDRESS/predict"
     quoted = 'file=@"' + file.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"curl -F {shlex.quote(quoted)} ADDRESS/predict"
+
+
+def _css(box: tuple[int, int, int, int], size: tuple[int, int]) -> str:
+    """The position of a box in a photograph of `size`."""
+    left, top, right, bottom = box
+    sides = left / size[0], top / size[1], (right - left) / size[0], (bottom - top) / size[1]
+    return "left: {:.2%}; top: {:.2%}; width: {:.2%}; height: {:.2%}".format(*sides)
 
 
 def _within(size: tuple[int, int], side: int) -> tuple[int, int]:

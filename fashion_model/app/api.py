@@ -9,11 +9,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.answer import document_of, main_attribute, sentence_of
+from fashion_model.app.answer import document_of, products_document
 from fashion_model.app.disk import jpeg_file
 from fashion_model.app.gradio_private import no_tool
+from fashion_model.app.sentences import main_attribute, sentence_of
 from fashion_model.app.uploads import ONE_PHOTOGRAPH, File, name_of, read_photograph, received_file, refuse_large
 from fashion_model.attributes import IS_FASHION
+from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import FashionClassifier
 from fashion_model.explain import METHOD, METHODS, OPACITY
 from fashion_model.images import ImageError
@@ -56,7 +58,9 @@ class Endpoints:
         outputs |= {"overlay": str(jpeg_file(overlay)), "notice": notice, IS_FASHION: document[IS_FASHION]}
         return tuple(outputs[name] for name in output_names(self.names))
 
-    def explain_photograph(self, photo: File | None, attribute: str, label: str, opacity: float, method: str) -> str:
+    def explain_photograph(
+        self, photo: File | None, attribute: str, label: str, opacity: float, method: str, box: str
+    ) -> str:
         """Where in a photograph the network sees evidence for a label: an image with a Grad-CAM overlay.
 
         Args:
@@ -65,11 +69,12 @@ class Endpoints:
             label: the label to explain, one of those that labels returns; the predicted one if empty
             opacity: of the overlay's colors, from 0 to 1
             method: gradcam, gradcam++, layercam or hirescam
+            box: left, top, right, bottom of the product that is asked about, in pixels; all of the photograph if empty
 
         Returns:
             the overlay, in the photograph's size
         """
-        _, overlay = self._explained(photo, attribute, label, opacity=opacity, method=str(method))
+        _, overlay = self._explained(photo, attribute, label, opacity=opacity, method=str(method), box=sides_of(box))
         return str(jpeg_file(overlay))
 
     def classify_photograph(self, photo: File | None) -> str:
@@ -84,6 +89,24 @@ class Endpoints:
         """
         prediction = self.classifier.predict([read_photograph(photo)])[0]
         return json.dumps(document_of(name_of(photo), self.classifier, prediction), ensure_ascii=False)
+
+    def find_products(self, photo: File | None) -> str:
+        """The fashion products in a photograph of several, each with color, product type, season of use and gender.
+
+        Args:
+            photo: the photograph, JPEG, PNG, WebP or HEIC, up to 10 MB
+
+        Returns:
+            a JSON document: a sentence; products, each with its box (left, top, right, bottom in pixels of the upright
+            photograph), group, score, label, confidence and best five labels of each attribute
+        """
+        path = received_file(photo)
+        refuse_large(path)
+        try:
+            products = self.classifier.find(path)
+        except CheckpointError as error:
+            raise gr.Error(f"{error}.") from error
+        return json.dumps(products_document(name_of(photo), self.classifier, products), ensure_ascii=False)
 
     def labels(self) -> dict[str, list[str]]:
         """The labels that the classifier knows.
@@ -126,6 +149,12 @@ class Endpoints:
         return prediction, overlays[attribute]
 
 
+def sides_of(box: Any) -> list[Any] | None:
+    """Numbers from text such as `12, 30, 200, 310`; whatever they are is checked later."""
+    parts = [part.strip() for part in str(box or "").split(",") if part.strip()]
+    return [int(part) if part.isdecimal() else part for part in parts] or None
+
+
 def output_names(attributes: Sequence[str]) -> list[str]:
     """What /predict returns for these attributes, in order."""
     first = [name for name in FIRST_OUTPUTS if name in attributes]
@@ -144,6 +173,7 @@ def add_api(classifier: FashionClassifier) -> None:
         opacity = gr.Slider(0, 1, OPACITY, label="opacity")
         classes = gr.Number(TOP, precision=0, label="classes")
         method = gr.Dropdown(list(METHODS), value=METHOD, label="method")
+        box = gr.Textbox("", label="box")
         outputs: dict[str, Any] = {name: gr.Label(label=name) for name in names}
         outputs["overlay"] = overlay = gr.Image(label="overlay")
         outputs["notice"] = gr.Textbox(label="notice")
@@ -162,11 +192,12 @@ def add_api(classifier: FashionClassifier) -> None:
     )
     button.click(
         fn=endpoints.explain_photograph,
-        inputs=[photo, attribute, label, opacity, method],
+        inputs=[photo, attribute, label, opacity, method, box],
         outputs=overlay,
         api_name="explain",
         **photograph,
     )
     button.click(fn=endpoints.classify_photograph, inputs=photo, outputs=result, api_name="classify", **photograph)
+    button.click(fn=endpoints.find_products, inputs=photo, outputs=result, api_name="find_products", **photograph)
     button.click(fn=endpoints.labels, outputs=labels, api_name="labels", **public)
     button.click(fn=endpoints.model, outputs=model, api_name="model", **public)

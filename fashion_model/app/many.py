@@ -10,11 +10,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.answer import answer_html, caption_of, error_html, percentage
+from fashion_model.app.answer import answer_html
 from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
-from fashion_model.app.single import EXAMPLES
+from fashion_model.app.sentences import caption_of, percentage
 from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
+from fashion_model.app.visit import EXAMPLES
 from fashion_model.classifier import FashionClassifier
 from fashion_model.images import ImageError
 from fashion_model.predictions import Prediction
@@ -77,9 +78,9 @@ class ManyEvents:
                 name, open_upload = uploads[readable[event.index]]
                 return answer_html(self.classifier, name, open_upload())
         except ImageError as error:
-            return error_html(str(error))
+            return html.escape(str(error))
         except (IndexError, TypeError):  # another client than the page
-            return error_html("There is no such photograph.")
+            return "There is no such photograph."
 
 
 def label_all(

@@ -9,29 +9,21 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from fashion_model.app.answer import STATIC, curl_code, python_code, render
+from fashion_model.app.answer import curl_code, python_code, render
 from fashion_model.app.api import add_api
 from fashion_model.app.gradio_private import Page, set_up_mcp
 from fashion_model.app.many import many_tab
 from fashion_model.app.quality import PHONE, measured_on_test, quality_tab
 from fashion_model.app.routes import Guard, Routes
-from fashion_model.app.single import single_tab
 from fashion_model.app.uploads import MAX_ZIP
+from fashion_model.app.visit import PLACE, TITLE
 from fashion_model.classifier import FashionClassifier
 
-TITLE = "Fashion Product Classifier"
-DESCRIPTION = "Color, product type, season and target gender of a fashion product, from a photograph"
 EXAMPLE = "photograph.jpg"  # in the code that the page shows
 MAX_QUEUE = 64  # requests
 STATUS_SECONDS = 5  # between two messages about a request's position in the queue
 MAX_SESSIONS = 1000  # of visitors and requests; each holds about 100 kB
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
-# Hidden until it is complete, so that nothing moves.
-HEAD = f"""<meta name="description" content="{DESCRIPTION}">
-<meta property="og:title" content="{TITLE}"><meta property="og:description" content="{DESCRIPTION}">
-<meta property="og:image" content="examples/phone-3-checked-shirt.jpg">
-<style>gradio-app:not(:has(#photo button):has(.examples)) {{ visibility: hidden; }}</style>
-<script>{(STATIC / "page.js").read_text(encoding="utf-8")}</script>"""
 # No font from another host, and more contrast than the theme has: at least 4.5.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
     block_label_text_color="*primary_700",
@@ -51,7 +43,7 @@ def build_page(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
         gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
         gr.Markdown(f"**{warning}**", visible=bool(warning), elem_id="warning")
         with gr.Tab("Photograph", elem_id="one"):
-            single_tab(classifier)
+            gr.HTML(PLACE, apply_default_css=False)
         with gr.Tab("Many", elem_id="many"):
             many_tab(classifier)
         with gr.Tab("How good is it?", elem_id="good"):
@@ -75,8 +67,6 @@ def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> 
         app_kwargs={"middleware": [Middleware(Guard)], "routes": Routes(classifier).all()},
         max_file_size=f"{MAX_ZIP}mb",
         theme=THEME,
-        css=(STATIC / "page.css").read_text(encoding="utf-8"),
-        head=HEAD,
         ssr_mode=False,
         mcp_server=True,
         state_session_capacity=MAX_SESSIONS,

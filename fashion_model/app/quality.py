@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from fashion_model.app.answer import HINTS, render
+from fashion_model.app.answer import render
+from fashion_model.app.sentences import HINTS
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
 

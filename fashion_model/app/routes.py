@@ -7,28 +7,35 @@ where a request names an endpoint, event or component that does not exist.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from math import isfinite
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from PIL import Image
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fashion_model.app.answer import document_of, main_attribute
+from fashion_model.app.answer import answer_html, document_of, products_document
 from fashion_model.app.disk import OVERLAY_FILE, folder, jpeg_file
-from fashion_model.app.gradio_private import NOT_UNDERSTOOD, root_of
+from fashion_model.app.gradio_private import NOT_UNDERSTOOD, downloaded, root_of
 from fashion_model.app.quality import file_of
-from fashion_model.app.single import EXAMPLES, EXAMPLES_FOLDER
-from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE
-from fashion_model.checkpoint import REPORT
+from fashion_model.app.sentences import main_attribute
+from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE, refuse_large
+from fashion_model.app.visit import EXAMPLES, EXAMPLES_FOLDER, index
+from fashion_model.checkpoint import CARD, REPORT
 from fashion_model.classifier import WORKERS, FashionClassifier
-from fashion_model.images import ImageError
+from fashion_model.images import Source
 
 API = "/gradio_api/"
 MAX_BODY = 2**20  # bytes; file names of a full batch take 200 kB
@@ -37,6 +44,7 @@ MAX_BODIES = {
     f"{API}upload": 5 * MAX_ZIP * 2**20,
     f"{API}mcp": 4 * 2**20,
     "/predict": MAX_BYTES * 3 // 2,
+    "/answer": MAX_BYTES * 3 // 2,
 }
 # Clients differ by a slash at the end of an address, and do not all follow a redirect.
 SAME = {f"{API}mcp": f"{API}mcp/", "/predict/": "/predict"}
@@ -67,37 +75,89 @@ class Routes:
     def all(self) -> list[Route]:
         return [
             Route("/predict", self.predict, methods=["POST"]),
+            Route("/answer", self.answer, methods=["POST"]),
+            Route("/card", self.card),
             Route("/overlays/{digest}.jpeg", self.overlay),
             Route("/report", self.report),
             Route("/examples/{name}", self.example),
         ]
 
     async def predict(self, request: Request) -> Response:
-        """A multipart form with a photograph in the field `file` → the JSON document with the overlay's address."""
-        if self.requests.locked():
-            return busy()
-        async with self.requests, request.form() as form:
-            match form.getlist("file"):
-                case [UploadFile() as file]:
-                    pass
-                case _:
-                    return error(400, HOW)
-            if (file.size or 0) > MAX_BYTES:  # the whole body may be larger
-                return error(413, TOO_LARGE)
-            arguments = file.filename or "photograph", await file.read(), root_of(request)
-            work = asyncio.get_running_loop().run_in_executor(self.threads, self.classify, *arguments)
-            try:
-                return JSONResponse(await asyncio.wait_for(work, MAX_WAIT))
-            except asyncio.TimeoutError:
-                return busy()
-            except ImageError as fault:
-                return error(400, str(fault))
+        """A multipart form with a photograph in the field `file` → the JSON document, with the overlay's address.
 
-    def classify(self, name: str, photograph: bytes, root: str) -> dict[str, Any]:
+        With `?products=1` that of the products in the photograph, with an overlay each.
+        """
+        async with self._form(request) as form:
+            match form and form.getlist("file"):
+                case [UploadFile() as file]:
+                    work = self.find if request.query_params.get("products") == "1" else self.classify
+                    return await self._run(work, await content_of(file), name_of(file), root_of(request))
+                case None:
+                    return busy()
+            return error(400, HOW)
+
+    async def answer(self, request: Request) -> Response:
+        """For the page: a form with a photograph, the name of an example, or an address → {"html": the answer}.
+
+        A photograph that cannot be used has status 200, too: browsers would report others as errors of the page.
+        """
+        response = await self._answer(request)
+        return JSONResponse(json.loads(response.body)) if response.status_code in (400, 413) else response
+
+    async def _answer(self, request: Request) -> Response:
+        async with self._form(request) as form:
+            if form is None:
+                return busy()
+            part = form.get("part")
+            match form.get("file"), form.get("example"), form.get("address"):
+                case UploadFile() as file, None, None:
+                    return await self._run(self.look, await content_of(file), name_of(file), part)
+                case None, str() as name, None if EXAMPLES_FOLDER / name in EXAMPLES:
+                    return await self._run(self.look, EXAMPLES_FOLDER / name, name, part)
+                case None, None, str() as address:
+                    return await self._run(self.look_at_address, address, part)
+            return error(400, HOW)
+
+    @asynccontextmanager
+    async def _form(self, request: Request) -> AsyncIterator[FormData | None]:
+        """The request's form, or None if MAX_REQUESTS are received, wait or are answered already."""
+        if self.requests.locked():
+            yield None
+            return
+        async with self.requests, request.form() as form:
+            yield form
+
+    async def _run(self, work: Callable[..., dict[str, Any]], photograph: Any, *arguments: Any) -> Response:
+        """What `work` returns, from one of the threads."""
+        if isinstance(photograph, bytes) and len(photograph) > MAX_BYTES:  # the whole body may be larger
+            return error(413, TOO_LARGE)
+        running = asyncio.get_running_loop().run_in_executor(self.threads, work, photograph, *arguments)
+        try:
+            return JSONResponse(await asyncio.wait_for(running, MAX_WAIT))
+        except asyncio.TimeoutError:
+            return busy()
+        except ValueError as fault:  # such as an ImageError
+            return error(400, f"{fault}")
+
+    def classify(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
         main = main_attribute([a.name for a in self.classifier.attributes])
         prediction, overlays = self.classifier.predict_and_explain(photograph, [main])
-        overlay = f"{root}/overlays/{jpeg_file(overlays[main]).parent.name}.jpeg"
-        return document_of(name, self.classifier, prediction) | {"overlay": overlay}
+        return document_of(name, self.classifier, prediction) | {"overlay": address_of(overlays[main], root)}
+
+    def find(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
+        main = main_attribute([a.name for a in self.classifier.attributes])
+        document = products_document(name, self.classifier, self.classifier.find(photograph))
+        for product in document["products"]:
+            product["overlay"] = address_of(self.classifier.explain(photograph, main, box=product["box"]), root)
+        return document
+
+    def look(self, photograph: Source, name: str, part: Any) -> dict[str, Any]:
+        return {"html": answer_html(self.classifier, name, photograph, None if part is None else sides_of(part))}
+
+    def look_at_address(self, address: str, part: Any) -> dict[str, Any]:
+        path = downloaded(address, folder())
+        refuse_large(path)
+        return self.look(path, path.name, part)
 
     def overlay(self, request: Request) -> Response:
         digest = request.path_params["digest"]
@@ -105,6 +165,12 @@ class Routes:
         if not re.fullmatch("[0-9a-f]{64}", digest) or not path.is_file():
             raise HTTPException(404)
         return FileResponse(path, media_type="image/jpeg")
+
+    def card(self, request: Request) -> Response:
+        path = file_of(self.classifier, CARD)
+        if not path:
+            raise HTTPException(404, "This checkpoint has no model card.")
+        return FileResponse(path, media_type="text/plain; charset=utf-8")
 
     def report(self, request: Request) -> Response:
         path = file_of(self.classifier, REPORT)
@@ -120,12 +186,52 @@ class Routes:
         return FileResponse(path)
 
 
+def name_of(file: UploadFile) -> str:
+    return file.filename or "photograph"
+
+
+async def content_of(file: UploadFile) -> bytes:
+    """All of it, or a little more than may be sent."""
+    return await file.read(MAX_BYTES + 1)
+
+
+def address_of(overlay: Image.Image, root: str) -> str:
+    """The address from which the overlay can be fetched for an hour."""
+    return f"{root}/overlays/{jpeg_file(overlay).parent.name}.jpeg"
+
+
+def sides_of(part: Any) -> list[float]:
+    """Of `left,top,right,bottom`, as parts of the photograph's width and height. ValueError for anything else."""
+    try:
+        sides = list(map(float, str(part).split(",")))
+        if len(sides) == 4 and all(map(isfinite, sides)):
+            return sides
+    except ValueError:
+        pass
+    raise ValueError("The part of a photograph is left,top,right,bottom, each from 0 to 1.")
+
+
 def error(status: int, message: str) -> Response:
     return JSONResponse({"error": message}, status_code=status)
 
 
 def busy() -> Response:
     return JSONResponse({"error": BUSY}, status_code=503, headers={"Retry-After": str(RETRY_AFTER)})
+
+
+async def with_visit(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the HTML of the page that `app` gives, changed by `index`."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+    messages: list[Message] = []
+
+    async def collect(message: Message) -> None:
+        messages.append(message)
+
+    await app({**scope, "headers": headers}, receive, collect)
+    status, body = messages[0]["status"], b"".join(message.get("body", b"") for message in messages[1:])
+    request = Request(scope)
+    response = HTMLResponse(index(body.decode(), root_of(request)), status)
+    await GZipMiddleware(response)(scope, receive, send)
 
 
 class Guard:
@@ -154,7 +260,10 @@ class Guard:
             await send(message)
 
         try:
-            await app(scope, receive, send_with_headers)
+            if scope["path"] == "/" and scope["method"] == "GET":
+                await with_visit(app, scope, receive, send_with_headers)
+            else:
+                await app(scope, receive, send_with_headers)
         except Exception as error:  # whatever gradio's routes raise
             if not scope["path"].startswith(API):
                 raise

@@ -34,7 +34,7 @@ ZIP_METHODS = (
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
 LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
-TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please save it as JPEG, or make it smaller."
+TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please send a smaller one."
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 
 # Settings of events that run the network for one photograph: so many are answered at the same time, others wait.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torchvision.ops import FeaturePyramidNetwork, nms
 
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import STRIDES, FinderConfig
+from fashion_model.models.engine import WithoutGradients
 from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
@@ -89,18 +90,46 @@ class Pyramid(nn.Module):
         if not all(stride in strides for stride in STRIDES):
             raise ValueError(f"a finder needs stages with strides {STRIDES}; the backbone's are {sorted(strides)}")
         layers = [strides[stride] for stride in STRIDES]
-        # In a tuple, so that they are not part of the pyramid's weights.
-        self.stages = (backbone.up_to(layers[0]), *(backbone.between(*pair) for pair in pairwise(layers)))
-        self.as_map, self.out_channels = backbone.as_map, channels
-        self.fpn = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels)
+        self.channels = [shapes[layer][1] for layer in layers]
+        parts = (backbone.up_to(layers[0]), *(backbone.between(*pair) for pair in pairwise(layers)))
+        # In a tuple, so that their weights are not the pyramid's.
+        self._stages = (_Stages(parts, backbone.as_map),)
+        self.maps: Callable[[torch.Tensor], list[torch.Tensor]] = self._stages[0].maps
+        self.fpn, self.out_channels = FeaturePyramidNetwork(self.channels, channels), channels
+
+    def compute_stages_with_engine(self) -> None:
+        """For a training, which leaves them as they are."""
+        engine = WithoutGradients(self._stages[0])
+
+        def compute(images: torch.Tensor) -> list[torch.Tensor]:
+            height, width = images.shape[2:]
+            shapes = [(c, height // stride, width // stride) for c, stride in zip(self.channels, STRIDES, strict=True)]
+            flat = engine(images).split([math.prod(shape) for shape in shapes], dim=1)
+            maps = (x.reshape(-1, *shape) for x, shape in zip(flat, shapes, strict=True))
+            return [x.contiguous(memory_format=torch.channels_last) for x in maps]
+
+        self.maps = compute
 
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
         """(B, 3, H, W) → level → (B, channels, H / stride, W / stride)."""
-        maps, output = OrderedDict(), images
-        for stride, stage in zip(STRIDES, self.stages, strict=True):
-            output = stage(output)
-            maps[str(stride)] = self.as_map(output)
-        return self.fpn(maps)
+        return self.fpn(OrderedDict(zip(map(str, STRIDES), self.maps(images), strict=True)))
+
+
+class _Stages(nn.Module):
+    """Images (B, 3, H, W) → the maps of the stages with the `STRIDES`, side by side (B, n)."""
+
+    def __init__(self, parts: Sequence[nn.Module], as_map: Callable[[torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.parts, self.as_map = nn.ModuleList(parts), as_map
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x.flatten(1) for x in self.maps(images)], dim=1)
+
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        outputs = [images]
+        for part in self.parts:
+            outputs.append(part(outputs[-1]))
+        return [self.as_map(output) for output in outputs[1:]]
 
 
 class Points(nn.Module):

@@ -72,6 +72,24 @@ def test_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_p
     assert len({row["checkpoint"] for row in rows}) == 1
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_products_become_a_row_each(finder_classifier, tmp_path, ending):
+    (tmp_path / "letter.jpg").write_text("Dear Sir")
+    given, output = [PATHS[0], tmp_path / "letter.jpg", PATHS[1]], tmp_path / f"x.{ending}"
+    checkpoint = str(finder_classifier.directory)
+    assert main(["predict", "--products", "--checkpoint", checkpoint, "--output", *map(str, [output, *given])]) == 0
+    rows, found = rows_in(output), [finder_classifier.find(PATHS[0]), finder_classifier.find(PATHS[1])]
+    assert len(found[0]) > 2
+    assert [row["file"] for row in rows] == [str(PATHS[0])] * len(found[0]) + [str(given[1])] + [str(PATHS[1])] * len(
+        found[1]
+    )
+    assert bool(rows[len(found[0])]["error"])
+    for row, product in zip(rows, found[0], strict=False):
+        assert tuple(int(row[side]) for side in ("left", "top", "right", "bottom")) == product.box
+        assert (row["group"], row["product_type"]) == (product.group, product.prediction.product_type.label)
+        assert float(row["score"]) == pytest.approx(product.score, abs=1e-4)
+
+
 def test_standard_output_keeps_the_order_given(predict, tmp_path, capsys):
     odd = os.fsencode(tmp_path) + b"/b\xff.jpg"  # a name that is no text
     shutil.copyfile(PATHS[0], odd)

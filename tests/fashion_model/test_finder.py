@@ -8,32 +8,14 @@ import torch
 from PIL import Image
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, save_finder
+from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from fashion_model.explain import backdrop
 from fashion_model.models.config import FinderConfig, ModelConfig
 from fashion_model.models.engine import onnx_engine
-from fashion_model.models.finder import MAX_PRODUCTS, Finder
-from tests.conftest import ATTRIBUTES, encoders_of, random_model
+from fashion_model.models.finder import MAX_PRODUCTS
+from tests.conftest import GROUPS, checkpoint_with_finder, random_model
 
-GROUPS = {"footwear": ("Heels", "Flats"), "bag": ("Handbags",)}
 PHOTOGRAPH = "tests/data/street/photos/0699.jpg"
-
-
-def checkpoint_with_finder(folder, threshold):
-    model = random_model(fashion_threshold=-1.0)
-    finder = Finder(model.backbone, FinderConfig(GROUPS, threshold=threshold, side=192, channels=32, convolutions=1))
-    torch.nn.init.constant_(finder.head.regression_head.bbox_reg.bias, 2.0)  # no empty boxes
-    save_checkpoint(folder, model, encoders_of(ATTRIBUTES))
-    save_finder(folder, finder)
-    return finder
-
-
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    """It finds something everywhere."""
-    folder = tmp_path_factory.mktemp("finder")
-    checkpoint_with_finder(folder, threshold=0.0)
-    return FashionClassifier.from_pretrained(folder)
 
 
 def test_finder_is_saved_and_loaded(tmp_path):
@@ -66,9 +48,9 @@ def test_invalid_finder_settings_are_refused(changed):
         ModelConfig.from_dict(document)
 
 
-def test_products_lie_on_the_photograph(classifier):
+def test_products_lie_on_the_photograph(finder_classifier):
     width, height = Image.open(PHOTOGRAPH).size
-    products = classifier.find(PHOTOGRAPH)
+    products = finder_classifier.find(PHOTOGRAPH)
     assert 1 < len(products) <= MAX_PRODUCTS
     for product in products:
         left, top, right, bottom = product.box
@@ -83,13 +65,13 @@ def test_products_lie_on_the_photograph(classifier):
 
 def test_photograph_without_boxes_is_one_product(tmp_path):
     checkpoint_with_finder(tmp_path, threshold=1.0)
-    classifier = FashionClassifier.from_pretrained(tmp_path)
-    (product,) = classifier.find(PHOTOGRAPH)
+    finder_classifier = FashionClassifier.from_pretrained(tmp_path)
+    (product,) = finder_classifier.find(PHOTOGRAPH)
     assert product.box == (0, 0, *Image.open(PHOTOGRAPH).size)
-    whole = classifier.predict([PHOTOGRAPH])[0]
+    whole = finder_classifier.predict([PHOTOGRAPH])[0]
     np.testing.assert_allclose(product.prediction.color.probabilities, whole.color.probabilities, atol=0.02)
-    classifier.config = dataclasses.replace(classifier.config, fashion_threshold=1e6)
-    assert classifier.find(PHOTOGRAPH) == []
+    finder_classifier.config = dataclasses.replace(finder_classifier.config, fashion_threshold=1e6)
+    assert finder_classifier.find(PHOTOGRAPH) == []
 
 
 def test_checkpoint_without_finder_says_so(tiny_checkpoint):
@@ -98,17 +80,17 @@ def test_checkpoint_without_finder_says_so(tiny_checkpoint):
 
 
 @torch.no_grad()
-def test_engine_finds_in_every_size(classifier):
-    points = classifier.finder.points
+def test_engine_finds_in_every_size(finder_classifier):
+    points = finder_classifier.finder.points
     run = onnx_engine(points, torch.rand(1, 3, 128, 96), any_size=True)
     for size in ((96, 192), (192, 32)):
         images = torch.rand(1, 3, *size)
         torch.testing.assert_close(run(images), points(images), atol=1e-3, rtol=1e-3)
 
 
-def test_overlay_of_a_box_colors_nothing_else(classifier):
+def test_overlay_of_a_box_colors_nothing_else(finder_classifier):
     photograph = Image.open(PHOTOGRAPH).convert("RGB")
-    colored = np.asarray(classifier.explain(photograph, "color", box=(40, 80, 80, 140)), np.int16)
+    colored = np.asarray(finder_classifier.explain(photograph, "color", box=(40, 80, 80, 140)), np.int16)
     plain = np.asarray(backdrop(photograph).convert("RGB"), np.int16)
     changed = np.abs(colored - plain).max(axis=2) > 1
     assert changed[68:152, 32:88].any()  # the box and a fifth of its sides
@@ -117,6 +99,6 @@ def test_overlay_of_a_box_colors_nothing_else(classifier):
 
 
 @pytest.mark.parametrize("box", [(0, 0, 5, 50), (-1, 0, 50, 50), (0, 0, 50, 9999), (0, 0, 50), (0, 0, 50.0, 50)])
-def test_bad_boxes_are_one_sentence(classifier, box):
+def test_bad_boxes_are_one_sentence(finder_classifier, box):
     with pytest.raises(ValueError, match="a box is left, top, right and bottom in pixels of the photograph"):
-        classifier.explain(PHOTOGRAPH, "color", box=box)
+        finder_classifier.explain(PHOTOGRAPH, "color", box=box)

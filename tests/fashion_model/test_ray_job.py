@@ -21,10 +21,10 @@ PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
 
 
-def label_with_ray(checkpoint, output, source):
+def label_with_ray(checkpoint, output, source, *more):
     """With two workers."""
     options = ["--checkpoint", checkpoint, "--engine", "ray", "--workers", "2", "--output", output]
-    command = [sys.executable, "-m", "fashion_model", "predict", *map(str, [source, *options])]
+    command = [sys.executable, "-m", "fashion_model", "predict", *map(str, [source, *options, *more])]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -52,14 +52,16 @@ def test_ray_writes_the_same_rows(tiny_checkpoint, tmp_path):
 
 
 @pytest.mark.slow
-def test_tables_of_images_are_read_by_ray(tiny_checkpoint, tmp_path):
+def test_tables_of_images_are_read_by_ray(finder_classifier, tmp_path):
+    """And products are found."""
     contents = [*(path.read_bytes() for path in PATHS[:5]), b"no image"]
     images = [{"bytes": content, "path": f"{number}.jpg"} for number, content in enumerate(contents)]
     pyarrow.parquet.write_table(pa.table({"image": images}), tmp_path / "images.parquet")
-    label_with_ray(tiny_checkpoint, tmp_path / "rows.parquet", tmp_path / "images.parquet")
+    label_with_ray(finder_classifier.directory, tmp_path / "rows.parquet", tmp_path / "images.parquet", "--products")
     rows = rows_in(tmp_path / "rows.parquet")
-    assert list(rows["file"]) == [f"{number}.jpg" for number in range(6)]
-    assert list(rows["error"].notna()) == [False] * 5 + [True]
+    expected = [len(finder_classifier.find(content)) for content in contents[:5]]
+    assert list(rows.groupby("file").size()) == [*expected, 1]
+    assert set(rows[rows["error"].notna()]["file"]) == {"5.jpg"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from fashion_model.batch import not_done
 from fashion_model.images import ImageError
-from fashion_model.predictions import AttributePrediction, Prediction
-from fashion_model.rows import OutputError, csv_of, fields_of, json_lines_of, open_output, row_of
+from fashion_model.predictions import AttributePrediction, Prediction, Product
+from fashion_model.rows import OutputError, csv_of, fields_of, json_lines_of, open_output, row_of, rows_of_products
 from tests.conftest import NAMES, USAGE
 
 FOUR = (
@@ -33,10 +33,14 @@ def prediction_of(names):
     return Prediction(attributes, fashion_score=1.0, fashion_threshold=-0.5)
 
 
-def write(path, resume=False):
-    with open_output(path, NAMES, "abc", resume) as (done, write_row):
-        for file in not_done(FILES, done):
-            write_row(row_of(file, prediction_of(NAMES), NAMES))
+def write(path, resume=False, products=False):
+    with open_output(path, fields_of(NAMES, products), "abc", resume) as (done, write_rows):
+        for number, file in enumerate(FILES):
+            if file not in not_done(FILES, done, products):
+                continue
+            found = [Product((1, 2, 30, 40), "bag", 0.5, prediction_of(NAMES))] * (number % 3)
+            one = [row_of(file, prediction_of(NAMES), NAMES)]
+            write_rows(rows_of_products(file, found, NAMES) if products else one)
 
 
 def unfinished(path):
@@ -79,19 +83,21 @@ def test_spreadsheet_calculates_no_name(name):
     assert row["file"] == (f"'{name}" if name in FORMULAS else name)
 
 
+@pytest.mark.parametrize("products", [False, True])
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_killed_run_ends_in_the_same_file(tmp_path, ending):
+def test_killed_run_ends_in_the_same_file(tmp_path, ending, products):
     output = tmp_path / f"x.{ending}"
-    write(output)
+    write(output, products=products)
     finished = output.read_bytes()
-    assert files_in(output) == list(map(str, FILES))
+    rows_of_files = [1, 1, 2] * 2 if products else [1] * 6
+    assert files_in(output) == [str(file) for file, n in zip(FILES, rows_of_files, strict=True) for _ in range(n)]
     assert list(tmp_path.iterdir()) == [output]
-    write(tmp_path / "rows.jsonl")
+    write(tmp_path / "rows.jsonl", products=products)
     rows = (tmp_path / "rows.jsonl").read_bytes()
     for length in range(0, len(rows) + 1, 53):
         output.unlink()
         unfinished(output).write_bytes(rows[:length])
-        write(output, resume=True)
+        write(output, resume=True, products=products)
         assert output.read_bytes() == finished
 
 

@@ -90,6 +90,8 @@ def fit(finder: Finder, checkpoint: Checkpoint, scenes: Scenes, config: Config) 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
     normalise = checkpoint.config.preprocessing.normalise
     finder.train()
+    finder.backbone.compute_stages_with_engine()
+    finder.to(memory_format=torch.channels_last)
     progress = tqdm(batches(scenes, config), desc="finder", unit="batch", total=config.steps, disable=None)
     average = 0.0
     for step, batch in enumerate(progress):

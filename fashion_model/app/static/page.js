@@ -1,68 +1,72 @@
-// Everything on the page that needs no request: overlays, opacity, downloads, and code with the app's address.
-(() => {
-  const address = () => (window.gradio_config?.root || location.origin + location.pathname).replace(/\/$/, "");
+// Around the visit: its place on gradio's page, addresses of tabs and examples, and code with the app's address.
+const TABS = { Photograph: "", Many: "#many", "How good is it?": "#good", Code: "#code" }; // → their addresses
+const TAB = ".tab-wrapper [role=tab], .overflow-dropdown button"; // those that find no room are in a menu
+const address = () => (window.gradio_config?.root || location.origin + location.pathname).replace(/\/$/, "");
 
-  const explain = (answer, button) => {
-    for (const other of answer.querySelectorAll("[data-map]")) other.setAttribute("aria-pressed", other === button);
-    for (const layer of answer.querySelectorAll("[data-layer]")) layer.hidden = layer.dataset.layer !== button.dataset.map;
-    answer.querySelector(".explained").textContent = button.dataset.label;
-  };
+// Browsers give the clipboard to https and to this machine only.
+const copy = async (button, text) => {
+  if (navigator.clipboard) await navigator.clipboard.writeText(text);
+  else {
+    const area = Object.assign(document.createElement("textarea"), { value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  const before = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = before), 1500);
+};
+document.addEventListener("click", event => {
+  const button = event.target.closest("button");
+  if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
+  const tab = button?.matches(TAB) && button.textContent.trim();
+  if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example ? `#example=${asked.example}` : TABS[tab]);
+});
 
-  const save = (blob, name) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  };
+const remember = hash => {
+  if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
+};
+const openTab = title => [...document.querySelectorAll(TAB)].find(button => button.textContent.trim() === title)?.click();
+const follow = () => {
+  const example = location.hash.match(/^#example=([\w.-]+)$/)?.[1];
+  openTab(Object.keys(TABS).find(title => TABS[title] && TABS[title] === location.hash) || "Photograph");
+  if (example && asked?.example !== example) ask({ example });
+  else if (!location.hash && asked?.example && !visit.classList.contains("first")) clear();
+};
+window.addEventListener("popstate", follow);
 
-  const overlay = answer => {
-    const base = answer.querySelector(".base"), map = answer.querySelector("[data-layer]:not([hidden])");
-    const canvas = Object.assign(document.createElement("canvas"), { width: base.naturalWidth, height: base.naturalHeight });
-    const context = canvas.getContext("2d");
-    context.drawImage(base, 0, 0);
-    context.globalAlpha = answer.querySelector(".layers").style.getPropertyValue("--opacity");
-    context.drawImage(map, 0, 0, canvas.width, canvas.height);
-    return canvas;
-  };
+// Several photographs that were dropped here.
+const sendToMany = files => {
+  openTab("Many");
+  remember(TABS.Many);
+  const data = new DataTransfer();
+  for (const file of files) data.items.add(file);
+  const wait = setInterval(() => {
+    const input = document.querySelector("#files input[type=file]");
+    if (!input) return;
+    clearInterval(wait);
+    input.files = data.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }, 50);
+  show(visit.dataset.state);
+};
 
-  const take = (answer, what) => {
-    const stem = JSON.parse(answer.dataset.result).file.replace(/^.*[\\/]/, "").replace(/\.\w+$/, "");
-    if (what === "result") return save(new Blob([JSON.stringify(JSON.parse(answer.dataset.result), null, 1)]), `${stem}.json`);
-    const { attribute, label } = answer.querySelector("[data-map][aria-pressed=true]").dataset;
-    const name = `${stem}-${attribute}-${label}.png`.replace(/[^\w.-]+/g, "-");
-    overlay(answer).toBlob(blob => save(blob, name));
-  };
-
-  const copy = async (button, text) => {
-    await navigator.clipboard.writeText(text);
-    const before = button.textContent;
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = before), 1500);
-  };
-
-  document.addEventListener("click", event => {
-    const button = event.target.closest("button");
-    const answer = event.target.closest(".answer");
-    if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
-    if (!answer) return;
-    if (button?.dataset.take) take(answer, button.dataset.take);
-    else if (button?.dataset.copy) copy(button, answer.dataset[button.dataset.copy].replaceAll("ADDRESS", address()));
-    else {
-      const chosen = button || event.target.closest(".card")?.querySelector("[data-map]");
-      if (chosen?.dataset.map) explain(answer, chosen);
+// The visit is there before gradio is, and moves into the first tab.
+let followed = false;
+new MutationObserver(changes => {
+  const place = document.querySelector("#place");
+  if (place && !place.contains(visit)) place.append(visit);
+  if (!followed && document.querySelector(TAB)) followed = true, location.hash && follow();
+  for (const { target, addedNodes } of changes)
+    if (addedNodes.length && target.closest?.("#opened") && target.querySelector(".answer")) {
+      openAnswer(target.querySelector(".answer"));
+      target.scrollIntoView({ behavior: "smooth" });
     }
-  });
+  // The search fields of gradio's tables have a title only.
+  for (const field of document.querySelectorAll("input[title]:not([aria-label])")) field.setAttribute("aria-label", field.title);
+  for (const code of document.querySelectorAll("[data-code]"))
+    if (code.textContent.includes("ADDRESS")) code.textContent = code.textContent.replaceAll("ADDRESS", address());
+}).observe(document.documentElement, { childList: true, subtree: true });
 
-  document.addEventListener("input", event => {
-    const slider = event.target.closest(".opacity input");
-    slider?.closest(".look").querySelector(".layers").style.setProperty("--opacity", slider.value);
-  });
-
-  new MutationObserver(changes => {
-    const opened = changes.some(({ target, addedNodes }) => addedNodes.length && target.closest?.("#opened"));
-    if (opened) document.querySelector("#opened .answer")?.scrollIntoView({ behavior: "smooth" });
-    // The search fields of gradio's tables have a title only.
-    for (const field of document.querySelectorAll("input[title]:not([aria-label])")) field.setAttribute("aria-label", field.title);
-    for (const code of document.querySelectorAll("[data-code]"))
-      if (code.textContent.includes("ADDRESS")) code.textContent = code.textContent.replaceAll("ADDRESS", address());
-  }).observe(document.documentElement, { childList: true, subtree: true });
-})();
+if (!location.hash) ask({ example: visit.dataset.first }, true);

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gradio_client import Client
 
-from fashion_model.app.single import EXAMPLES as PATHS
+from fashion_model.app.visit import EXAMPLES as PATHS
 from fashion_model.images import open_image
 
 SHOES = PATHS[0]

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from fashion_model import FashionClassifier
-from fashion_model.app import answer, quality
-from fashion_model.app.answer import ADVICE, NOT_FASHION
+from fashion_model.app import answer, quality, sentences
+from fashion_model.app.sentences import ADVICE, NOT_FASHION
 from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, METRICS
-from fashion_model.images import open_image
-from fashion_model.predictions import AttributePrediction, Prediction
+from fashion_model.predictions import AttributePrediction, Prediction, Product
 from tests.conftest import ATTRIBUTES
 from tests.fashion_model.app.conftest import SHOES
 
@@ -19,43 +18,66 @@ def predicted(label, confidence):
     return AttributePrediction((label, "Other"), np.array([confidence, 1 - confidence], np.float32))
 
 
-def prediction(type=0.95, gender=("Men", 0.9), is_fashion=True):
+def prediction(type=0.95, gender=("Men", 0.9), color=("Navy Blue", 0.8), label="Formal Shoes", is_fashion=True):
     types = np.array([type, *[(1 - type) / 4] * 4], np.float32)
     attributes = {
-        "color": predicted("Navy Blue", 0.8),
-        "product_type": AttributePrediction(("Formal Shoes", *"abcd"), types),
+        "color": predicted(*color),
+        "product_type": AttributePrediction((label, *"abcd"), types),
         "gender": predicted(*gender),
         "season": predicted("Fall", 0.99),
     }
     return Prediction(attributes, 1.0 if is_fashion else -1.0, 0.0)
 
 
+NAVY = "navy blue formal shoes"
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "Navy blue formal shoes for men. Season: a guess."),
-        ({"gender": ("Unisex", 0.9)}, "Navy blue formal shoes for anyone. Season: a guess."),
-        ({"gender": ("Women", 0.6)}, "Navy blue formal shoes for women (unsure). Season: a guess."),
-        ({"type": 0.6}, "Looks like navy blue formal shoes for men. Season: a guess."),
-        ({"type": 0.3}, f"Hard to tell; perhaps navy blue formal shoes for men. {ADVICE}"),
-        ({"is_fashion": False}, NOT_FASHION),
+        ({}, f"N{NAVY[1:]}, for men."),
+        ({"gender": ("Unisex", 0.9)}, f"N{NAVY[1:]}, for anyone."),
+        ({"gender": ("Women", 0.6)}, f"N{NAVY[1:]}, perhaps for women."),
+        ({"color": ("Navy Blue", 0.6)}, "Navy blue, perhaps other, formal shoes, for men."),
+        ({"type": 0.6}, f"Looks like {NAVY}, for men."),
+        ({"type": 0.3}, f"Hard to tell; perhaps {NAVY}, for men. {ADVICE}"),
+        ({"label": "Tshirts"}, "A navy blue T-shirt, for men."),
+        ({"label": "Umbrellas", "color": ("Orange", 0.9)}, "An orange umbrella, for men."),
+        ({"is_fashion": False, "label": "Caps", "type": 0.89}, NOT_FASHION),
+        ({"is_fashion": False, "label": "Caps"}, "Perhaps not a fashion product; if it is, a cap."),
     ],
 )
 def test_sentence_says_what_and_how_surely(changes, sentence):
-    color, product_type, season, gender = ATTRIBUTES
-    assert answer.sentence_of(prediction(**changes), (color, product_type, gender, season)) == sentence
+    assert sentences.sentence_of(prediction(**changes), ATTRIBUTES) == sentence
 
 
-def test_doubt_shows_in_figures_and_captions():
-    assert [answer.percent(p) for p in (0.9999, 0.5, 0.001)] == ["99 %", "50 %", "1 %"]
-    caption = answer.caption_of(prediction(gender=("Women", 0.6)))
-    assert caption == "Navy Blue 80 % · Formal Shoes 95 % · Women 60 %? · Fall 99 %?"
-    assert answer.caption_of(prediction(is_fashion=False)) == "No fashion product?"
+def test_sentence_of_several_products():
+    kinds = [("Jackets", "Black", "Women"), ("Skirts", "Pink", "Women"), ("Booties", "Brown", "Women")]
+    products = [
+        Product((0, 0, 9, 9), "", 1.0, prediction(label=label, color=(color, 0.9), gender=(gender, 0.9)))
+        for label, color, gender in kinds
+    ]
+    of = lambda products: sentences.sentence_of_products(products, ATTRIBUTES)  # noqa: E731
+    assert of(products) == "A black jacket, a pink skirt and brown booties, for women."
+    unsure = Product((0, 0, 9, 9), "", 1.0, prediction(type=0.5, label="Scarves", gender=("Men", 0.9)))
+    assert of([products[0], unsure]) == "A black jacket and perhaps a navy blue scarf."
+    assert of([]) == NOT_FASHION
+
+
+def test_words_are_those_of_the_labels(classifier):
+    labels = set(classifier.encoders.labels["product_type"])
+    assert sentences.SINGULAR.keys() | sentences.ABOUT.keys() <= labels
+
+
+def test_captions_have_figures():
+    assert [sentences.percentage(p) for p in (0.9999, 0.5, 0.001)] == [99, 50, 1]
+    caption = sentences.caption_of(prediction(gender=("Women", 0.6)))
+    assert caption == "Navy Blue 80 % · Formal Shoes 95 % · Women 60 %"
+    assert sentences.caption_of(prediction(is_fashion=False)) == "No fashion product?"
 
 
 def test_name_of_a_file_cannot_become_html(tiny_classifier):
-    file = '"><script>alert(1)</script>'
-    html = answer.answer_html(tiny_classifier, file, open_image(SHOES)) + answer.error_html(file)
+    html = answer.answer_html(tiny_classifier, '"><script>alert(1)</script>', SHOES)
     assert "alert(1)" in html
     assert "<script" not in html
 

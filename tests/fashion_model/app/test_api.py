@@ -16,24 +16,25 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from gradio_client import handle_file
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
 from fashion_model import __version__
 from fashion_model.app import many, routes
-from fashion_model.app.answer import caption_of, curl_code, document_of, percentage, python_code, render, sentence_of
+from fashion_model.app.answer import curl_code, document_of, products_document, python_code, render
 from fashion_model.app.api import output_names
 from fashion_model.app.disk import folder
 from fashion_model.app.gradio_private import PRIVATE_ADDRESS
 from fashion_model.app.many import ManyEvents
+from fashion_model.app.sentences import caption_of, percentage, sentence_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
 from fashion_model.rows import fields_of
-from tests.conftest import NAMES
-from tests.fashion_model.app.conftest import PATHS, SHOES, beginning, called, check_overlay, post
+from tests.conftest import NAMES, serving
+from tests.fashion_model.app.conftest import PATHS, SHOES, SHOES_JPEG, beginning, called, check_overlay, post
 from tests.fashion_model.app.test_uploads import zipped
 
 UNREADABLE = "The file is not an image in a format that can be read."
@@ -47,10 +48,11 @@ def test_endpoints_inputs_and_outputs_have_names(client):
     } == {
         "/predict_batch": (["files"], ["table", "gallery", "Save CSV", "summary", "Save JSON Lines"]),
         "/predict": (["photo", "attribute", "opacity", "classes"], [*NAMES, "overlay", "notice", "is_fashion"]),
-        "/explain": (["photo", "attribute", "label", "opacity", "method"], ["overlay"]),
+        "/explain": (["photo", "attribute", "label", "opacity", "method", "box"], ["overlay"]),
         "/labels": ([], ["labels"]),
         "/model": ([], ["model"]),
         "/classify": (["photo"], ["result"]),
+        "/find_products": (["photo"], ["result"]),
     }
     model = client.predict(api_name="/model")
     assert model["name"] == "embedded default"
@@ -126,8 +128,9 @@ def test_batch_that_takes_too_long_ends(tiny_classifier, monkeypatch):
 
 GOOD = {
     "/predict": {"photo": None, "attribute": "color", "opacity": 0.5, "classes": 3},
-    "/explain": {"photo": None, "attribute": "color", "label": "", "opacity": 0.5, "method": "gradcam"},
+    "/explain": {"photo": None, "attribute": "color", "label": "", "opacity": 0.5, "method": "gradcam", "box": ""},
     "/classify": {"photo": None},
+    "/find_products": {"photo": None},
     "/predict_batch": {"files": None},
 }
 SENTENCES = {
@@ -138,6 +141,7 @@ SENTENCES = {
     "opacity": "opacity (must be|has to be a number) from 0 to 1",
     "classes": "number of classes has to be a whole number",
     "method": "unknown method .*; there are",
+    "box": "a box is left, top, right and bottom in pixels",
 }
 WRONG = ["3", -1, 2.5, True, [1], {"a": 1}, None]
 
@@ -145,7 +149,7 @@ WRONG = ["3", -1, 2.5, True, [1], {"a": 1}, None]
 @pytest.mark.parametrize(("endpoint", "argument"), [(e, argument) for e in GOOD for argument in GOOD[e]])
 def test_argument_of_wrong_type_is_a_sentence(client, capfd, endpoint, argument):
     photo = {"photo": handle_file(SHOES)} if "photo" in GOOD[endpoint] else {}
-    for value in [*WRONG, []] if argument != "label" else [value for value in WRONG if value is not None]:
+    for value in [*WRONG, []] if argument not in ("label", "box") else [value for value in WRONG if value is not None]:
         with pytest.raises(AppError, match=SENTENCES[argument]):
             client.predict(**GOOD[endpoint] | photo | {argument: value}, api_name=endpoint)
     assert "Traceback" not in capfd.readouterr().err
@@ -164,7 +168,7 @@ def test_no_photograph_is_the_same_sentence(client, served, tmp_path, content, s
     assert (response.status_code, response.json()) == (status, {"error": message})
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "classify", "predict_batch"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "classify", "find_products", "predict_batch"])
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
 def test_path_on_the_server_is_not_opened(http, endpoint, meta):
     shutil.copyfile(SHOES, folder().parent / "secret.jpg")
@@ -196,6 +200,30 @@ def test_post_without_a_photograph_says_how(http):
         response = http.post("/predict/", **request)
         assert response.status_code == 400
         assert "curl -F file=@" in response.json()["error"]
+
+
+def test_products_have_boxes_labels_and_overlays(finder_classifier, served, client):
+    products = finder_classifier.find(SHOES)
+    expected = products_document("shoe.jpg", finder_classifier, products)
+    with serving(finder_classifier) as address:
+        document = httpx2.post(
+            f"{address}predict?products=1", files={"file": ("shoe.jpg", SHOES_JPEG)}, timeout=60
+        ).json()
+        overlays = [httpx2.get(product.pop("overlay")).content for product in document["products"]]
+        _, tools, (found,) = ask_mcp(address, ("find_products", {"photo": PHOTO}))
+        boxed = Client(address, verbose=False).predict(
+            handle_file(SHOES), box=", ".join(map(str, products[1].box)), api_name="/explain"
+        )
+    assert document == expected
+    assert json.loads(found.content[0].text)["products"] == expected["products"]
+    assert "find_products" in {tool.name for tool in tools}
+    assert len(overlays) == len(products) > 2
+    for overlay in (overlays[1], boxed):
+        check_overlay(overlay, finder_classifier.explain(SHOES, "product_type", box=products[1].box))
+    # A checkpoint without a finder says so.
+    assert "has no finder" in httpx2.post(f"{served}predict?products=1", files={"file": SHOES_JPEG}).json()["error"]
+    with pytest.raises(AppError, match="has no finder"):
+        client.predict(handle_file(SHOES), api_name="/find_products")
 
 
 def test_many_visitors_get_their_own_predictions(served, classifier):
@@ -253,7 +281,7 @@ def test_mcp_answers_are_json_and_an_image(served, classifier):
     calls = ("classify_photograph", {"photo": PHOTO}), ("explain_photograph", why), ("labels", {})
     version, tools, results = ask_mcp(served, *calls)
     assert version == __version__
-    assert {tool.name for tool in tools} == {name for name, _ in calls}
+    assert {tool.name for tool in tools} == {name for name, _ in calls} | {"find_products"}
     assert all("JPEG, PNG" in t.inputSchema["properties"]["photo"]["description"] for t in tools if t.name != "labels")
     # One content each: beside the overlay no address with a path on the server.
     (text,), (overlay,), (labels,) = (result.content for result in results)

@@ -15,10 +15,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from selenium_axe_python import Axe
 
-from fashion_model.app.answer import NOT_FASHION, caption_of, document_of, python_code, shown
+from fashion_model.app.answer import document_of, python_code, shown
+from fashion_model.app.sentences import caption_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
+from fashion_model.app.visit import FIRST
 from fashion_model.images import open_image
-from tests.conftest import NAMES
+from tests.conftest import serving
 from tests.corpus import heic
 from tests.fashion_model.app.conftest import PATHS, SHOES, check_overlay
 
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.slow
 
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync disable-background-networking"
 FLAGS += " disable-component-update disable-dev-shm-usage hide-scrollbars window-size=1280,900"
+FLAGS += " use-fake-device-for-media-stream use-fake-ui-for-media-stream"
+PLAIN_HTTP = "fashion.test"  # a name of this machine that is no secure context, as in a local network
 SECONDS = 60
 PHONE_SIZE, DESKTOP_SIZE = (390, 844), (1280, 800)
 CAPTIONS = "#gallery .caption-label"
@@ -41,7 +45,8 @@ def chromium(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    for flag in (*FLAGS.split(), f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    profile = f"user-data-dir={tmp_path_factory.mktemp('chromium')}"
+    for flag in (*FLAGS.split(), profile, f"host-resolver-rules=MAP {PLAIN_HTTP} 127.0.0.1"):
         options.add_argument(f"--{flag}")
     with webdriver.Chrome(options=options, service=Service(driver)) as browser:
         for permission in ("clipboard-write", "clipboard-read"):
@@ -59,7 +64,7 @@ def browser(chromium):
     errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
     assert not [error for error in errors if "favicon" not in error]
     hosts = {urlsplit(url).hostname for url in sent_by(chromium)}
-    assert hosts <= {"127.0.0.1", None}  # None: of data and blob URLs
+    assert hosts <= {"127.0.0.1", PLAIN_HTTP, None}  # None: of data and blob URLs
 
 
 def sent_by(browser):
@@ -73,13 +78,14 @@ def resize(browser, size):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-LOADED = "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+LOADED = "return [...document.images].filter(i => i.offsetParent).every(i => i.complete && i.naturalWidth > 0)"
 
 
 def opened(browser, address):
+    """The page with the answer that it opens with."""
     browser.get(address)
-    wait_for(browser, lambda: find_all(browser, "#photo input[type=file]"))
-    wait_for(browser, lambda: len(loaded := browser.execute_script(LOADED)) >= len(PATHS) and all(loaded))
+    wait_for(browser, lambda: find_all(browser, "#place #visit"))
+    wait_for(browser, lambda: state(browser) == "answered" and browser.execute_script(LOADED))
     return browser
 
 
@@ -102,20 +108,49 @@ def find_all(browser, selector):
     return browser.find_elements(By.CSS_SELECTOR, selector)
 
 
+def texts(browser, selector):
+    return [element.text for element in find_all(browser, selector) if element.is_displayed()]
+
+
+def state(browser):
+    return find(browser, "#visit").get_attribute("data-state")
+
+
+def sentence(browser, within="#visit .result"):
+    return "".join(texts(browser, f"{within} .sentence"))
+
+
+def fault(browser):
+    return "".join(texts(browser, "#visit .fault"))
+
+
 def upload(browser, path):
-    find(browser, "#photo input[type=file]").send_keys(str(path))
+    find(browser, "#visit .choose").send_keys(str(path))
 
 
-def sentence(browser, within="#answer"):
-    return "".join(element.text for element in find_all(browser, f"{within} .sentence"))
+def drop(browser, *paths):
+    """As a hand drags files from another window onto the page."""
+    data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        if kind == "drop":
+            assert "dropping" in find(browser, "body").get_attribute("class")
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
+
+
+def drag(browser, selector, start, end):
+    """With the mouse, between two points of an element, in parts of its width and height."""
+    frame = box(browser, selector)
+    for kind, (x, y) in (("Pressed", start), ("Moved", start), ("Moved", end), ("Released", end)):
+        at = {"x": frame["x"] + x * frame["width"], "y": frame["y"] + y * frame["height"], "button": "left"}
+        browser.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": f"mouse{kind}", "clickCount": 1, **at})
 
 
 def explained(browser):
     """Attribute and label of the overlay that is visible, which the caption and the pressed button agree on."""
-    (layer,) = find_all(browser, "#answer [data-layer]:not([hidden])")
-    (button,) = find_all(browser, "#answer [aria-pressed=true]")
+    (layer,) = [each for each in find_all(browser, "#visit [data-layer]") if each.is_displayed()]
+    (button,) = find_all(browser, "#visit [data-map][aria-pressed=true]")
     assert button.get_attribute("data-map") == layer.get_attribute("data-layer")
-    assert find(browser, "#answer .explained").text == button.get_attribute("data-label")
+    assert find(browser, "#visit .explained").text == button.get_attribute("data-label")
     return button.get_attribute("data-attribute"), button.get_attribute("data-label")
 
 
@@ -125,73 +160,86 @@ def box(browser, selector):
 
 
 def open_tab(browser, name):
-    browser.find_element(By.XPATH, f"//button[@role='tab'][contains(., '{name}')]").click()
+    tab = f"//button[@role='tab'][contains(., '{name}')]"
+    if not browser.find_elements(By.XPATH, tab):  # on a phone
+        find(browser, ".overflow-menu > button").click()
+        tab = f"//*[contains(@class, 'overflow-dropdown')]//button[contains(., '{name}')]"
+    browser.find_element(By.XPATH, tab).click()
 
 
 def download(browser, folder, buttons):
     """Click on each of `buttons`, a dictionary of selectors with the names of files; the files that appear."""
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     for button in buttons:
+        browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", find(browser, button))
         find(browser, button).click()
     paths = [folder / name for name in buttons.values()]
     wait_for(browser, lambda: all(path.exists() for path in paths))
     return paths
 
 
-def expected(classifier, path):
+def expected(classifier, path, name=None):
     """The prediction, and its document."""
     prediction = classifier.predict([path])[0]
-    return prediction, document_of(path.name, classifier, prediction)
+    return prediction, document_of(name or path.name, classifier, prediction)
+
+
+def is_empty(page):
+    """No photograph, no answer, and all ways to a photograph."""
+    ways = [find(page, f"#visit {way}").is_displayed() for way in (".zone", ".examples", ".address")]
+    return state(page) == "empty" and all(ways) and not find_all(page, "#visit .answer") and not fault(page)
 
 
 @pytest.mark.parametrize("size", [PHONE_SIZE, DESKTOP_SIZE], ids=["phone", "desktop"])
 def test_a_visit(browser, served, classifier, tmp_path, size):
     resize(browser, size)
     page = opened(browser, served)
-    assert box(page, ".examples")["bottom"] <= size[1]  # above the fold
-    assert not find_all(page, "#answer .answer")
+    assert texts(page, ".label-of-example") == ["An example:"]
+    assert sentence(page) == expected(classifier, PATHS[2])[1]["sentence"]
+    assert box(page, ".examples")["bottom"] <= size[1] or size == DESKTOP_SIZE  # above the fold
 
     upload(page, SHOES)
     prediction, document = expected(classifier, SHOES)
     wait_for(page, lambda: sentence(page) == document["sentence"])
-    labels = [element.text for element in find_all(page, "#answer .label")]
-    assert labels == [label for name in NAMES for label, _ in shown(prediction[name])]
-    assert "A hint" in find(page, "#answer .doubtful .hint").text
-    seen = "#answer .cards" if size == PHONE_SIZE else "#answer .sentence"
-    assert box(page, seen)["bottom"] <= size[1], "the answer has to be scrolled to"
+    assert find(page, "#visit .base").get_attribute("alt") == document["sentence"]
+    folded = find(page, "#visit .hint summary")
+    assert folded.text == "Season of use"
+    folded.click()
+    labels = [label for name in ("color", "product_type", "gender", "season") for label, _ in shown(prediction[name])]
+    assert texts(page, "#visit .label") == labels
+    assert "A guess" in texts(page, "#visit .hint .note")[0]
     assert page.execute_script("return [scrollY, document.documentElement.scrollWidth <= innerWidth]") == [0, True]
+    seen = ("#visit .base", "#visit .sentence", "#visit .card", "#visit .again")
+    assert all(0 <= box(page, each)["top"] <= box(page, each)["bottom"] <= size[1] for each in seen), "below the fold"
 
-    # A runner-up, another attribute by the keyboard, and another opacity, all without a request.
+    # A runner-up, another attribute by the keyboard, another opacity, without the overlay: all without a request.
     assert explained(page) == ("product_type", "Casual Shoes")
     sent_by(page)
-    find(page, "#answer [data-map=product_type-1]").click()
+    find(page, "#visit [data-map='0-product_type-1']").click()
     assert explained(page) == ("product_type", "Sports Shoes")
-    page.execute_script("document.querySelector('#photo button').focus()")
+    page.execute_script("document.querySelector('#visit .switch input').focus()")
     focused = []
-    while len(focused) < 4 and "color-0" not in focused:
+    while len(focused) < 4 and "0-color-0" not in focused:
         page.switch_to.active_element.send_keys(Keys.TAB)
         focused.append(page.switch_to.active_element.get_attribute("data-map"))
     page.switch_to.active_element.send_keys(Keys.ENTER)
     assert explained(page) == ("color", "Black"), focused
-    find(page, "#answer input[type=range]").send_keys(Keys.END)
-    find(page, "#answer summary").click()
-    assert f"Fashion score {prediction.fashion_score:.1f}." in find(page, "#answer .score").text
+    find(page, "#visit [data-overlay]").click()
+    assert not [layer for layer in find_all(page, "#visit [data-layer]") if layer.is_displayed()]
+    find(page, "#visit [data-overlay]").click()
+    assert f"Fashion score {prediction.fashion_score:.1f};" in find(page, "#visit .score").text
     assert not sent_by(page)
 
     stem = "phone-1-black-shoes"
-    buttons = {"[data-take=overlay]": f"{stem}-color-Black.png", "[data-take=result]": f"{stem}.json"}
-    image, saved = download(page, tmp_path, buttons)
-    assert json.loads(saved.read_text(encoding="utf-8")) == document
-    check_overlay(image, classifier.explain(SHOES, "color", opacity=1))
+    names = {"overlay": f"{stem}-color-Black.png", "document": f"{stem}.json", "share": f"{stem}-answer.png"}
+    files = download(page, tmp_path, {f"[data-take={what}]": name for what, name in names.items()})
+    assert json.loads(files[1].read_text(encoding="utf-8")) == document
+    check_overlay(files[0], classifier.explain(SHOES, "color"))
+    assert open_image(files[2]).width == 800
+    find(page, "#visit [data-copy=python]").click()
+    wait_for(page, lambda: find(page, "#visit [data-copy=python]").text == "Copied")
     code = python_code(SHOES.name).replace("ADDRESS", served.rstrip("/"))
-    find(page, "#answer [data-copy=python]").click()
-    wait_for(page, lambda: find(page, "#answer [data-copy=python]").text == "Copied")
     assert page.execute_async_script("navigator.clipboard.readText().then(arguments[0])") == code
-
-    # Without its photograph the page is empty again.
-    page.execute_script("scrollTo(0, 0)")
-    find(page, "#photo button[aria-label='Remove Image']").click()
-    wait_for(page, lambda: not find_all(page, "#answer .answer"))
 
 
 PASTE = """
@@ -213,12 +261,26 @@ def choose_example(page, path, tmp_path):
     find(page, f"[data-example='{path.name}']").click()
 
 
+def choose_two_examples(page, path, tmp_path):
+    """The second before the first is answered."""
+    choose_example(page, PATHS[0], tmp_path)
+    choose_example(page, path, tmp_path)
+
+
+def drop_on_another(page, path, tmp_path):
+    upload(page, SHOES)
+    wait_for(page, lambda: "shoes" in sentence(page))
+    drop(page, path)
+
+
 def take_with_a_phone(page, path, tmp_path):
     resize(page, PHONE_SIZE)
-    wait_for(page, lambda: find(page, ".camera").is_displayed())
-    camera = find(page, ".camera input")
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    wait_for(page, lambda: find(page, "#visit .zone .camera").is_displayed())
+    camera = find(page, "#visit .zone .camera input")
     assert camera.get_attribute("capture") == "environment"
     camera.send_keys(str(path))
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
 def upload_heic(page, path, tmp_path):
@@ -226,37 +288,154 @@ def upload_heic(page, path, tmp_path):
     upload(page, tmp_path / "IMG_0001.HEIC")
 
 
+NAMES_OF = {paste: "pasted.jpg", upload_heic: "IMG_0001.HEIC"}
+
+
 @pytest.mark.parametrize(
     ("way", "path"),
-    [(paste, PATHS[1]), (choose_example, PATHS[5]), (take_with_a_phone, PATHS[2]), (upload_heic, SHOES)],
+    [
+        *((paste, PATHS[1]), (choose_example, PATHS[5]), (choose_two_examples, PATHS[3])),
+        *((drop_on_another, PATHS[1]), (take_with_a_phone, PATHS[2]), (upload_heic, SHOES)),
+    ],
 )
-def test_each_way_to_a_photograph_is_answered(page, classifier, tmp_path, way, path):
+def test_each_way_to_a_photograph_is_answered_and_cleared(page, classifier, tmp_path, way, path):
     way(page, path, tmp_path)
     prediction, document = expected(classifier, path)
-    wait_for(page, lambda: sentence(page) == document["sentence"])
-    complete = "const i = document.querySelector('#photo img'); return i && i.complete && i.naturalWidth"
-    wait_for(page, lambda: page.execute_script(complete) == open_image(path).width)
-    name = {paste: "pasted.jpg", upload_heic: "IMG_0001.HEIC"}.get(way, path.name)
-    assert name in find(page, "#answer .answer").get_attribute("data-python")
-    muted = "grayscale" in find(page, "#answer .cards").value_of_css_property("filter")
-    assert muted == (not prediction.is_fashion) == (sentence(page) == NOT_FASHION) == (path == PATHS[5])
+    wait_for(
+        page, lambda: sentence(page) == document["sentence"] and not find(page, ".label-of-example").is_displayed()
+    )
+    assert NAMES_OF.get(way, path.name) in find(page, "#visit .answer").get_attribute("data-python")
+    assert page.execute_script(LOADED)
+    # What is refused folds its cards and its overlay away.
+    assert find(page, "#visit .cards").is_displayed() == prediction.is_fashion == (path != PATHS[5])
+    assert find(page, "#visit .look figcaption").is_displayed() == prediction.is_fashion
+    if not prediction.is_fashion:
+        find(page, "#visit .anyway summary").click()
+        assert explained(page) == ("product_type", prediction.product_type.label)
+    find(page, "#visit [data-clear]").click()
+    assert is_empty(page)
 
 
-def test_fault_is_a_sentence_in_place_of_the_answer(page, tmp_path):
-    choose_example(page, SHOES, tmp_path)
-    wait_for(page, lambda: "Black" in sentence(page))
-    find(page, "#address textarea, #address input").send_keys("http://127.0.0.1/x.jpg", Keys.ENTER)
-    wait_for(page, lambda: "private network" in sentence(page))
-    assert not find_all(page, "#answer .cards")
-    (tmp_path / "letter.jpg").write_text("Dear Sir")
-    upload(page, tmp_path / "letter.jpg")
-    wait_for(page, lambda: "not an image" in sentence(page))
+def test_camera_of_a_computer_takes_a_photograph(page):
+    find(page, "#visit .webcam").click()
+    wait_for(page, lambda: page.execute_script("return document.querySelector('.camera-view video')?.videoWidth > 0"))
+    find(page, ".camera-view [value=take]").click()
+    wait_for(page, lambda: "camera.jpg" in find(page, "#visit .answer").get_attribute("data-python"))
 
-    (tmp_path / "large.jpg").write_bytes(SHOES.read_bytes().ljust(MAX_BYTES + 1))
-    sent_by(page)
+
+def test_large_photograph_is_shrunk_before_it_is_sent(page, classifier, tmp_path):
+    """Upright, whatever its orientation; and the visitor sees how far it is."""
+    noise = Image.effect_noise((3000, 2000), 60).convert("RGB")
+    noise.paste(Image.open(SHOES).resize((1500, 2000)), (0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise.save(tmp_path / "large.jpg", quality=97, exif=exif)
+    assert (tmp_path / "large.jpg").stat().st_size > 3_000_000
+    slow = {"offline": False, "latency": 50, "downloadThroughput": 94_000 * 8, "uploadThroughput": 94_000}
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    page.get_log("performance")
     upload(page, tmp_path / "large.jpg")
-    wait_for(page, lambda: sentence(page) == TOO_LARGE)
-    assert not [url for url in sent_by(page) if "upload" in url], "a file that is too large was uploaded"
+    wait_for(page, lambda: "Sending" in texts(page, "#visit .wait p")[0])
+    wait_for(page, lambda: 0 < float(find(page, "#visit .wait progress").get_attribute("value")) < 1)
+    wait_for(page, lambda: state(page) == "answered")
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", slow | {"downloadThroughput": -1, "uploadThroughput": -1})
+    size = page.execute_script(
+        "const i = document.querySelector('#visit .base'); return i.naturalWidth / i.naturalHeight"
+    )
+    assert size == pytest.approx(2 / 3, abs=0.01)
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requests = [m["params"]["request"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert len([request for request in requests if request["url"].endswith("/answer")]) == 1
+
+
+def test_after_a_fault_the_page_is_as_before(page, classifier, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear Sir")
+    (tmp_path / "large.heic").write_bytes(bytes(MAX_BYTES + 1))
+    find(page, f"[data-example='{SHOES.name}']").click()
+    wait_for(page, lambda: "shoes" in sentence(page))
+    before = sentence(page)
+    for answered in (True, False):
+        if not answered:
+            find(page, "#visit [data-clear]").click()
+        upload(page, tmp_path / "letter.jpg")
+        wait_for(page, lambda: "not an image" in fault(page))
+        sent_by(page)
+        upload(page, tmp_path / "large.heic")
+        wait_for(page, lambda: fault(page) == TOO_LARGE)
+        assert not [url for url in sent_by(page) if "answer" in url], "a file that is too large was sent"
+        assert state(page) == ("answered" if answered else "empty")
+        assert sentence(page) == (before if answered else "")
+    find(page, "#visit .address input").send_keys("http://127.0.0.1/x.jpg", Keys.ENTER)
+    wait_for(page, lambda: "private network" in fault(page))
+    find(page, f"[data-example='{FIRST}']").click()
+    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[2])[1]["sentence"])
+    assert not fault(page)
+
+
+def test_part_that_is_drawn_is_one_more_product(page, classifier):
+    upload(page, SHOES)
+    wait_for(page, lambda: "shoes" in sentence(page))
+    assert not texts(page, "#visit .chip") + texts(page, "#visit .box")
+    drag(page, "#visit .base", (0.1, 0.2), (0.6, 0.9))
+    wait_for(page, lambda: len(texts(page, "#visit .chip")) == 2)
+    (shape,) = find_all(page, "#visit .box")
+    base = box(page, "#visit .base")
+    assert shape.rect["width"] == pytest.approx(base["width"] / 2, abs=3)
+    assert find_all(page, "#visit .chip")[1].get_attribute("aria-pressed") == "true"
+    find_all(page, "#visit .chip")[0].click()
+    assert explained(page) == ("product_type", "Casual Shoes")
+
+
+def test_every_chip_shows_its_product(browser, finder_classifier):
+    with serving(finder_classifier) as address:
+        page = opened(browser, address)
+        upload(page, SHOES)
+        wait_for(page, lambda: SHOES.name in find(page, "#visit .answer").get_attribute("data-python"))
+        products = finder_classifier.find(SHOES)
+        assert len(products) > 2
+        chips, boxes = find_all(page, "#visit .chip"), find_all(page, "#visit .box")
+        assert len(chips) == len(boxes) == len(products)
+        sent_by(page)
+        for number, (chip, product) in enumerate(zip(chips, products, strict=True)):
+            chip.click()
+            assert [each.get_attribute("aria-pressed") == "true" for each in boxes].index(True) == number
+            assert explained(page) == ("product_type", product.prediction.product_type.label)
+        boxes[0].send_keys(Keys.ENTER)
+        assert chips[0].get_attribute("aria-pressed") == "true"
+        assert not sent_by(page)
+
+
+def test_tabs_and_examples_have_addresses(page, served, classifier):
+    find(page, f"[data-example='{PATHS[4].name}']").click()
+    wait_for(page, lambda: page.current_url == f"{served}#example={PATHS[4].name}")
+    open_tab(page, "Code")
+    wait_for(page, lambda: page.current_url == f"{served}#code")
+    page.back()
+    answer = expected(classifier, PATHS[4])[1]["sentence"]
+    wait_for(page, lambda: sentence(page) == answer)
+    page.refresh()
+    wait_for(page, lambda: find_all(page, "#place #visit") and sentence(page) == answer)
+    page.back()
+    wait_for(page, lambda: page.current_url == served)
+    page.get(f"{served}#good")
+    page.refresh()
+    wait_for(page, lambda: find_all(page, "#quality") and find(page, "#quality").is_displayed())
+
+
+def test_two_that_are_dropped_are_labelled_as_many(page, tmp_path):
+    drop(page, PATHS[0], PATHS[1])
+    find(page, "#visit [data-many]").click()
+    wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2)
+    assert page.current_url.endswith("#many")
+
+
+def test_code_is_copied_without_https(browser, served):
+    page = opened(browser, served.replace("127.0.0.1", PLAIN_HTTP))
+    assert page.execute_script("return isSecureContext") is False
+    assert not find(page, "#visit .webcam").is_displayed()
+    find(page, "#visit [data-copy=curl]").click()
+    wait_for(page, lambda: find(page, "#visit [data-copy=curl]").text == "Copied")
 
 
 def test_many_become_table_captions_and_files(page, classifier, tmp_path):
@@ -297,7 +476,7 @@ def test_other_tabs_have_figures_report_and_code(browser, served):
     find(page, "#good a[href=report]").click()
     wait_for(page, lambda: len(page.window_handles) == 2)
     page.switch_to.window(page.window_handles[1])
-    wait_for(page, lambda: "Evaluation report" in find(page, "h1").text and all(page.execute_script(LOADED)))
+    wait_for(page, lambda: "Evaluation report" in find(page, "h1").text and page.execute_script(LOADED))
     page.close()
     page.switch_to.window(page.window_handles[0])
 

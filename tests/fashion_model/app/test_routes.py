@@ -19,7 +19,7 @@ from fashion_model.app import routes, uploads
 from fashion_model.app.disk import folder
 from fashion_model.app.gradio_private import NOT_DOWNLOADED, NOT_UNDERSTOOD, PRIVATE_ADDRESS, downloaded
 from fashion_model.app.page import launch
-from fashion_model.checkpoint import DEFAULT_CHECKPOINT, REPORT
+from fashion_model.checkpoint import CARD, DEFAULT_CHECKPOINT, REPORT
 from fashion_model.classifier import open_for_network
 from tests.conftest import ROOT, free_port
 from tests.fashion_model.app.conftest import called, sent
@@ -35,10 +35,11 @@ TESTS = [Path(__file__), Path(__file__).with_name("test_api.py")]  # that use al
         ("gradio_api/mcp/", 20, False),
         ("gradio_api/upload", 101, False),  # of one file
         ("predict", 16, True),
+        ("answer", 16, False),
     ],
 )
 def test_body_beyond_the_limit_is_refused(http, path, megabytes, chunked):
-    field = {"predict": "file", "gradio_api/upload": "files"}.get(path)
+    field = {"predict": "file", "answer": "file", "gradio_api/upload": "files"}.get(path)
     head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="a"\r\n\r\n'.encode() if field else b""
     pieces = [head, *[b" " * 2**20] * megabytes]
     headers = {"content-type": "multipart/form-data; boundary=x"} if field else {}
@@ -85,28 +86,41 @@ def output_of(http, event, data, event_data):
 @pytest.mark.parametrize("data", [[], [1] * 20, [{"path": 1}] * 20])
 def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
     events = [event["id"] for event in http.get("/config").json()["dependencies"] if event["backend_fn"]]
-    assert len(events) > 8
+    assert len(events) > 5
     for event in events:
         output_of(http, event, data, {"index": "x"})
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("event", "data", "message"),
+    ("form", "message"),
     [
-        ("send", {"path": "/etc/hostname", "name": "x.jpg"}, "has to be uploaded"),
-        ("pick", {"example": "../attributes.py"}, "There is no such example"),
+        ({}, "Send one photograph"),
+        ({"example": "../attributes.py"}, "Send one photograph"),
+        ({"example": "/etc/hostname"}, "Send one photograph"),
+        ({"address": "http://127.0.0.1/x.jpg"}, PRIVATE_ADDRESS),
+        ({"example": "2315.jpg", "part": "0.1,0.2"}, "The part of a photograph is"),
+        ({"example": "2315.jpg", "part": "nan,0,1,1"}, "The part of a photograph is"),
+        ({"example": "2315.jpg", "part": "0.5,0.5,0.5,0.9"}, "a box is left, top, right and bottom"),
+        ({"example": "2315.jpg", "part": "0,0,9,1"}, "a box is left, top, right and bottom"),
     ],
 )
-def test_private_event_opens_no_path(http, event, data, message):
-    """What the page's script sends for an uploaded file, or for an example."""
-    events = http.get("/config").json()["dependencies"]
-    (function,) = [e["id"] for e in events if event in [name for _, name in e["targets"]]]
-    output = output_of(http, function, [], data)
-    if not output.get("error"):  # gradio itself may refuse a path
-        shown, answer = output["data"]
-        assert shown in (None, {"__type__": "update"})
-        assert message in answer
+def test_page_answers_a_wrong_question_with_a_sentence(http, form, message):
+    response = http.post("/answer", files={name: (None, value) for name, value in form.items()})
+    assert response.status_code == 200
+    assert message in response.json()["error"]
+
+
+def test_link_to_the_page_has_a_preview(http, served):
+    """In the HTML that is served: programs that show a link run no script."""
+    page = http.get("/").text
+    tags = dict(re.findall(r'<meta (?:property|name)="([\w:]+)" content="([^"]*)">', page))
+    assert tags["og:title"] == "Fashion Product Classifier"
+    assert tags["og:url"] == served
+    assert "Color, product type" in tags["og:description"] == tags["description"]
+    assert http.get(tags["og:image"]).headers["content-type"] == "image/jpeg"
+    assert "gradio.app" not in "".join(tags.values())
+    assert page.count('property="og:title"') == 1
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,12 @@ def test_private_event_opens_no_path(http, event, data, message):
 )
 def test_only_what_exists_is_sent(http, path, status):
     assert http.get(f"/{path}").status_code == status
+
+
+def test_model_card_is_sent_as_text(http):
+    response = http.get("/card")
+    assert response.text == (DEFAULT_CHECKPOINT / CARD).read_text(encoding="utf-8")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 def test_report_is_sent_in_a_sandbox(http):

@@ -1,0 +1,103 @@
+"""What is in a photograph, in plain English, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from fashion_model.attributes import Attribute
+from fashion_model.predictions import AttributePrediction, Prediction, Product
+
+STATIC = Path(__file__).parent / "static"
+WORDS = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))
+SINGULAR, ABOUT = WORDS["singular"], WORDS["about"]  # labels → the name of one product, and what it is
+MAIN_ATTRIBUTE = "product_type"  # its confidence decides how the sentence begins
+HINTS = {"season": "a photograph does not show it"}  # attributes that are hints at best, and why
+SURE, MIN_CONFIDENCE = 0.7, 0.4
+ALMOST_CERTAIN = 0.9  # of the type of a photograph that is refused
+
+ADVICE = "One product that fills the picture, on a plain ground, works best."
+NOT_FASHION = f"This does not look like a fashion product. {ADVICE}"
+
+
+def sentence_of(prediction: Prediction, attributes: Sequence[Attribute]) -> str:
+    """What the network sees in a photograph of one product."""
+    names = [attribute.name for attribute in attributes]
+    main = prediction[main_attribute(names)]
+    if not prediction.is_fashion:
+        if main.confidence >= ALMOST_CERTAIN and main.label in SINGULAR:
+            return f"Perhaps not a fashion product; if it is, {with_article(SINGULAR[main.label])}."
+        return NOT_FASHION
+    text = phrase(prediction, names)
+    if "gender" in names:
+        text += f", {for_whom(prediction['gender'])}"
+    if main.confidence < MIN_CONFIDENCE:
+        return f"Hard to tell; perhaps {text}. {ADVICE}"
+    return f"{text[0].upper()}{text[1:]}." if main.confidence >= SURE else f"Looks like {text}."
+
+
+def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attribute]) -> str:
+    """What the network sees in a photograph, such as `A black jacket and brown boots, for women.`
+
+    Whom they are for is said if that is the same for all.
+    """
+    if not products:
+        return NOT_FASHION
+    if len(products) == 1:
+        return sentence_of(products[0].prediction, attributes)
+    names = [attribute.name for attribute in attributes]
+    main, predictions = main_attribute(names), [product.prediction for product in products]
+    phrases = {phrase(p, names): "" if p[main].confidence >= SURE else "perhaps " for p in predictions}
+    *first, last = [before + text for text, before in phrases.items()]
+    text = f"{', '.join(first)} and {last}" if first else last
+    if "gender" in names and len(whom := {for_whom(p["gender"]) for p in predictions}) == 1:
+        text += f", {whom.pop()}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def main_attribute(names: Sequence[str]) -> str:
+    """The first attribute, where a checkpoint has no MAIN_ATTRIBUTE."""
+    return MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
+
+
+def phrase(prediction: Prediction, names: Sequence[str]) -> str:
+    """Color and product: `a red T-shirt`, `grey, perhaps taupe, trousers`."""
+    main = main_attribute(names)
+    label = prediction[main].label
+    words = name_of(label)
+    if "color" in names and main != "color":
+        words = f"{color_in_words(prediction['color'])} {words}"
+    return with_article(words) if label in SINGULAR else words
+
+
+def name_of(label: str) -> str:
+    """The name of one product, within a sentence."""
+    return SINGULAR.get(label) or label.lower()
+
+
+def with_article(words: str) -> str:
+    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
+
+
+def color_in_words(color: AttributePrediction) -> str:
+    first, *second = ("multicolored" if label == "Multi" else label.lower() for label, _ in color.top(2))
+    return first if color.confidence >= SURE or not second else f"{first}, perhaps {second[0]},"
+
+
+def for_whom(gender: AttributePrediction) -> str:
+    label = "anyone" if gender.label == "Unisex" else gender.label.lower()
+    return f"{'' if gender.confidence >= SURE else 'perhaps '}for {label}"
+
+
+def percentage(probability: float) -> int:
+    """From 1 to 99: no prediction is certain."""
+    return min(max(round(100 * probability), 1), 99)
+
+
+def caption_of(prediction: Prediction) -> str:
+    """The caption of a thumbnail: the labels with their confidences."""
+    if not prediction.is_fashion:
+        return "No fashion product?"
+    shown = {name: p for name, p in prediction.attributes.items() if name not in HINTS}
+    return " · ".join(f"{p.label} {percentage(p.confidence)} %" for p in shown.values())

@@ -1,0 +1,513 @@
+"""The page as a visitor sees it, in headless Chromium (Debian: chromium, chromium-driver)."""
+
+import json
+import os
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+from selenium_axe_python import Axe
+
+from fashion_model.app.answer import document_of, python_code, shown
+from fashion_model.app.sentences import caption_of
+from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
+from fashion_model.app.visit import FIRST
+from fashion_model.images import open_image
+from tests.conftest import serving
+from tests.corpus import heic
+from tests.fashion_model.app.conftest import PATHS, SHOES, check_overlay
+
+pytestmark = pytest.mark.slow
+
+FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync disable-background-networking"
+FLAGS += " disable-component-update disable-dev-shm-usage hide-scrollbars window-size=1280,900"
+FLAGS += " use-fake-device-for-media-stream use-fake-ui-for-media-stream"
+PLAIN_HTTP = "fashion.test"  # a name of this machine that is no secure context, as in a local network
+SECONDS = 15
+PHONE_SIZE, DESKTOP_SIZE = (390, 844), (1280, 800)
+CAPTIONS = "#gallery .caption-label"
+TABS = ("Photograph", "Many", "How good is it?", "Code")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        assert not os.environ.get("CI"), "CI has to install chromium and chromium-driver"
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    profile = f"user-data-dir={tmp_path_factory.mktemp('chromium')}"
+    for flag in (*FLAGS.split(), profile, f"host-resolver-rules=MAP {PLAIN_HTTP} 127.0.0.1"):
+        options.add_argument(f"--{flag}")
+    with webdriver.Chrome(options=options, service=Service(driver)) as browser:
+        for permission in ("clipboard-write", "clipboard-read"):
+            browser.execute_cdp_cmd("Browser.setPermission", {"permission": {"name": permission}, "setting": "granted"})
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium):
+    """At the end of each test: no error in the console, and no request has left the page's host."""
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    resize(chromium, DESKTOP_SIZE)
+    yield chromium
+    errors = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [error for error in errors if "favicon" not in error]
+    hosts = {urlsplit(url).hostname for url in sent_by(chromium)}
+    assert hosts <= {"127.0.0.1", PLAIN_HTTP, None}  # None: of data and blob URLs
+
+
+def sent_by(browser):
+    """The addresses of the requests since the last call."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+def resize(browser, size):
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE_SIZE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+LOADED = "return [...document.images].filter(i => i.offsetParent).every(i => i.complete && i.naturalWidth > 0)"
+
+
+def opened(browser, address):
+    """The page with the answer that it opens with."""
+    browser.get(address)
+    wait_for(browser, lambda: find_all(browser, "#place #visit"))
+    wait_for(browser, lambda: state(browser) == "answered" and browser.execute_script(LOADED))
+    return browser
+
+
+@pytest.fixture
+def page(browser, served):
+    return opened(browser, served)
+
+
+def wait_for(browser, condition):
+    # The page may be drawn anew between finding an element and reading it.
+    ignored = [StaleElementReferenceException, NoSuchElementException]
+    return WebDriverWait(browser, SECONDS, ignored_exceptions=ignored).until(lambda _: condition())
+
+
+def find(browser, selector):
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def find_all(browser, selector):
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def texts(browser, selector):
+    return [element.text for element in find_all(browser, selector) if element.is_displayed()]
+
+
+def state(browser):
+    return find(browser, "#visit").get_attribute("data-state")
+
+
+def sentence(browser, within="#visit .result"):
+    return "".join(texts(browser, f"{within} .sentence"))
+
+
+def fault(browser):
+    return "".join(texts(browser, "#visit .fault"))
+
+
+def upload(browser, path):
+    find(browser, "#visit .choose").send_keys(str(path))
+
+
+def drop(browser, *paths):
+    """As a hand drags files from another window onto the page."""
+    data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        if kind == "drop":
+            assert "dropping" in find(browser, "body").get_attribute("class")
+        browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
+
+
+def drag(browser, selector, start, end):
+    """With the mouse, between two points of an element, in parts of its width and height."""
+    frame = box(browser, selector)
+    for kind, (x, y) in (("Pressed", start), ("Moved", start), ("Moved", end), ("Released", end)):
+        at = {"x": frame["x"] + x * frame["width"], "y": frame["y"] + y * frame["height"], "button": "left"}
+        browser.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": f"mouse{kind}", "clickCount": 1, **at})
+
+
+def explained(browser):
+    """Attribute and label of the overlay that is visible, which the caption and the pressed button agree on."""
+    (layer,) = [each for each in find_all(browser, "#visit [data-layer]") if each.is_displayed()]
+    (button,) = find_all(browser, "#visit [data-map][aria-pressed=true]")
+    assert button.get_attribute("data-map") == layer.get_attribute("data-layer")
+    assert find(browser, "#visit .explained").text == button.get_attribute("data-label")
+    return button.get_attribute("data-attribute"), button.get_attribute("data-label")
+
+
+def box(browser, selector):
+    script = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+    return browser.execute_script(script, selector)
+
+
+def open_tab(browser, name):
+    tab = f"//button[@role='tab'][contains(., '{name}')]"
+    if not browser.find_elements(By.XPATH, tab):  # on a phone
+        find(browser, ".overflow-menu > button").click()
+        tab = f"//*[contains(@class, 'overflow-dropdown')]//button[contains(., '{name}')]"
+    browser.find_element(By.XPATH, tab).click()
+
+
+def download(browser, folder, buttons):
+    """Click on each of `buttons`, a dictionary of selectors with the names of files; the files that appear."""
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    for button in buttons:
+        find(browser, button).click()
+    paths = [folder / name for name in buttons.values()]
+    wait_for(browser, lambda: all(path.exists() for path in paths))
+    return paths
+
+
+def expected(classifier, path, name=None):
+    """The prediction, and its document."""
+    prediction = classifier.predict([path])[0]
+    return prediction, document_of(name or path.name, classifier, prediction)
+
+
+def is_empty(page):
+    """No photograph, no answer, and all ways to a photograph."""
+    ways = [find(page, f"#visit {way}").is_displayed() for way in (".zone", ".examples", ".address")]
+    return state(page) == "empty" and all(ways) and not find_all(page, "#visit .answer") and not fault(page)
+
+
+@pytest.mark.parametrize("size", [PHONE_SIZE, DESKTOP_SIZE], ids=["phone", "desktop"])
+def test_a_visit(browser, served, classifier, tmp_path, size):
+    resize(browser, size)
+    page = opened(browser, served)
+    assert texts(page, ".label-of-example") == ["An example:"]
+    assert sentence(page) == expected(classifier, PATHS[2])[1]["sentence"]
+    assert box(page, ".examples")["bottom"] <= size[1] or size == DESKTOP_SIZE  # above the fold
+
+    upload(page, SHOES)
+    prediction, document = expected(classifier, SHOES)
+    wait_for(page, lambda: sentence(page) == document["sentence"])
+    assert find(page, "#visit .base").get_attribute("alt") == document["sentence"]
+    folded = find(page, "#visit .hint summary")
+    assert folded.text == "Season of use"
+    folded.click()
+    labels = [label for name in ("color", "product_type", "gender", "season") for label, _ in shown(prediction[name])]
+    assert texts(page, "#visit .label") == labels
+    assert "A guess" in texts(page, "#visit .hint .note")[0]
+    assert page.execute_script("return [scrollY, document.documentElement.scrollWidth <= innerWidth]") == [0, True]
+    seen = ("#visit .base", "#visit .sentence", "#visit .card", "#visit .again")
+    assert all(0 <= box(page, each)["top"] <= box(page, each)["bottom"] <= size[1] for each in seen), "below the fold"
+
+    # A runner-up, another attribute by the keyboard, another opacity, without the overlay: all without a request.
+    assert explained(page) == ("product_type", "Casual Shoes")
+    sent_by(page)
+    find(page, "#visit [data-map='0-product_type-1']").click()
+    assert explained(page) == ("product_type", "Sports Shoes")
+    page.execute_script("document.querySelector('#visit .switch input').focus()")
+    focused = []
+    while len(focused) < 4 and "0-color-0" not in focused:
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        focused.append(page.switch_to.active_element.get_attribute("data-map"))
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert explained(page) == ("color", "Black"), focused
+    find(page, "#visit [data-overlay]").click()
+    assert not [layer for layer in find_all(page, "#visit [data-layer]") if layer.is_displayed()]
+    find(page, "#visit [data-overlay]").click()
+    assert f"Fashion score {prediction.fashion_score:.1f};" in find(page, "#visit .score").text
+    assert not sent_by(page)
+
+    stem = "phone-1-black-shoes"
+    names = {"overlay": f"{stem}-color-Black.png", "document": f"{stem}.json", "share": f"{stem}-answer.png"}
+    files = download(page, tmp_path, {f"[data-take={what}]": name for what, name in names.items()})
+    assert json.loads(files[1].read_text(encoding="utf-8")) == document
+    check_overlay(files[0], classifier.explain(SHOES, "color"))
+    assert open_image(files[2]).width == 800
+    find(page, "#visit [data-copy=python]").click()
+    wait_for(page, lambda: find(page, "#visit [data-copy=python]").text == "Copied")
+    code = python_code(SHOES.name).replace("ADDRESS", served.rstrip("/"))
+    assert page.execute_async_script("navigator.clipboard.readText().then(arguments[0])") == code
+
+
+PASTE = """
+const [url, done] = arguments;
+fetch(url).then(answer => answer.blob()).then(blob => {
+  const data = new DataTransfer();
+  data.items.add(new File([blob], 'pasted.jpg', { type: 'image/jpeg' }));
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+  done();
+});
+"""
+
+
+def paste(page, path, tmp_path):
+    page.execute_async_script(PASTE, f"{page.current_url}examples/{path.name}")
+
+
+def choose_example(page, path, tmp_path):
+    find(page, f"[data-example='{path.name}']").click()
+
+
+def choose_two_examples(page, path, tmp_path):
+    """The second before the first is answered."""
+    choose_example(page, PATHS[0], tmp_path)
+    choose_example(page, path, tmp_path)
+
+
+def drop_on_another(page, path, tmp_path):
+    upload(page, SHOES)
+    wait_for(page, lambda: "shoes" in sentence(page))
+    drop(page, path)
+
+
+def take_with_a_phone(page, path, tmp_path):
+    resize(page, PHONE_SIZE)
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    wait_for(page, lambda: find(page, "#visit .zone .camera").is_displayed())
+    camera = find(page, "#visit .zone .camera input")
+    assert camera.get_attribute("capture") == "environment"
+    camera.send_keys(str(path))
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def upload_heic(page, path, tmp_path):
+    (tmp_path / "IMG_0001.HEIC").write_bytes(heic(Image.open(path)))
+    upload(page, tmp_path / "IMG_0001.HEIC")
+
+
+NAMES_OF = {paste: "pasted.jpg", upload_heic: "IMG_0001.HEIC"}
+
+
+@pytest.mark.parametrize(
+    ("way", "path"),
+    [
+        *((paste, PATHS[1]), (choose_example, PATHS[5]), (choose_two_examples, PATHS[3])),
+        *((drop_on_another, PATHS[1]), (take_with_a_phone, PATHS[2]), (upload_heic, SHOES)),
+    ],
+)
+def test_each_way_to_a_photograph_is_answered_and_cleared(page, classifier, tmp_path, way, path):
+    way(page, path, tmp_path)
+    prediction, document = expected(classifier, path)
+    wait_for(
+        page, lambda: sentence(page) == document["sentence"] and not find(page, ".label-of-example").is_displayed()
+    )
+    assert NAMES_OF.get(way, path.name) in find(page, "#visit .answer").get_attribute("data-python")
+    assert page.execute_script(LOADED)
+    # What is refused folds its cards and its overlay away.
+    assert find(page, "#visit .cards").is_displayed() == prediction.is_fashion == (path != PATHS[5])
+    assert find(page, "#visit .look figcaption").is_displayed() == prediction.is_fashion
+    if not prediction.is_fashion:
+        find(page, "#visit .anyway summary").click()
+        assert explained(page) == ("product_type", prediction.product_type.label)
+    find(page, "#visit [data-clear]").click()
+    assert is_empty(page)
+
+
+def test_camera_of_a_computer_takes_a_photograph(page):
+    find(page, "#visit .webcam").click()
+    wait_for(page, lambda: page.execute_script("return document.querySelector('.camera-view video')?.videoWidth > 0"))
+    find(page, ".camera-view [value=take]").click()
+    wait_for(page, lambda: "camera.jpg" in find(page, "#visit .answer").get_attribute("data-python"))
+
+
+def test_large_photograph_is_shrunk_before_it_is_sent(page, classifier, tmp_path):
+    """Upright, whatever its orientation; and the visitor sees how far it is."""
+    noise = Image.effect_noise((3000, 2000), 60).convert("RGB")
+    noise.paste(Image.open(SHOES).resize((1500, 2000)), (0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise.save(tmp_path / "large.jpg", quality=97, exif=exif)
+    assert (tmp_path / "large.jpg").stat().st_size > 3_000_000
+    slow = {"offline": False, "latency": 50, "downloadThroughput": 94_000 * 8, "uploadThroughput": 94_000}
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    page.get_log("performance")
+    upload(page, tmp_path / "large.jpg")
+    wait_for(page, lambda: "Sending" in texts(page, "#visit .wait p")[0])
+    wait_for(page, lambda: 0 < float(find(page, "#visit .wait progress").get_attribute("value")) < 1)
+    wait_for(page, lambda: state(page) == "answered")
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", slow | {"downloadThroughput": -1, "uploadThroughput": -1})
+    size = page.execute_script(
+        "const i = document.querySelector('#visit .base'); return i.naturalWidth / i.naturalHeight"
+    )
+    assert size == pytest.approx(2 / 3, abs=0.01)
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    requests = [m["params"]["request"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert len([request for request in requests if request["url"].endswith("/answer")]) == 1
+
+
+def test_after_a_fault_the_page_is_as_before(page, classifier, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear Sir")
+    (tmp_path / "large.heic").write_bytes(bytes(MAX_BYTES + 1))
+    find(page, f"[data-example='{SHOES.name}']").click()
+    wait_for(page, lambda: "shoes" in sentence(page))
+    before = sentence(page)
+    for answered in (True, False):
+        if not answered:
+            find(page, "#visit [data-clear]").click()
+        upload(page, tmp_path / "letter.jpg")
+        wait_for(page, lambda: "not an image" in fault(page))
+        sent_by(page)
+        upload(page, tmp_path / "large.heic")
+        wait_for(page, lambda: fault(page) == TOO_LARGE)
+        assert not [url for url in sent_by(page) if "answer" in url], "a file that is too large was sent"
+        assert state(page) == ("answered" if answered else "empty")
+        assert sentence(page) == (before if answered else "")
+    find(page, "#visit .address input").send_keys("http://127.0.0.1/x.jpg", Keys.ENTER)
+    wait_for(page, lambda: "private network" in fault(page))
+    find(page, f"[data-example='{FIRST}']").click()
+    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[2])[1]["sentence"])
+    assert not fault(page)
+
+
+def test_part_that_is_drawn_is_one_more_product(page, classifier):
+    upload(page, SHOES)
+    wait_for(page, lambda: "shoes" in sentence(page))
+    assert not texts(page, "#visit .chip") + texts(page, "#visit .box")
+    drag(page, "#visit .base", (0.1, 0.2), (0.6, 0.9))
+    wait_for(page, lambda: len(texts(page, "#visit .chip")) == 2)
+    (shape,) = find_all(page, "#visit .box")
+    base = box(page, "#visit .base")
+    assert shape.rect["width"] == pytest.approx(base["width"] / 2, abs=3)
+    assert find_all(page, "#visit .chip")[1].get_attribute("aria-pressed") == "true"
+    find_all(page, "#visit .chip")[0].click()
+    assert explained(page) == ("product_type", "Casual Shoes")
+
+
+def test_every_chip_shows_its_product(browser, finder_classifier):
+    with serving(finder_classifier) as address:
+        page = opened(browser, address)
+        upload(page, SHOES)
+        wait_for(page, lambda: SHOES.name in find(page, "#visit .answer").get_attribute("data-python"))
+        products = finder_classifier.find(SHOES)
+        assert len(products) > 2
+        chips, boxes = find_all(page, "#visit .chip"), find_all(page, "#visit .box")
+        assert len(chips) == len(boxes) == len(products)
+        sent_by(page)
+        for number, (chip, product) in enumerate(zip(chips, products, strict=True)):
+            chip.click()
+            assert [each.get_attribute("aria-pressed") == "true" for each in boxes].index(True) == number
+            assert explained(page) == ("product_type", product.prediction.product_type.label)
+        boxes[0].send_keys(Keys.ENTER)
+        assert chips[0].get_attribute("aria-pressed") == "true"
+        assert not sent_by(page)
+
+
+def test_tabs_and_examples_have_addresses(page, served, classifier):
+    find(page, f"[data-example='{PATHS[4].name}']").click()
+    wait_for(page, lambda: page.current_url == f"{served}#example={PATHS[4].name}")
+    open_tab(page, "Code")
+    wait_for(page, lambda: page.current_url == f"{served}#code")
+    page.back()
+    answer = expected(classifier, PATHS[4])[1]["sentence"]
+    wait_for(page, lambda: sentence(page) == answer)
+    page.refresh()
+    wait_for(page, lambda: find_all(page, "#place #visit") and sentence(page) == answer)
+    page.back()
+    wait_for(page, lambda: page.current_url == served)
+    page.get(f"{served}#good")
+    page.refresh()
+    wait_for(page, lambda: find_all(page, "#quality") and find(page, "#quality").is_displayed())
+
+
+def test_two_that_are_dropped_are_labelled_as_many(page, tmp_path):
+    drop(page, PATHS[0], PATHS[1])
+    find(page, "#visit [data-many]").click()
+    wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2)
+    assert page.current_url.endswith("#many")
+
+
+def test_code_is_copied_without_https(browser, served):
+    page = opened(browser, served.replace("127.0.0.1", PLAIN_HTTP))
+    assert page.execute_script("return isSecureContext") is False
+    assert not find(page, "#visit .webcam").is_displayed()
+    find(page, "#visit [data-copy=curl]").click()
+    wait_for(page, lambda: find(page, "#visit [data-copy=curl]").text == "Copied")
+
+
+def test_many_become_table_captions_and_files(page, classifier, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("Dear Sir")
+    open_tab(page, "Many")
+    wait_for(page, lambda: find(page, "#csv").is_displayed())
+    find(page, "#files input[type=file]").send_keys("\n".join(map(str, [PATHS[0], broken, PATHS[1]])))
+    wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2 and find(page, "#csv").is_enabled())
+    for element, prediction in zip(find_all(page, CAPTIONS), classifier.predict([PATHS[0], PATHS[1]]), strict=True):
+        assert element.text == caption_of(prediction)
+        assert element.get_property("scrollWidth") <= element.get_property("clientWidth")  # nothing of it is hidden
+    assert "broken.jpg: The file is not an image" in find(page, "#summary").text
+    assert "broken.jpg" in find(page, "#table").text
+
+    # A thumbnail opens with its overlays.
+    find_all(page, "#gallery button")[1].click()
+    wait_for(page, lambda: sentence(page, "#opened") == expected(classifier, PATHS[1])[1]["sentence"])
+    written = download(page, tmp_path, {"#csv": "predictions.csv", "#json-lines": "predictions.jsonl"})
+    assert [len(path.read_text(encoding="utf-8").splitlines()) for path in written] == [4, 3]
+
+    # Without its files the page is empty again.
+    page.execute_script("scrollTo(0, 0)")
+    find(page, "#files button[aria-label='Clear']").click()
+    wait_for(page, lambda: not find_all(page, CAPTIONS) and not find(page, "#csv").is_enabled())
+
+
+def test_other_tabs_have_figures_report_and_code(browser, served):
+    resize(browser, PHONE_SIZE)
+    page = opened(browser, served)
+    open_tab(page, "How good")
+    wait_for(page, lambda: "photographs taken with phones" in find(page, "#quality").text)
+    find(page, "#classes input").send_keys("kurtas")
+    wait_for(page, lambda: "Red" not in find(page, "#classes").text)
+    assert "Kurtas" in find(page, "#classes").text
+    assert page.execute_script("return document.documentElement.scrollWidth") <= PHONE_SIZE[0]
+
+    find(page, "#good a[href=report]").click()
+    wait_for(page, lambda: len(page.window_handles) == 2)
+    page.switch_to.window(page.window_handles[1])
+    wait_for(page, lambda: "Evaluation report" in find(page, "h1").text and all(page.execute_script(LOADED)))
+    page.close()
+    page.switch_to.window(page.window_handles[0])
+
+    open_tab(page, "Code")
+    wait_for(page, lambda: find(page, "[data-code=javascript]").is_displayed())
+    codes = {e.get_attribute("data-code"): e.get_attribute("textContent") for e in find_all(page, "[data-code]")}
+    assert not [code for code in codes.values() if "ADDRESS" in code]
+    assert codes["mcp"] == f"{served}gradio_api/mcp/"
+    run = "const [url, done] = arguments; (async () => { const photograph = await (await fetch(url)).blob();"
+    answer = page.execute_async_script(f"{run} {codes['javascript']}; done(answer) }})()", f"{served}examples/2315.jpg")
+    assert answer["product_type"]["label"] == "Tshirts", "the JavaScript on the page does something else"
+
+
+# In gradio's own components: captions as alternative texts, the upload button in a button.
+GRADIO = {("Many", rule) for rule in ("image-redundant-alt", "nested-interactive")}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(browser, served, theme):
+    page = opened(browser, f"{served}?__theme={theme}")
+    faults = []
+    for number, name in enumerate(TABS):
+        open_tab(page, name)
+        if number == 0:
+            upload(page, SHOES)
+            wait_for(page, lambda: sentence(page))
+        elif number == 1:
+            find(page, "#use-examples").click()
+            wait_for(page, lambda: len(find_all(page, CAPTIONS)) == len(PATHS) and find(page, "#csv").is_enabled())
+        wait_for(page, lambda: not find_all(page, ".pending"))  # fades
+        axe = Axe(page)
+        axe.inject()
+        violations = [v for v in axe.run()["violations"] if (name, v["id"]) not in GRADIO]
+        faults += [(name, v["id"], node["html"][:150]) for v in violations for node in v["nodes"]]
+    assert not faults
