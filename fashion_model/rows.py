@@ -84,14 +84,9 @@ def name_in_row(file: str | os.PathLike[str]) -> str:
     return os.fspath(file).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def csv_of(rows: Iterable[Row], attributes: Sequence[str]) -> str:
+def csv_of(rows: Iterable[Row], fields: Sequence[str]) -> str:
     """A CSV file with header."""
-    return "".join([csv_line(fields_of(attributes)), *map(csv_row, rows)])
-
-
-def json_lines_of(rows: Iterable[Row], attributes: Sequence[str]) -> str:
-    """A JSON Lines file."""
-    return "".join(map(json_line, rows))
+    return "".join([csv_line(fields), *map(csv_row, rows)])
 
 
 def json_line(row: Row) -> str:

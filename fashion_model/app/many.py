@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,19 +14,20 @@ from PIL import Image
 from fashion_model.app.answer import answer_html
 from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
-from fashion_model.app.sentences import caption_of, percentage
+from fashion_model.app.sentences import HINTS, caption_of, main_attribute, percentage
 from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
 from fashion_model.app.visit import EXAMPLES
-from fashion_model.classifier import FashionClassifier
+from fashion_model.attributes import IS_FASHION, Attribute
+from fashion_model.classifier import WORKERS, FashionClassifier, in_parallel, part_of
 from fashion_model.images import ImageError
-from fashion_model.predictions import Prediction
-from fashion_model.rows import Row, csv_of, fields_of, json_line, row_of
+from fashion_model.rows import Row, csv_of, fields_of, json_line, row_of, rows_of_products
 
 EACH = 8  # photographs between two updates of the page
 MAX_BATCH_SECONDS = 180  # of one batch
 TOO_LONG = f"The photographs took more than {MAX_BATCH_SECONDS // 60} minutes; please send the rest again."
 THUMBNAIL = (240, 240)  # pixels
 TITLES = {
+    "": "Least sure, %",
     "file": "File",
     "error": "Not read because",
     "is_fashion": "Fashion?",
@@ -43,39 +45,75 @@ class ManyEvents:
     def predict_batch(
         self,
         files: list[File] | None,
+        products: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how gradio hands it over)
     ) -> Iterator[tuple[Any, ...]]:
         """Color, product type, season and gender of many photographs, and of those in zips.
 
         Args:
             files: photographs and zips of photographs
+            products: whether to find the products in each photograph; each of them is a row
 
         Returns:
-            table, one row a photograph, with an error where it could not be read; gallery, thumbnails with captions;
-            csv, the table as a file; summary, a sentence; json_lines, the table as another file
+            table, one row a photograph or product, with an error where it could not be read; gallery, thumbnails with
+            captions; csv, the table as a file; summary, sentences; json_lines, the table as another file
         """
+        if products and not self.classifier.finder:
+            raise gr.Error(f"{self.classifier.name} has no finder: it predicts for whole photographs only.")
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
-        readable: list[int] = []  # indices of the gallery's photographs among the files
+        places: list[int] = []  # indices of the files that the gallery's pictures are of
+        start = time.monotonic()
 
         with photographs(received_files(files)) as (uploads, passed_over):
-            for name, result, thumbnail in label_all(self.classifier, uploads):
-                rows.append(row_of(name, result, self.names))
-                if not isinstance(result, ImageError):
-                    gallery.append((str(jpeg_file(thumbnail, "thumbnail.jpeg")), caption_of(result)))
-                    readable.append(len(rows) - 1)
-                progress((len(rows), len(uploads)), unit="photographs")
-                if len(rows) % EACH == 0:
-                    yield cells(rows), gallery, None, f"{len(rows)} files so far.", None, readable
-        csv = result_file("predictions.csv", csv_of(rows, self.names).encode())
+            for done, (of_file, pictures) in enumerate(self._labelled(uploads, bool(products)), 1):
+                rows += of_file
+                gallery += [(str(jpeg_file(image, "thumbnail.jpeg")), caption) for image, caption in pictures]
+                places += [done - 1] * len(pictures)
+                progress((done, len(uploads)), unit="photographs")
+                if done % EACH == 0:
+                    left = (time.monotonic() - start) / done * (len(uploads) - done)
+                    so_far = f"{done} of {len(uploads)} files, about {left:.0f} seconds left."
+                    yield self._table(rows, products), gallery, None, so_far, None, places
+        csv = result_file("predictions.csv", csv_of(rows, fields_of(self.names, bool(products))).encode())
         json_lines = result_file("predictions.jsonl", "".join(map(json_line, rows)).encode())
-        yield cells(rows), gallery, str(csv), summary_of(rows, passed_over), str(json_lines), readable
+        summary = summary_of(rows, len(uploads), passed_over, main_attribute(self.names))
+        yield self._table(rows, products), gallery, str(csv), summary, str(json_lines), places
 
-    def open_one(self, event: gr.SelectData, files: list[File] | None, readable: list[int]) -> str:
+    def _table(self, rows: Sequence[Row], products: bool) -> dict[str, Any]:
+        return table_of(rows, self.classifier.attributes, bool(products))
+
+    def _labelled(
+        self, uploads: Sequence[Upload], products: bool
+    ) -> Iterator[tuple[list[Row], list[tuple[Image.Image, str]]]]:
+        """The rows of each upload, and its pictures with captions, as they come."""
+        end = time.monotonic() + MAX_BATCH_SECONDS
+
+        def label(upload: Upload) -> tuple[list[Row], list[tuple[Image.Image, str]]]:
+            name, read = upload
+            try:
+                if time.monotonic() > end:
+                    raise ImageError(TOO_LONG)
+                photograph = read()
+            except ImageError as error:
+                return (
+                    rows_of_products(name, error, self.names) if products else [row_of(name, error, self.names)]
+                ), []
+            if not products:
+                (prediction,) = self.classifier.predict([photograph])
+                return [row_of(name, prediction, self.names)], [(thumbnail_of(photograph), caption_of(prediction))]
+            photograph.info["size"] = photograph.size
+            found = self.classifier.find(photograph)
+            pictures = [(thumbnail_of(part_of(photograph, p.box)), caption_of(p.prediction)) for p in found]
+            return rows_of_products(name, found, self.names), pictures
+
+        return in_parallel(label, uploads, WORKERS)
+
+    def open_one(self, event: gr.SelectData, files: list[File] | None, places: list[int]) -> str:
         """The answer for the photograph of a thumbnail."""
         try:
             with photographs(received_files(files)) as (uploads, _):
-                name, open_upload = uploads[readable[event.index]]
+                name, open_upload = uploads[places[event.index]]
                 return answer_html(self.classifier, name, open_upload())
         except ImageError as error:
             return html.escape(str(error))
@@ -83,30 +121,20 @@ class ManyEvents:
             return "There is no such photograph."
 
 
-def label_all(
-    classifier: FashionClassifier, uploads: Sequence[Upload]
-) -> Iterator[tuple[str, Prediction | ImageError, Image.Image | None]]:
-    """Name, result and thumbnail of each upload, as they come."""
-    thumbnails: dict[int, Image.Image] = {}
-    end = time.monotonic() + MAX_BATCH_SECONDS
-
-    def read(index: int) -> Image.Image:
-        if time.monotonic() > end:
-            raise ImageError(TOO_LONG)
-        photograph = uploads[index][1]()
-        thumbnails[index] = photograph.copy()
-        thumbnails[index].thumbnail(THUMBNAIL)
-        return photograph
-
-    for index, result in classifier.stream(range(len(uploads)), read=read):
-        yield uploads[index][0], result, thumbnails.pop(index, None)
+def thumbnail_of(photograph: Image.Image) -> Image.Image:
+    small = photograph.copy()
+    small.thumbnail(THUMBNAIL)
+    return small
 
 
 def many_tab(classifier: FashionClassifier) -> None:
-    titles = {a.name: a.title for a in classifier.attributes}
     gr.HTML(f'<p class="limits">{LIMITS}</p>')
     files = gr.File(label="Photographs or zips", file_count="multiple", height=180, elem_id="files")
-    examples = gr.Button("Use the examples", size="sm", elem_id="use-examples")
+    with gr.Row():
+        examples = gr.Button("Use the examples", size="sm", elem_id="use-examples")
+        products = gr.Checkbox(
+            False, label="Every product in each photograph", visible=bool(classifier.finder), elem_id="products"
+        )
     summary = gr.Markdown("", label="summary", elem_id="summary", container=False)
     with gr.Row(elem_id="downloads"):
         csv = gr.DownloadButton("Save CSV", interactive=False, size="sm", elem_id="csv")
@@ -117,53 +145,84 @@ def many_tab(classifier: FashionClassifier) -> None:
     )
     opened = gr.HTML(elem_id="opened")
     table = gr.Dataframe(
-        headers=[header_of(field, titles) for field in fields_of(list(titles))],
+        headers=table_of([], classifier.attributes, products=False)["headers"],
         label="table",
         wrap=True,
-        column_widths=["180px", *["110px", "80px"] * len(titles), "200px", "90px", "90px", "90px"],
+        column_widths=[
+            "180px",
+            "90px",
+            "90px",
+            *["110px", "80px"] * len(classifier.attributes),
+            "200px",
+            *["90px"] * 8,
+        ],
         max_height=480,
         show_search="filter",
         elem_id="table",
         **plain,
     )
 
-    events, readable = ManyEvents(classifier), gr.State([])
-    outputs = [table, gallery, csv, summary, json_lines, readable]
-    batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
-    batch |= {"fn": events.predict_batch, "inputs": files, "concurrency_id": "many"}  # one visitor's at a time
-    uploaded = files.upload(api_name="predict_batch", **batch)
-    picked = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, api_visibility="private").then(
-        api_visibility="private", **batch
-    )
-    for event in (uploaded, picked):
-        event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], api_visibility="private")
+    events, places = ManyEvents(classifier), gr.State([])
+    outputs = [table, gallery, csv, summary, json_lines, places]
+    private: dict[str, Any] = {"api_visibility": "private"}
     no_file = gr.update(value=None, interactive=False)
     empty: tuple[Any, ...] = (None, None, no_file, "", no_file, [], "")
-    files.clear(fn=lambda: empty, outputs=[*outputs, opened], cancels=[uploaded, picked], api_visibility="private")
-    opening: dict[str, Any] = {"inputs": [files, readable], "outputs": opened, "preprocess": False}
-    gallery.select(fn=events.open_one, api_visibility="private", **opening)
+    batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
+    # One visitor's at a time.
+    batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
+    everything = {"outputs": [*outputs, opened], "show_progress": "hidden", **private}
+    uploaded = files.upload(fn=lambda: empty, **everything).then(api_name="predict_batch", **batch)
+    chosen = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, **private)
+    picked = chosen.then(fn=lambda: empty, **everything).then(**private, **batch)
+    for event in (uploaded, picked):
+        event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
+    files.clear(fn=lambda: empty, cancels=[uploaded, picked], **everything)
+    opening: dict[str, Any] = {"inputs": [files, places], "outputs": opened, "preprocess": False}
+    gallery.select(fn=events.open_one, **private, **opening)
 
 
-def header_of(field: str, titles: dict[str, str]) -> str:
+def table_of(rows: Sequence[Row], attributes: Sequence[Attribute], products: bool) -> dict[str, Any]:
+    """Headers and cells. Rows that show no product have no labels, and the least confidence shows where to look."""
+    titles = {a.name: a.title for a in attributes}
+    surest = [f"{name}_confidence" for name in titles if name not in HINTS]
+    first = ("file", IS_FASHION)
+    others = [field for field in fields_of(list(titles), products) if field not in first]
+    cells = []
+    for row in rows:
+        shown = row if row[IS_FASHION] else {**row, **dict.fromkeys(of_labels(titles))}
+        confidences = [float(shown[field] or 0) for field in surest if shown[field] is not None]
+        least = percentage(min(confidences)) if confidences else ""
+        cells.append([cell(field, shown[field]) for field in first] + [least] + [cell(f, shown[f]) for f in others])
+    headers = [header_of(field, titles) for field in (*first, "", *others)]
+    return {"headers": headers, "data": cells}
+
+
+def of_labels(names: Iterable[str]) -> list[str]:
+    return [field for name in names for field in (name, f"{name}_confidence")]
+
+
+def header_of(field: str, titles: Mapping[str, str]) -> str:
     name = field.removesuffix("_confidence")
-    return TITLES.get(field) or titles[name] + (", %" if field != name else "")
-
-
-def cells(rows: list[Row]) -> list[list[Any]]:
-    return [[cell(field, value) for field, value in row.items()] for row in rows]
+    if name in titles:
+        return titles[name] + (", %" if field != name else "")
+    return TITLES.get(field) or field.capitalize()
 
 
 def cell(field: str, value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return percentage(value) if field.endswith("_confidence") else round(value, 1)
+        return percentage(value) if field.endswith("_confidence") else round(value, 2)
     return "" if value is None else value
 
 
-def summary_of(rows: list[Row], passed_over: int) -> str:
+def summary_of(rows: Sequence[Row], files: int, passed_over: int, main: str) -> str:
+    """How many files could be read, how many products of each type there are, and what is wrong with the others."""
     failed = [f"{html.escape(str(row['file']))}: {html.escape(str(row['error']))}" for row in rows if row["error"]]
-    summary = f"{len(rows) - len(failed)} of {len(rows)} files could be read."
-    if passed_over:
-        summary += f" Other files in zips that were passed over: {passed_over:,}."
-    return summary + "".join(f"\n- {line}" for line in failed)
+    lines = [f"{files - len(failed)} of {files} files could be read."]
+    counts = Counter(str(row[main]) for row in rows if row[IS_FASHION])
+    lines += [", ".join(f"{label} {count}" for label, count in counts.most_common()) + "."] if counts else []
+    without = sum(row[IS_FASHION] is False for row in rows)
+    lines += [f"No fashion product: {without}."] if without else []
+    lines += [f"Other files in zips that were passed over: {passed_over:,}."] if passed_over else []
+    return " ".join(lines) + "".join(f"\n- {line}" for line in failed)

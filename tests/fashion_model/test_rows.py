@@ -11,7 +11,7 @@ import pytest
 from fashion_model.batch import not_done
 from fashion_model.images import ImageError
 from fashion_model.predictions import AttributePrediction, Prediction, Product
-from fashion_model.rows import OutputError, csv_of, fields_of, json_lines_of, open_output, row_of, rows_of_products
+from fashion_model.rows import OutputError, csv_of, fields_of, json_line, open_output, row_of, rows_of_products
 from tests.conftest import NAMES, USAGE
 
 FOUR = (
@@ -68,10 +68,10 @@ def test_fields_of_a_row_keep_their_order(names, fields):
     assert all((good[name], good[f"{name}_confidence"]) == (f"a {name}", 0.8765) for name in names)
     filled = {field: value for field, value in bad.items() if value is not None}
     assert filled == {"file": "y.jpg", "error": "The file is empty."}
-    cells, bad_cells = csv.DictReader(io.StringIO(csv_of([good, bad], names)))
+    cells, bad_cells = csv.DictReader(io.StringIO(csv_of([good, bad], fields)))
     assert (cells["gender"], cells["gender_confidence"], cells["is_fashion"]) == ("a gender", "0.8765", "yes")
     assert {field: cell for field, cell in bad_cells.items() if cell} == filled
-    assert [json.loads(line) for line in json_lines_of([good, bad], names).splitlines()] == [good, bad]
+    assert [json.loads(json_line(row)) for row in (good, bad)] == [good, bad]
 
 
 FORMULAS = ("=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "\t=1.jpg", "'=1.jpg")
@@ -79,7 +79,7 @@ FORMULAS = ("=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "\t=1.
 
 @pytest.mark.parametrize("name", [*FORMULAS, "a=b.jpg", "'quoted'.jpg", "shoe.jpg"])
 def test_spreadsheet_calculates_no_name(name):
-    (row,) = csv.DictReader(io.StringIO(csv_of([row_of(name, prediction_of(NAMES), NAMES)], NAMES)))
+    (row,) = csv.DictReader(io.StringIO(csv_of([row_of(name, prediction_of(NAMES), NAMES)], fields_of(NAMES))))
     assert row["file"] == (f"'{name}" if name in FORMULAS else name)
 
 

@@ -30,10 +30,10 @@ from fashion_model.app.gradio_private import PRIVATE_ADDRESS
 from fashion_model.app.many import ManyEvents
 from fashion_model.app.sentences import caption_of, percentage, sentence_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
+from fashion_model.classifier import open_for_network
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
-from fashion_model.rows import fields_of
-from tests.conftest import NAMES, serving
+from tests.conftest import ATTRIBUTES, NAMES, serving
 from tests.fashion_model.app.conftest import PATHS, SHOES, SHOES_JPEG, beginning, called, check_overlay, post
 from tests.fashion_model.app.test_uploads import zipped
 
@@ -46,7 +46,7 @@ def test_endpoints_inputs_and_outputs_have_names(client):
         name: ([p["parameter_name"] for p in e["parameters"]], [output["label"] for output in e["returns"]])
         for name, e in endpoints.items()
     } == {
-        "/predict_batch": (["files"], ["table", "gallery", "Save CSV", "summary", "Save JSON Lines"]),
+        "/predict_batch": (["files", "products"], ["table", "gallery", "Save CSV", "summary", "Save JSON Lines"]),
         "/predict": (["photo", "attribute", "opacity", "classes"], [*NAMES, "overlay", "notice", "is_fashion"]),
         "/explain": (["photo", "attribute", "label", "opacity", "method", "box"], ["overlay"]),
         "/labels": ([], ["labels"]),
@@ -93,36 +93,57 @@ def test_batch_becomes_table_thumbnails_and_files(client, classifier, tmp_path):
     table, gallery, csv_file, summary, json_lines = client.predict(files, api_name="/predict_batch")
 
     names = [PATHS[0].name, "letter.jpg", PATHS[1].name, "more.zip/bags/third.jpg"]
-    rows = [dict(zip(fields_of(NAMES), values, strict=True)) for values in table["data"]]
-    assert [row["file"] for row in rows] == names
-    assert len(table["headers"]) == len(rows[0])
-    assert [row["error"] for row in rows] == ["", UNREADABLE, "", ""]
+    rows = [dict(zip(table["headers"], values, strict=True)) for values in table["data"]]
+    assert [row["File"] for row in rows] == names
+    assert [row["Not read because"] for row in rows] == ["", UNREADABLE, "", ""]
     predictions = classifier.predict(PATHS[:3])
     for row, prediction in zip([rows[0], *rows[2:]], predictions, strict=True):
-        assert [row[name] for name in NAMES] == [prediction[name].label for name in NAMES]
-        assert row["color_confidence"] == percentage(prediction.color.confidence)
-        assert row["is_fashion"] == ("yes" if prediction.is_fashion else "no")
-        assert row["fashion_score"] == pytest.approx(prediction.fashion_score, abs=0.06)
+        assert [row[attribute.title] for attribute in ATTRIBUTES] == [prediction[name].label for name in NAMES]
+        assert row["Color, %"] == percentage(prediction.color.confidence)
+        assert row["Least sure, %"] == min(percentage(prediction[n].confidence) for n in NAMES if n != "season")
+        assert row["Fashion?"] == "yes"
+        assert row["Fashion score"] == pytest.approx(prediction.fashion_score, abs=0.006)
 
     assert [picture["caption"] for picture in gallery] == [caption_of(p) for p in predictions]
     assert [max(open_image(picture["image"]).size) for picture in gallery] == [240] * 3
     with Path(csv_file).open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     assert [row["file"] for row in written] == names
-    assert [row["product_type"] for row in written] == [row["product_type"] for row in rows]
+    assert [row["product_type"] for row in written] == [row["Product type"] for row in rows]
     assert [json.loads(line)["file"] for line in Path(json_lines).read_text(encoding="utf-8").splitlines()] == names
     assert summary.splitlines() == [
-        "3 of 4 files could be read. Other files in zips that were passed over: 1.",
+        "3 of 4 files could be read. Casual Shoes 1, Dresses 1, Shirts 1. "
+        "Other files in zips that were passed over: 1.",
         f"- letter.jpg: {UNREADABLE}",
     ]
+
+
+def test_products_of_a_batch_are_rows_and_pictures(finder_classifier):
+    photo = {"path": str(shutil.copy(SHOES, folder() / "shoes.jpg")), "orig_name": "shoes.jpg"}
+    (last,) = ManyEvents(finder_classifier).predict_batch([photo], products=True)
+    products = finder_classifier.find(open_for_network(SHOES))
+    rows = [dict(zip(last[0]["headers"], values, strict=True)) for values in last[0]["data"]]
+    assert [tuple(row[side] for side in ("Left", "Top", "Right", "Bottom")) for row in rows] == [
+        p.box for p in products
+    ]
+    assert [caption for _, caption in last[1]] == [caption_of(product.prediction) for product in products]
+    assert last[5] == [0] * len(products)
+
+
+def test_row_of_no_product_has_no_labels(classifier):
+    photo = {"path": str(shutil.copy(PATHS[5], folder() / "carton.jpg")), "orig_name": "carton.jpg"}
+    (last,) = ManyEvents(classifier).predict_batch([photo])
+    (row,) = [dict(zip(last[0]["headers"], values, strict=True)) for values in last[0]["data"]]
+    assert (row["Fashion?"], row["Product type"], row["Product type, %"], row["Least sure, %"]) == ("no", "", "", "")
+    assert last[3] == "1 of 1 files could be read. No fashion product: 1."
 
 
 def test_batch_that_takes_too_long_ends(tiny_classifier, monkeypatch):
     monkeypatch.setattr(many, "MAX_BATCH_SECONDS", -60)
     photo = {"path": str(shutil.copy(SHOES, folder() / "shoes.jpg")), "orig_name": "<b>.jpg"}
     first, last = ManyEvents(tiny_classifier).predict_batch([photo] * 10)
-    assert first[3] == "8 files so far."
-    assert [row[fields_of(NAMES).index("error")] for row in last[0]] == [many.TOO_LONG] * 10
+    assert re.fullmatch(r"8 of 10 files, about \d+ seconds left\.", first[3])
+    assert [row[last[0]["headers"].index("Not read because")] for row in last[0]["data"]] == [many.TOO_LONG] * 10
     assert last[3].splitlines()[1] == f"- &lt;b&gt;.jpg: {many.TOO_LONG}"
 
 
