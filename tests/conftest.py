@@ -248,5 +248,6 @@ def serving(classifier):
 @pytest.fixture(scope="session")
 def served(classifier):
     """The address of the page for the embedded default."""
+    classifier.warm_up()
     with serving(classifier) as address:
         yield address

@@ -23,6 +23,7 @@ from fashion_model.images import open_image
 from tests.conftest import serving
 from tests.corpus import heic
 from tests.fashion_model.app.conftest import PATHS, SHOES, check_overlay
+from tests.fashion_model.app.test_uploads import zipped
 
 pytestmark = pytest.mark.slow
 
@@ -461,6 +462,18 @@ def test_many_become_table_captions_and_files(page, classifier, tmp_path):
     page.execute_script("scrollTo(0, 0)")
     find(page, "#files button[aria-label='Clear']").click()
     wait_for(page, lambda: not find_all(page, CAPTIONS) and not find(page, "#csv").is_enabled())
+
+
+def test_clearing_ends_a_batch(page, tmp_path):
+    open_tab(page, "Many")
+    archive = zipped(tmp_path / "many.zip", {f"{number}.jpg": SHOES.read_bytes() for number in range(300)})
+    wait_for(page, lambda: find_all(page, "#files input[type=file]"))
+    find(page, "#files input[type=file]").send_keys(str(archive))
+    wait_for(page, lambda: "seconds left" in find(page, "#summary").text)
+    find(page, "#files button[aria-label='Clear']").click()
+    wait_for(page, lambda: not find(page, "#summary").text and not find_all(page, CAPTIONS))
+    find(page, "#files input[type=file]").send_keys(str(SHOES))  # one batch is labelled at a time
+    wait_for(page, lambda: find(page, "#summary").text == "1 of 1 files could be read. Casual Shoes 1.")
 
 
 def test_other_tabs_have_figures_report_and_code(browser, served):
