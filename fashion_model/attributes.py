@@ -15,6 +15,7 @@ from torch import nn
 from fashion_model.system import write_text
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+PRODUCT_TYPE = "product_type"  # the attribute that groups of products and contributors' coarse labels are about
 IS_FASHION = "is_fashion"  # can be explained like an attribute
 NO, YES = "no", "yes"  # its labels
 # What documents, rows, the app's outputs, boxes and the history of a training are made of beside the attributes, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fashion_model.attributes import Attribute
+from fashion_model.attributes import PRODUCT_TYPE, Attribute
 from fashion_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from fashion_model.explain import LAYERS, METHOD, OPACITY, Explained, Target, backdrop, explain, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
@@ -213,7 +214,7 @@ class FashionClassifier:
         photograph = open_image(image, PRODUCT_DETAIL)
         products = []
         for box, group, score in self._located(photograph):
-            prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes)
+            prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes, group)
             if prediction.is_fashion:
                 products.append((Product(box, group, score, prediction), maps))
         if not products:
@@ -281,14 +282,33 @@ class FashionClassifier:
         part = photograph if box is None else part_of(photograph, checked(box, photograph.size))
         return self._predicted_and_mapped(part, classes)
 
-    def _predicted_and_mapped(self, photograph: Image.Image, classes: int) -> tuple[Prediction, Maps]:
+    def _predicted_and_mapped(
+        self, photograph: Image.Image, classes: int, group: str | None = None
+    ) -> tuple[Prediction, Maps]:
+        """`group` is that of the product in the photograph, if it is known; it weighs on the product types."""
         counts = {name: min(classes, count) for name, count in self.config.num_classes.items()}
-        targets = [Target(name, rank=rank) for name, count in counts.items() for rank in range(count)]
-        explained = self._explain(photograph, targets)
-        maps = iter(explained.maps)
-        return self._predictions(explained.pooled)[0], {
-            name: np.stack(list(islice(maps, count))) for name, count in counts.items() if count
-        }
+        predicted: list[Prediction] = []
+
+        def targets(pooled: torch.Tensor) -> list[Target]:
+            predicted.append(self._with_types_of(group, self._predictions(pooled)[0]))
+            ranked = {name: np.argsort(-p.probabilities, kind="stable") for name, p in predicted[0].attributes.items()}
+            return [Target(name, int(index)) for name, count in counts.items() for index in ranked[name][:count]]
+
+        maps = iter(self._explain(photograph, targets).maps)
+        return predicted[0], {name: np.stack(list(islice(maps, n))) for name, n in counts.items() if n}
+
+    def _with_types_of(self, group: str | None, prediction: Prediction) -> Prediction:
+        """Types of other groups are less probable by the finder's `type_weight`."""
+        if group is None or self.finder is None or PRODUCT_TYPE not in prediction.attributes:
+            return prediction
+        config, types = self.finder.config, prediction[PRODUCT_TYPE]
+        others = {each for of_group in config.groups.values() for each in of_group} - set(config.groups[group])
+        weights = np.array([config.type_weight if label in others else 1.0 for label in types.labels], np.float32)
+        weighted = types.probabilities * weights
+        if not weighted.any():
+            return prediction
+        changed = AttributePrediction(types.labels, weighted / weighted.sum())
+        return dataclasses.replace(prediction, attributes={**prediction.attributes, PRODUCT_TYPE: changed})
 
     def _served(self, trained: Finder) -> Finder:
         """The finder on the backbone that is served."""
@@ -308,7 +328,8 @@ class FashionClassifier:
                 self.finder.engine = None
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
-    def _explain(self, photograph: Image.Image, targets: Sequence[Target], *how: Any) -> Explained:
+    def _explain(self, photograph: Image.Image, targets: Any, *how: Any) -> Explained:
+        """`targets` and `how` as for `explain`."""
         with isolated(self._device.type):
             return explain(self.model, self._batch([self._transform(photograph)]), targets, *how)
 

@@ -55,11 +55,11 @@ def resolve_layers(model: MultiTaskClassifier, layers: Sequence[int]) -> list[in
 def explain(
     model: MultiTaskClassifier,
     image: torch.Tensor,
-    targets: Sequence[Target],
+    targets: Sequence[Target] | Callable[[torch.Tensor], Sequence[Target]],
     method: str = METHOD,
     layers: Sequence[int] = LAYERS,
 ) -> Explained:
-    """Maps of the evidence for each target in the image (1, 3, H, W).
+    """Maps of the evidence for each target in the image (1, 3, H, W); a function is given the pooled features (1, C).
 
     `layers` are indices of `model.backbone.stages`, as Python counts. The maps of several layers are averaged, each
     scaled to [0, 1]; the result has the size of the first. The backbone runs once for all targets up to the layers,
@@ -69,13 +69,16 @@ def explain(
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     layers = resolve_layers(model, layers)
+    outputs = model.backbone.outputs(image, layers)
+    pooled = model.pool(model.backbone.as_map(model.backbone.between(layers[-1])(outputs[-1])))
+    targets = targets(pooled) if callable(targets) else targets
     if not targets:
-        return Explained(model.features(image), np.empty((0, 0, 0), np.float32))
+        return Explained(pooled, np.empty((0, 0, 0), np.float32))
     import pytorch_grad_cam  # takes longer to import than the first overlays to draw
     from pytorch_grad_cam.utils.image import scale_cam_image
 
     maps = []
-    for layer, output in zip(layers, model.backbone.outputs(image, layers), strict=True):
+    for layer, output in zip(layers, outputs, strict=True):
         rest = _Rest(model, layer, output.repeat_interleave(len(targets), dim=0))
         cam = getattr(pytorch_grad_cam, METHODS[method])(rest, [rest.stage])
         with torch.enable_grad():
@@ -83,7 +86,7 @@ def explain(
         cam.activations_and_grads.release()
     first = maps[0].shape[2:0:-1]
     scaled = [scale_cam_image(of_layer, first) for of_layer in maps]
-    return Explained(rest.pooled, scale_cam_image(np.mean(scaled, axis=0)) if len(maps) > 1 else maps[0])
+    return Explained(pooled, scale_cam_image(np.mean(scaled, axis=0)) if len(maps) > 1 else maps[0])
 
 
 class _Rest(nn.Module):
@@ -99,7 +102,6 @@ class _Rest(nn.Module):
         backbone = self.model.backbone
         output = backbone.with_map(self.output, self.stage(feature_map))
         pooled = self.model.pool(backbone.as_map(self.rest(output)))
-        self.pooled = pooled[:1].detach()
         against = self.model.config.fashion_threshold - self.model.fashion_scores(pooled)[:, None]
         return torch.cat([*self.model.heads(pooled).values(), against, -against], dim=1)
 

@@ -4,9 +4,9 @@
 
 `default` is the network that is embedded: EfficientNet-Lite2 with four linear heads, trained from ImageNet weights on
 every domain, 46 epochs of 32,768 views, the first 30 at 160×160 and the others at 192×192 pixels; it is used at
-224×224. About fifteen hours on two idle cores without a GPU. The history of the training is in the training.json of
-the checkpoint. The checkpoint that is embedded today was trained by an earlier recipe on fewer domains
-(train/EXPERIMENTS.md).
+224×224. On it a finder of the products in a photograph, where the data has street photographs. About fifteen hours on
+two idle cores without a GPU. The history of the training is in the training.json of the checkpoint. The checkpoint that
+is embedded today was trained by an earlier recipe on fewer domains (train/EXPERIMENTS.md).
 
 `quick` is for a catalogue like the public one: EfficientNet-Lite0, 96×96 pixels, on its thumbnails alone, which
 `python -m data_prep catalogue` writes. 22 minutes on two cores. It is right about such thumbnails and wrong about
@@ -28,11 +28,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from train.data.domains import THUMBNAILS
+from train.data.domains import THUMBNAILS, WORN
 from train.data.training_set import Augmentation
 from train.evaluate.split_metrics import Config as EvaluateConfig
 from train.evaluate.split_metrics import evaluate
-from train.finish import calibrate
+from train.finish import calibrate, finder
 from train.fit import command as fit
 from train.report.page import Config as ReportConfig
 from train.report.page import report
@@ -42,6 +42,7 @@ from train.report.page import report
 class Recipe:
     settings: dict[str, Any]  # of `train fit`
     image_size: tuple[int, int] | None = None  # after training; None for that of the training
+    finder_steps: int = 0  # 0 for a checkpoint without a finder
 
 
 RECIPES = {
@@ -58,6 +59,7 @@ RECIPES = {
             "imagenet_distillation_weight": 0.3,
         },
         image_size=(224, 224),
+        finder_steps=2000,
     ),
     "quick": Recipe(
         {
@@ -98,9 +100,16 @@ def run(config: Config) -> None:
     steps: list[tuple[str, Any, Any]] = [
         ("fit", fit.run, fit.Config(output=config.output, resume=True, **to_fit)),
         ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
+        (
+            "finder",
+            finder.run,
+            finder.Config(config.output, steps=2 if config.smoke else recipe.finder_steps, **common),
+        ),
         ("evaluate", evaluate, EvaluateConfig(config.output, **common)),
         ("report", report, ReportConfig(config.output, **common)),
     ]
+    if not recipe.finder_steps or not (config.data / WORN).is_dir():
+        steps = [step for step in steps if step[0] != "finder"]
     for name, step, settings in steps:
         start = time.monotonic()
         step(settings)

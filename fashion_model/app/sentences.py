@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from fashion_model.attributes import Attribute
+from fashion_model.attributes import PRODUCT_TYPE, Attribute
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 
 STATIC = Path(__file__).parent / "static"
 WORDS = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))
 SINGULAR, ABOUT = WORDS["singular"], WORDS["about"]  # labels → the name of one product, and what it is
-MAIN_ATTRIBUTE = "product_type"  # its confidence decides how the sentence begins
 HINTS = {"season": "a photograph does not show it"}  # attributes that are hints at best, and why
 SURE, MIN_CONFIDENCE = 0.7, 0.4
 ALMOST_CERTAIN = 0.9  # of the type of a photograph that is refused
@@ -57,8 +56,8 @@ def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attri
 
 
 def main_attribute(names: Sequence[str]) -> str:
-    """The first attribute, where a checkpoint has no MAIN_ATTRIBUTE."""
-    return MAIN_ATTRIBUTE if MAIN_ATTRIBUTE in names else names[0]
+    """Its confidence decides how the sentence begins: the product type, or the first attribute."""
+    return PRODUCT_TYPE if PRODUCT_TYPE in names else names[0]
 
 
 def phrase(prediction: Prediction, names: Sequence[str]) -> str:

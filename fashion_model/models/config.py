@@ -29,6 +29,7 @@ LIMITS: dict[str, tuple[type, float, float]] = {  # type, minimum and maximum of
 STRIDES = (8, 16, 32)  # pixels of the input between neighbours in the maps that a finder's pyramid is built on
 FINDER_LIMITS: dict[str, tuple[type, float, float]] = {
     "threshold": (float, 0, 1),
+    "type_weight": (float, 0, 1),
     "side": (int, STRIDES[-1], 2048),
     "channels": (int, 32, 512),
     "convolutions": (int, 1, 8),
@@ -43,6 +44,7 @@ class FinderConfig:
 
     groups: Mapping[str, tuple[str, ...]]  # name, such as footwear → the product types that belong to it
     threshold: float = 0.3  # lowest score of a product
+    type_weight: float = 1.0  # of the probability of a product type that belongs to another group than the one found
     side: int = 448  # pixels of the longer side of the input
     channels: int = 96  # of the pyramid
     convolutions: int = 2  # of each head

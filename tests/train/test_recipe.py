@@ -7,7 +7,7 @@ from fashion_model.checkpoint import METRICS, TRAINING, read_json
 from tests.conftest import PRODUCTS, TINY
 from train.__main__ import main
 
-STEPS = ("fit", "calibrate", "evaluate", "report")
+STEPS = ("fit", "calibrate", "finder", "evaluate", "report")
 
 
 def recipe(name, data, output):
@@ -20,7 +20,8 @@ def test_recipe_ends_in_a_measured_checkpoint(prepared, tmp_path, capsys):
     assert recipe("default", prepared, tmp_path) == 0
     printed = capsys.readouterr().out
     assert [line.split(":")[0] for line in printed.splitlines() if line.endswith(" minutes")] == list(STEPS)
-    assert (tmp_path / "README.md").is_file()
+    assert "products in the street: found" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert read_json(tmp_path / TRAINING)["finder"]["settings"]["steps"] == 2
     assert set(read_json(tmp_path / METRICS)["splits"]) == {"validation", "test"}
     classifier = FashionClassifier.from_pretrained(tmp_path)
     assert classifier.config.image_size == (72, 72)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
+from fashion_model.attributes import PRODUCT_TYPE
 from train.data.augmentation import (
     WHITE,
     Backgrounds,
@@ -77,7 +78,6 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "wrist": (("Watches", "Bracelet", "Bangle", "Wristbands"), ("watch", "bracelet")),
     "necklace": (("Necklace and Chains", "Pendant", "Jewellery Set"), ("necklace",)),
 }
-PRODUCT_TYPE = "product_type"
 # Types whose catalogue images show nothing else: clothes are often worn by a model, together with others.
 ALONE = ("footwear", "bag", "hat", "eyewear", "belt", "scarf and tie", "wrist", "necklace")
 KINDS = {"street": 0.5, "phone": 0.16, "composite": 0.22, "nothing": 0.12}  # parts of the scenes

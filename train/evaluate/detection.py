@@ -56,7 +56,7 @@ class Matches:
 
 def match(found: Sequence[Boxes], truth: Sequence[Boxes], groups: int) -> Matches:
     """Photograph by photograph, each found box, the best first, takes the box of its group that it overlaps most."""
-    right = [_right(*each) for each in zip(found, truth, strict=True)]
+    right = [partners_of(*each) >= 0 for each in zip(found, truth, strict=True)]
     scores = np.concatenate([each.scores for each in found if each.scores is not None])
     order = np.argsort(-scores, kind="stable")
     counts = np.bincount(np.concatenate([each.groups for each in truth]).astype(int), minlength=groups)
@@ -64,12 +64,13 @@ def match(found: Sequence[Boxes], truth: Sequence[Boxes], groups: int) -> Matche
     return Matches(scores[order], of_boxes[order], np.concatenate(right)[order], counts)
 
 
-def _right(found: Boxes, truth: Boxes) -> np.ndarray:
+def partners_of(found: Boxes, truth: Boxes) -> np.ndarray:
+    """(N,) the index of the box that each found box takes, or -1."""
     overlaps = box_iou(*(torch.tensor(each.boxes, dtype=torch.float64).reshape(-1, 4) for each in (found, truth)))
     allowed = overlaps.numpy() * (found.groups[:, None] == truth.groups[None])
-    right = np.zeros(len(found.groups), dtype=bool)
-    for row in range(len(right)):
+    partners = np.full(len(found.groups), -1)
+    for row in range(len(partners)):
         if allowed.shape[1] and allowed[row].max() >= MIN_OVERLAP:
-            right[row] = True
-            allowed[:, allowed[row].argmax()] = 0
-    return right
+            partners[row] = allowed[row].argmax()
+            allowed[:, partners[row]] = 0
+    return partners

@@ -13,17 +13,18 @@ import torch
 from data_prep.phone_photographs import COARSE
 from data_prep.photographs import HIGH_RESOLUTION
 from data_prep.splits import TEST
+from fashion_model.attributes import PRODUCT_TYPE
 from fashion_model.checkpoint import CARD, DIGESTS, METRICS, CheckpointError, read_json, write_json
 from fashion_model.system import write_text
 from train.data.domains import PHONE, THUMBNAILS, table_of
 from train.data.table import TRAINED_ON, DataError
 from train.evaluate.card import START, model_card
+from train.evaluate.finder import finder_metrics
 from train.evaluate.metrics import attribute_metrics, share
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, checkpoint_digests, predict_split
 from train.evaluate.tables import ACCESSORIES, markdown
 
 SPLITS = "splits"  # key of metrics.json
-PRODUCT_TYPE = "product_type"  # the attribute that contributors' coarse labels are about
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def split_metrics(predictions: SplitPredictions, data: Path) -> dict[str, Any]:
         metrics["coarse_label"] = coarse_label_metrics(predictions, data)
     if HIGH_RESOLUTION in domains:
         metrics["agreement"] = agreement(domains[THUMBNAILS], domains[HIGH_RESOLUTION])
+    if predictions.config.finder:
+        metrics["finder"] = finder_metrics(predictions.checkpoint, data, predictions.split)
     return metrics
 
 

@@ -55,6 +55,8 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
     ]
     parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
     parts.insert(1, note(metrics))
+    if found := metrics.get("finder"):
+        parts += [markdown_table(table.columns, table.to_numpy()) for table in finder_tables(found)]
     if agreement := metrics.get("agreement"):
         same = [f"{a.title.lower()} {percent(agreement[a.name])} %" for a in attributes if a.name in agreement]
         parts.append(f"The thumbnail and the photograph of a product get the same label: {', '.join(same)}.")
@@ -113,6 +115,30 @@ def single_label_table(attributes: Sequence[Attribute], of_domain: Mapping[str, 
         if "nll" in (measured := of_domain["attributes"].get(a.name, {}))
     ]
     return pd.DataFrame(rows, columns=[title, *SINGLE_LABEL.values(), "negative log-likelihood"])
+
+
+FOUND = {
+    "recall": "products in the street: found, with the right group",
+    "named": "… and with an accepted product type",
+    "precision": "of what is found there: a product with its right group",
+    "one_product": "phone photographs: exactly their one product is found",
+    "nothing": "everyday photographs: no product is found",
+}
+
+
+def finder_tables(found: Mapping[str, Any]) -> list[pd.DataFrame]:
+    """What the finder finds, and its average precision in each group."""
+    rows = [
+        [text, f"{found[key]['images']:,}", interval(found[key], "share")]
+        for key, text in FOUND.items()
+        if found.get(key)
+    ]
+    tables = [pd.DataFrame(rows, columns=["products found in whole photographs, %", "of", "right"])]
+    if precisions := found.get("average_precision"):
+        cells = {"all": found["mean_average_precision"]} | precisions
+        columns = ["average precision at half overlap, %", ""]
+        tables.append(pd.DataFrame([[name, percent(value)] for name, value in cells.items()], columns=columns))
+    return tables
 
 
 def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Any], title: str) -> pd.DataFrame:

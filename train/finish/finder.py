@@ -4,13 +4,15 @@
 
 The backbone keeps its weights; a feature pyramid and the heads of FCOS are trained on scenes (train/data/scenes.py).
 The threshold is the lowest score at which seven tenths of what is found in the validation split's street photographs
-are right. Writes finder.safetensors and the section `finder` of config.json.
+are right. How much a group weighs on the product type is chosen there, too. Writes finder.safetensors and the section
+`finder` of config.json.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +23,22 @@ from tqdm import tqdm
 
 from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN, VALIDATION
-from fashion_model.checkpoint import Checkpoint, load_checkpoint, save_finder
+from fashion_model.attributes import PRODUCT_TYPE
+from fashion_model.checkpoint import TRAINING, Checkpoint, load_checkpoint, read_json, save_finder, write_json
+from fashion_model.classifier import FashionClassifier
+from fashion_model.models.config import FinderConfig
 from fashion_model.models.engine import fold_batch_norms
-from fashion_model.models.finder import Finder, FinderConfig
-from train.data.domains import PHONE, THUMBNAILS, WORN, Domain, Split, load_domains, read_image
+from fashion_model.models.finder import Finder
+from train.data.domains import PHONE, THUMBNAILS, WORN, Domain
 from train.data.loading import batches_of
-from train.data.scenes import GROUPS, PRODUCT_TYPE, Photograph, Scenes, street_photographs
-from train.data.table import read_table, rows_of_split
-from train.evaluate.detection import Boxes, Matches, match
+from train.data.scenes import GROUPS, Scenes, street_photographs
+from train.data.table import DataError
+from train.evaluate.finder import domains_of, matches_of, rows_found
 
 WEIGHT_DECAY = 0.05
 NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains that scenes are made of
 PRECISION = 0.7  # at the threshold
-MIN_SCORE = 0.02  # of what average precision counts
+TYPE_WEIGHTS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # candidates
 SIZES = ((320, 448), (448, 320), (384, 384))  # width, height of the scenes
 SIZE_SHARES = (0.6, 0.2, 0.2)
 
@@ -55,18 +60,30 @@ class Config:
 
 
 def run(config: Config) -> None:
-    checkpoint = load_checkpoint(config.checkpoint)
+    """DataError without street photographs."""
+    if not (config.data / WORN).is_dir():
+        raise DataError(f"{config.data} has no folder {WORN}: a finder learns from street photographs")
+    start, checkpoint = time.monotonic(), load_checkpoint(config.checkpoint)
     finder = new_finder(checkpoint)
-    domains = domains_of(checkpoint, config.data, TRAIN)
+    domains = domains_of(checkpoint.config, checkpoint.encoders, config.data, TRAIN, NAMES)
     fit(finder, checkpoint, Scenes(domains, config.data, checkpoint.encoders.labels[PRODUCT_TYPE]), config)
-    validation = street_photographs(domains_of(checkpoint, config.data, VALIDATION)[WORN])
-    matches = evaluate(finder, checkpoint, validation)
+    worn = domains_of(checkpoint.config, checkpoint.encoders, config.data, VALIDATION, (WORN,))[WORN]
+    matches = matches_of(finder, checkpoint.config.preprocessing, street_photographs(worn))
     threshold, recall = matches.at_precision(PRECISION)
     for group, precision in zip(GROUPS, matches.average_precision(), strict=True):
         print(f"{group}: average precision {100 * precision:.1f}")
     print(f"score at least {threshold:.3f}: {100 * recall:.1f} % of the products found, {PRECISION:.0%} of these right")
     finder.config = dataclasses.replace(finder.config, threshold=threshold)
     save_finder(config.checkpoint, finder)
+    weight = best_type_weight(FashionClassifier.from_pretrained(config.checkpoint), worn)
+    finder.config = dataclasses.replace(finder.config, type_weight=weight)
+    save_finder(config.checkpoint, finder)
+    if (training := config.checkpoint / TRAINING).is_file():
+        settings = {
+            key: value for key, value in dataclasses.asdict(config).items() if key not in ("checkpoint", "data")
+        }
+        minutes = round((time.monotonic() - start) / 60, 1)
+        write_json(training, read_json(training) | {"finder": {"settings": settings, "minutes": minutes}})
 
 
 def new_finder(checkpoint: Checkpoint, **settings: int) -> Finder:
@@ -77,12 +94,6 @@ def new_finder(checkpoint: Checkpoint, **settings: int) -> Finder:
     with torch.no_grad():
         backbone = fold_batch_norms(backbone, torch.rand(2, 3, *checkpoint.config.image_size))
     return Finder(backbone.to(memory_format=torch.channels_last), FinderConfig(groups, **settings))
-
-
-def domains_of(checkpoint: Checkpoint, data: Path, split: str) -> dict[str, Domain]:
-    rows = rows_of_split(read_table(data), split)
-    of_split = Split(data, split, rows, checkpoint.config.attributes, checkpoint.encoders)
-    return {domain.name: domain for domain in load_domains(of_split, NAMES)}
 
 
 def fit(finder: Finder, checkpoint: Checkpoint, scenes: Scenes, config: Config) -> None:
@@ -118,20 +129,22 @@ def batches(scenes: Scenes, config: Config) -> Iterator[list[tuple[torch.Tensor,
     return batches_of(scenes, config.workers, batch_sampler=keys, collate_fn=list)
 
 
-def evaluate(finder: Finder, checkpoint: Checkpoint, photographs: list[Photograph]) -> Matches:
-    """What the finder finds in the photographs, with scores from MIN_SCORE on, and what of it is right."""
-    finder.score_thresh = MIN_SCORE
-    return match(
-        [found_in(finder, checkpoint, photograph.path) for photograph in photographs],
-        [Boxes(photograph.boxes, photograph.groups) for photograph in photographs],
-        len(GROUPS),
-    )
-
-
-def found_in(finder: Finder, checkpoint: Checkpoint, path: Path) -> Boxes:
-    """Boxes as parts of the photograph's width and height."""
-    photograph = read_image(path)
-    preprocessing = finder.preprocessing(checkpoint.config.preprocessing, photograph.size)
-    boxes, scores, groups = finder.detect(preprocessing(photograph))
-    on_photograph = preprocessing.boxes_on_photograph(boxes.numpy(), photograph.size)
-    return Boxes(on_photograph / np.tile(photograph.size, 2), groups.numpy(), scores.numpy())
+def best_type_weight(classifier: FashionClassifier, worn: Domain) -> float:
+    """The weight of types of other groups with which most of the products that are found get an accepted type."""
+    assert classifier.finder
+    labels, groups = classifier.encoders.labels[PRODUCT_TYPE], classifier.finder.config.groups
+    accepted, found = worn.targets[PRODUCT_TYPE].numpy() > 0, []
+    for photograph in street_photographs(worn):
+        products = classifier.find(photograph.path)
+        found += [(products[i], row) for i, row in rows_found(products, photograph).items()]
+    if not found:
+        return TYPE_WEIGHTS[0]
+    known = {each for types in groups.values() for each in types}
+    others = np.array([[label in known - set(groups[p.group]) for label in labels] for p, _ in found])
+    probabilities = np.array([p.prediction[PRODUCT_TYPE].probabilities for p, _ in found])
+    right = {
+        weight: accepted[[row for _, row in found], (probabilities * np.where(others, weight, 1)).argmax(axis=1)].mean()
+        for weight in TYPE_WEIGHTS
+    }
+    print("type accepted, by the weight of other groups' types:", {w: f"{100 * r:.1f} %" for w, r in right.items()})
+    return max(right, key=right.__getitem__)
