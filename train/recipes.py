@@ -99,12 +99,12 @@ def run(config: Config) -> None:
     image_size = (72, 72) if config.smoke and recipe.image_size else recipe.image_size
     steps: list[tuple[str, Any, Any]] = [
         ("fit", fit.run, fit.Config(output=config.output, resume=True, **to_fit)),
-        ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
         (
             "finder",
             finder.run,
             finder.Config(config.output, steps=2 if config.smoke else recipe.finder_steps, **common),
         ),
+        ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
         ("evaluate", evaluate, EvaluateConfig(config.output, **common)),
         ("report", report, ReportConfig(config.output, **common)),
     ]
