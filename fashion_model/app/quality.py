@@ -17,9 +17,11 @@ MAX_JSON = 8_000_000  # bytes of a file
 PHONE = "phone"
 # Domains of metrics.json that the page shows, in this order.
 DOMAINS = {
-    PHONE: "photographs taken with phones at home, by people whose photographs it never saw",
-    "worn": "products that people wear in the street, cropped",
-    "high_resolution": "catalogue photographs",
+    PHONE: "Taken with phones at home",
+    "worn": "Worn by people in the street, cropped",
+    "worn_accessories": "… of them bags, eyewear, hats, jewellery and the like",
+    "everyday": "Everyday things that are no fashion products",
+    "high_resolution": "Catalogue photographs",
 }
 COLUMNS = {  # and their widths
     "Class": "150px",
@@ -71,7 +73,8 @@ def read_file(classifier: FashionClassifier, name: str) -> dict[str, Any]:
 
 
 def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]:
-    """Of each domain: "right", attribute → how many predictions of 100; "images"; "people", 0 where that is not known.
+    """Of each domain: "right", attribute → how many predictions of 100; "recognized", how many of 100 pictures are seen
+    as fashion products; "images"; "people", 0 where that is not known.
 
     Empty where metrics.json is not what `train evaluate` writes.
     """
@@ -82,6 +85,7 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]
                 "title": title,
                 "right": {a: round(100 * float(m["accuracy"])) for a, m in domains[name]["attributes"].items()},
                 "images": int(domains[name]["images"]),
+                "recognized": round(100 * float(domains[name]["recognized"]["share"])),
                 "people": int(domains[name].get("groups", 0)) if name == PHONE else 0,
             }
             for name, title in DOMAINS.items()
@@ -95,7 +99,14 @@ def in_words(classifier: FashionClassifier, before_table: bool = False) -> str:
     """HTML: how often the predictions are right, and with `before_table` what the table of classes has."""
     hints = [a.name for a in classifier.attributes if a.name in HINTS]
     domains = list(measured_on_test(classifier).values())
-    values = {"domains": domains, "attributes": classifier.attributes, "hints": hints, "table": before_table}
+    shown = {name for domain in domains for name in domain["right"]}
+    values = {
+        "domains": domains,
+        "attributes": classifier.attributes,
+        "hints": hints,
+        "table": before_table,
+        "shown": shown,
+    }
     return render("quality", **values)
 
 

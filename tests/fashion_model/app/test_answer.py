@@ -1,6 +1,7 @@
 """What the page says of a photograph and of its checkpoint, without a browser."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,14 +85,18 @@ def test_name_of_a_file_cannot_become_html(tiny_classifier):
 
 def test_figures_are_those_of_the_metrics(classifier):
     test = json.loads((DEFAULT_CHECKPOINT / METRICS).read_text(encoding="utf-8"))["splits"]["test"]["domains"]
-    parts = quality.in_words(classifier).split("<h2>Right in 100")[1:]
-    for part, domain in zip(parts, ("phone", "worn", "high_resolution"), strict=True):
-        measured = test[domain]["attributes"]
-        assert "product_type" in measured
+    html = quality.in_words(classifier)
+    names, *rows = [
+        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>.*?</tr>", html, re.DOTALL)
+    ]
+    domains = ("phone", "worn", "worn_accessories", "everyday", "high_resolution")
+    for cells, domain in zip(rows, domains, strict=True):
+        row, measured = dict(zip(names, cells, strict=True)), test[domain]["attributes"]
+        assert row["Pictures"] == f"{test[domain]['images']:,}"
+        assert row["Seen as fashion"] == str(round(100 * test[domain]["recognized"]["share"]))
         for attribute in classifier.attributes:
             if attribute.name in measured:
-                share = round(100 * measured[attribute.name]["accuracy"])
-                assert f"<b>{share}</b> {attribute.title}" in part
+                assert row[attribute.title] == str(round(100 * measured[attribute.name]["accuracy"]))
 
 
 def test_table_has_a_row_for_each_class(classifier):
