@@ -480,7 +480,7 @@ def test_other_tabs_have_figures_report_and_code(browser, served):
     resize(browser, PHONE_SIZE)
     page = opened(browser, served)
     open_tab(page, "How good")
-    wait_for(page, lambda: "photographs taken with phones" in find(page, "#quality").text)
+    wait_for(page, lambda: "Taken with phones at home" in find(page, "#quality").text)
     find(page, "#classes input").send_keys("kurtas")
     wait_for(page, lambda: "Red" not in find(page, "#classes").text)
     assert "Kurtas" in find(page, "#classes").text
