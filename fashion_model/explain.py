@@ -23,7 +23,22 @@ METHODS = {  # to the names of the classes of pytorch_grad_cam
     "layercam": "LayerCAM",
     "hirescam": "HiResCAM",
 }
-METHOD, LAYERS = "gradcam++", (-1,)  # the defaults, chosen with `train saliency`; the last stage is the feature map
+
+
+def difference(logits: torch.Tensor, index: int) -> torch.Tensor:
+    """How far the logit of a class is above the best other one."""
+    others = torch.cat([logits[:index], logits[index + 1 :]])
+    return logits[index] - others.max() if len(others) else logits[index]
+
+
+SCORES: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {  # of a class, whose gradients maps are made of
+    "logit": lambda logits, index: logits[index],
+    "log probability": lambda logits, index: logits.log_softmax(0)[index],
+    "difference": difference,
+}
+# The defaults, chosen with `train saliency`. The last stage is the feature map.
+METHOD, LAYERS, SCORE = "gradcam++", (-1,), "logit"
+EPSILON = 1e-12
 
 OPACITY = 0.7  # of the color at the maximum of the map; at its minimum the photograph stays gray
 GRAY_RANGE = (90, 225)  # what black and white of the photograph become, so that all color comes from the map
@@ -58,13 +73,15 @@ def explain(
     targets: Sequence[Target] | Callable[[torch.Tensor], Sequence[Target]],
     method: str = METHOD,
     layers: Sequence[int] = LAYERS,
+    score: str = SCORE,
 ) -> Explained:
     """Maps of the evidence for each target in the image (1, 3, H, W); a function is given the pooled features (1, C).
 
-    `layers` are indices of `model.backbone.stages`, as Python counts. The maps of several layers are averaged, each
-    scaled to [0, 1]; the result has the size of the first. The backbone runs once for all targets up to the layers,
-    and from each of them on for every target. No parameter of `model` may require gradients: threads share them.
-    ValueError for an unknown method or layer.
+    `layers` are indices of `model.backbone.stages`, as Python counts. All maps of an image are on one scale,
+    together with those of the predicted classes of all attributes: weak evidence stays weak. Maps of `is_fashion` have
+    their own scale. Those of several layers are averaged, in the size of the first. `score` is one of `SCORES`.
+    The backbone runs once for all targets up to the layers, and from each of them on for every target. No parameter of
+    `model` may require gradients: threads share them. ValueError for an unknown method or layer.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
@@ -75,18 +92,30 @@ def explain(
     if not targets:
         return Explained(pooled, np.empty((0, 0, 0), np.float32))
     import pytorch_grad_cam  # takes longer to import than the first overlays to draw
-    from pytorch_grad_cam.utils.image import scale_cam_image
 
-    maps = []
+    predicted = [Target(name) for name in model.config.num_classes]
+    everything = [*(Target(*target) for target in targets), *predicted]
+    maps: list[np.ndarray] = []
     for layer, output in zip(layers, outputs, strict=True):
-        rest = _Rest(model, layer, output.repeat_interleave(len(targets), dim=0))
-        cam = getattr(pytorch_grad_cam, METHODS[method])(rest, [rest.stage])
+        rest = _Rest(model, layer, output.repeat_interleave(len(everything), dim=0))
+        cam = getattr(pytorch_grad_cam, METHODS[method])(rest, [])
         with torch.enable_grad():
-            maps.append(cam(rest.feature_map, [rest.logit_of(target) for target in targets]))
-        cam.activations_and_grads.release()
-    first = maps[0].shape[2:0:-1]
-    scaled = [scale_cam_image(of_layer, first) for of_layer in maps]
-    return Explained(pooled, scale_cam_image(np.mean(scaled, axis=0)) if len(maps) > 1 else maps[0])
+            rows = rest(rest.feature_map)
+            scores = torch.stack([rest.score_of(t, score)(row) for t, row in zip(everything, rows, strict=True)])
+            (gradients,) = torch.autograd.grad(scores.sum(), rest.feature_map)
+        arrays = rest.feature_map.detach().cpu().numpy(), gradients.cpu().numpy()
+        evidence = np.maximum(cam.get_cam_image(rest.feature_map, None, everything, *arrays, False), 0)
+        size = (maps[0] if maps else evidence).shape[2:0:-1]
+        maps.append(on_one_scale(np.stack([cv2.resize(each, size) for each in evidence]), everything))
+    return Explained(pooled, on_one_scale(np.mean(maps, axis=0), everything)[: len(targets)])
+
+
+def on_one_scale(maps: np.ndarray, targets: Sequence[Target]) -> np.ndarray:
+    """(targets, h, w) ≥ 0 → float32 with the largest value 1, and 1 among those of is_fashion, where one is above 0."""
+    of_fashion, scaled = np.array([target.attribute == IS_FASHION for target in targets]), maps.astype(np.float32)
+    for part in (of_fashion, ~of_fashion):
+        scaled[part] /= max(scaled[part].max(initial=0), EPSILON)
+    return scaled
 
 
 class _Rest(nn.Module):
@@ -94,25 +123,29 @@ class _Rest(nn.Module):
 
     def __init__(self, model: MultiTaskClassifier, layer: int, output: torch.Tensor):
         super().__init__()
-        self.stage, self.model = nn.Identity(), model
+        self.model = model
         self.rest, self.output = model.backbone.between(layer), output.detach()
         self.feature_map = model.backbone.as_map(self.output).requires_grad_()
 
     def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
         backbone = self.model.backbone
-        output = backbone.with_map(self.output, self.stage(feature_map))
-        pooled = self.model.pool(backbone.as_map(self.rest(output)))
+        pooled = self.model.pool(backbone.as_map(self.rest(backbone.with_map(self.output, feature_map))))
         against = self.model.config.fashion_threshold - self.model.fashion_scores(pooled)[:, None]
         return torch.cat([*self.model.heads(pooled).values(), against, -against], dim=1)
 
-    def logit_of(self, target: Target) -> Callable[[torch.Tensor], torch.Tensor]:
-        """A function that takes a row of the output and returns the logit of the target's class."""
+    def score_of(self, target: Target, score: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        """A function that takes a row of the output and returns the score of the target's class."""
         attribute, index, rank = Target(*target)
         classes = {**self.model.config.num_classes, IS_FASHION: 2}
         names = list(classes)
         start = sum(classes[name] for name in names[: names.index(attribute)])
-        logits = slice(start, start + classes[attribute])
-        return lambda row: row[logits].topk(rank + 1).values[-1] if index is None else row[logits][index]
+
+        def of_row(row: torch.Tensor) -> torch.Tensor:
+            logits = row[start : start + classes[attribute]]
+            of_class = int(logits.argsort(descending=True, stable=True)[rank]) if index is None else index
+            return SCORES[score](logits, of_class)
+
+        return of_row
 
 
 def backdrop(photograph: Image.Image) -> Image.Image:

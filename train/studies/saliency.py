@@ -2,8 +2,8 @@
 
     python -m train saliency --checkpoint fashion_model/default_checkpoint --data data/
 
-A candidate is a method of fashion_model.explain and the stages whose maps are averaged; random maps and a Gaussian in
-the center are floors. Of crops whose product type is predicted right:
+A candidate is a method of fashion_model.explain, what its gradient is of, and the stages whose maps are averaged;
+random maps and a Gaussian in the center are floors. Of crops whose product type is predicted right:
 
 - deletion, insertion (Petsiuk et al., BMVC 2018): the type's mean probability while pixels turn white in the order of
   the map (lower is better), and while they appear in a blurred crop;
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import load_checkpoint
-from fashion_model.explain import LAYERS, METHOD, METHODS, Target, explain
+from fashion_model.explain import LAYERS, METHOD, METHODS, SCORE, SCORES, Target, explain
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.data.domains import WORN, Split, load_domains
 from train.data.table import DataError, read_table
@@ -58,12 +58,14 @@ class Config:
     data: Path  # the folder that data_prep wrote
     crops: int = 50
     stages: tuple[int, ...] = (-1, -2)  # each alone, and all together
+    methods: tuple[Literal[tuple(METHODS)], ...] = tuple(METHODS)
+    scores: tuple[Literal[tuple(SCORES)], ...] = tuple(SCORES)
     measures: tuple[Literal[tuple(MEASURES)], ...] = tuple(MEASURES)  # the first three take nearly all of the time
 
 
 def run(config: Config) -> None:
     layers = [*((stage,) for stage in config.stages), config.stages]
-    candidates = list(dict.fromkeys([(METHOD, LAYERS), *product(METHODS, layers)]))
+    candidates = list(dict.fromkeys([(METHOD, LAYERS, SCORE), *product(config.methods, layers, config.scores)]))
     crops = list(islice(crops_of(config.checkpoint, config.data), config.crops))
     if not crops:
         raise DataError(f"{config.data} has no worn products of the test split, or no type is predicted right")
@@ -104,12 +106,12 @@ class Crop:
         sigma = min(self.mask.shape) / 12
         return functional.gaussian_blur(self.pixels, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
 
-    def maps(self, method: str, layers: tuple[int, ...]) -> np.ndarray:
+    def maps(self, method: str, layers: tuple[int, ...], score: str) -> np.ndarray:
         """(targets, h, w): of the predicted type, of its runner-up, and of the other attributes."""
         targets = [Target(TYPE), Target(TYPE, rank=1)]
         targets += [Target(name) for name in self.model.config.num_classes if name != TYPE]
         image = self.model.config.preprocessing.normalise(self.pixels[None])
-        return explain(self.model, image, targets, method, layers).maps
+        return explain(self.model, image, targets, method, layers, score).maps
 
     def probability_along(self, heat: np.ndarray, start: torch.Tensor, end: torch.Tensor) -> float:
         """The mean over steps in which tenths of the pixels of `start` become those of `end`, the highest first."""
@@ -145,7 +147,9 @@ def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
 
 def measure(crop: Crop, candidates: list[tuple], measures: tuple[str, ...]) -> dict[str, list[float]]:
     """The measures of each candidate and of each floor, by its name."""
-    maps = {f"{method}, stages {stages}": crop.maps(method, stages) for method, stages in candidates}
+    maps = {
+        f"{method}, {score}, stages {stages}": crop.maps(method, stages, score) for method, stages, score in candidates
+    }
     shape, targets = crop.mask.shape, len(crop.model.config.num_classes) + 1
     maps["random, 7×7"] = np.random.default_rng(crop.number).random((targets, 7, 7), np.float32)
     y, x = np.meshgrid(*(np.linspace(-2, 2, side, dtype=np.float32) for side in shape), indexing="ij")
