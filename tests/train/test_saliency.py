@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
-from fashion_model.explain import METHODS, SCORES
+from fashion_model.explain import LAYERS, METHOD, METHODS, SCORE, SCORES
 from train.__main__ import main
 from train.studies.saliency import MEASURES, crops_of
 
@@ -26,5 +26,5 @@ def test_command_prints_candidates_and_floors(prepared, capsys):
     assert main([*command, "--stages", "-1", "--measures", "energy", "peak", "runner-up"]) == 0
     rows = re.findall(r"^\| (\S[^|]+?) +\|(.*)\|$", capsys.readouterr().out, re.MULTILINE)
     assert len(rows) == len(METHODS) * len(SCORES) + 2
-    assert rows[0][0] == "gradcam++, stages (-1,)"
+    assert rows[0][0] == f"{METHOD}, {SCORE}, stages {LAYERS}"
     assert all(len(re.findall(r"-?\d\.\d\d \(-?\d\.\d\d to -?\d\.\d\d\)", cells)) == 3 for _, cells in rows)
