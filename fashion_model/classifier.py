@@ -64,7 +64,7 @@ class FashionClassifier:
             example = torch.rand(2, 3, *self.config.image_size)
             model.backbone = fold_batch_norms(model.backbone, example)
             if self._device.type == "cpu":
-                model.backbone.engine = onnx_engine(model.backbone.up_to(-1), example)
+                model.backbone.use_engine(example)
             self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
             self.model = model.to(self._device).to(memory_format=torch.channels_last)
             self.finder = self._served(checkpoint.finder) if checkpoint.finder else None

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, efficientnet_v2_s
 
-from fashion_model.models.stages import Without, forward, last_calls
+from fashion_model.models.engine import onnx_engine
+from fashion_model.models.stages import SideBySide, Without, forward, last_calls
 
 EFFICIENTNET_V2_S = "efficientnet_v2_s"  # torchvision's; timm's are tf_efficientnetv2_s and others
 CHANNELS = 1280  # of its feature map
@@ -48,7 +49,8 @@ class Backbone(nn.Module):
         super().__init__()
         check_backbone(name)
         self.image_size = image_size
-        self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # what `features` computes, but faster
+        self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # see `use_engine`
+        self._engine_shapes: list[torch.Size] = []
         try:
             self.net, names = _build(name, image_size)
             self._after, self.channels = self._measure(names)
@@ -80,13 +82,27 @@ class Backbone(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.as_map(self.outputs(images, [-1])[0])
 
+    def use_engine(self, example: torch.Tensor) -> None:
+        """Let an engine compute the last two stages for images of the size of `example` (B, 3, H, W), where it can."""
+        layers = range(-min(2, len(self.stages)), 0)
+        with torch.no_grad():
+            self._engine_shapes = [output.shape[1:] for output in self.outputs(example[:1], layers)]
+        parts = [self.up_to(layers[0]), *(self.between(layer, layer + 1) for layer in layers[:-1])]
+        self.engine = onnx_engine(SideBySide(parts), example)
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
         return forward(self.net, images)
 
     def outputs(self, images: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
         """What the stages with these ascending indices give for images (B, 3, H, W), from one run."""
-        first = self.engine or self.features if self.stages[layers[0]] == FEATURE_MAP else self.up_to(layers[0])
+        layers = [layer % len(self.stages) for layer in layers]
+        computed = len(self.stages) - len(self._engine_shapes)  # the first stage that the engine computes
+        if self.engine and layers[0] >= computed:
+            flat = self.engine(images).split([shape.numel() for shape in self._engine_shapes], dim=1)
+            found = [x.unflatten(1, shape) for x, shape in zip(flat, self._engine_shapes, strict=True)]
+            return [found[layer - computed] for layer in layers]
+        first = self.features if self.stages[layers[0]] == FEATURE_MAP else self.up_to(layers[0])
         outputs = [first(images)]
         for layer, later in pairwise(layers):
             outputs.append(self.between(layer, later)(outputs[-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from torchvision.ops import FeaturePyramidNetwork, nms
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import STRIDES, FinderConfig
 from fashion_model.models.engine import WithoutGradients
+from fashion_model.models.stages import SideBySide
 from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
@@ -93,8 +94,8 @@ class Pyramid(nn.Module):
         self.channels = [shapes[layer][1] for layer in layers]
         parts = (backbone.up_to(layers[0]), *(backbone.between(*pair) for pair in pairwise(layers)))
         # In a tuple, so that their weights are not the pyramid's.
-        self._stages = (_Stages(parts, backbone.as_map),)
-        self.maps: Callable[[torch.Tensor], list[torch.Tensor]] = self._stages[0].maps
+        self._stages = (SideBySide(parts, backbone.as_map),)
+        self.maps: Callable[[torch.Tensor], list[torch.Tensor]] = self._stages[0].outputs
         self.fpn, self.out_channels = FeaturePyramidNetwork(self.channels, channels), channels
 
     def compute_stages_with_engine(self) -> None:
@@ -113,23 +114,6 @@ class Pyramid(nn.Module):
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
         """(B, 3, H, W) → level → (B, channels, H / stride, W / stride)."""
         return self.fpn(OrderedDict(zip(map(str, STRIDES), self.maps(images), strict=True)))
-
-
-class _Stages(nn.Module):
-    """Images (B, 3, H, W) → the maps of the stages with the `STRIDES`, side by side (B, n)."""
-
-    def __init__(self, parts: Sequence[nn.Module], as_map: Callable[[torch.Tensor], torch.Tensor]):
-        super().__init__()
-        self.parts, self.as_map = nn.ModuleList(parts), as_map
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([x.flatten(1) for x in self.maps(images)], dim=1)
-
-    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        outputs = [images]
-        for part in self.parts:
-            outputs.append(part(outputs[-1]))
-        return [self.as_map(output) for output in outputs[1:]]
 
 
 class Points(nn.Module):

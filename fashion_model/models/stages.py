@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -72,6 +72,24 @@ class Without(nn.Module):
 
     def forward(self, images: torch.Tensor) -> Any:
         return forward(self.net, images)
+
+
+class SideBySide(nn.Module):
+    """Images (B, 3, H, W) → the outputs of parts that follow each other, flat and side by side (B, n)."""
+
+    def __init__(self, parts: Sequence[nn.Module], as_map: Callable[..., Any] | None = None):
+        super().__init__()
+        self.parts, self.as_map = nn.ModuleList(parts), as_map or nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([output.flatten(1) for output in self.outputs(images)], dim=1)
+
+    def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Each output, as `as_map` gives it."""
+        outputs = [images]
+        for part in self.parts:
+            outputs.append(part(outputs[-1]))
+        return [self.as_map(output) for output in outputs[1:]]
 
 
 class _PassOn(nn.Module):

@@ -4,6 +4,7 @@ const MAX_BYTES = Number(visit.dataset.maxBytes), MAX_SIDE = 1600, SMALL = 300_0
 const inside = selector => visit.querySelector(selector);
 let asked = null; // what is answered: { file }, { example } or { address }
 let current = null; // the request in progress
+let turns = 0; // questions so far: only the last one is answered
 let several = []; // files that were dropped together
 
 const show = (state, fault = "") => {
@@ -13,6 +14,7 @@ const show = (state, fault = "") => {
 };
 
 const clear = () => {
+  turns += 1;
   current?.abort();
   asked = null;
   visit.classList.remove("first");
@@ -69,7 +71,7 @@ const preview = ({ file, example }) => {
 
 const ask = async (question, first = false) => {
   const before = asked ? "answered" : "empty"; // an error leaves the page as it was
-  const wasFirst = visit.classList.contains("first");
+  const wasFirst = visit.classList.contains("first"), turn = ++turns;
   current?.abort();
   show("busy");
   visit.classList.toggle("first", first);
@@ -77,12 +79,13 @@ const ask = async (question, first = false) => {
   inside(".wait p").textContent = "Reading the photograph …";
   inside(".wait progress").value = 0;
   if (question.file) question = { file: await shrunk(question.file) };
+  if (turn !== turns) return;
   const failed = question.file?.size > MAX_BYTES ? { error: visit.dataset.tooLarge } : null;
   const answer = failed || await post(formOf(question), part => {
     inside(".wait progress").value = part;
     inside(".wait p").textContent = part < 1 ? `Sending, ${Math.round(100 * part)} %` : "Looking at it …";
   });
-  if (!answer) return;
+  if (!answer || turn !== turns) return;
   if (answer.error) {
     visit.classList.toggle("first", wasFirst && before === "answered");
     return show(before, answer.error);
