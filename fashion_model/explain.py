@@ -37,7 +37,7 @@ SCORES: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {  # of a class
     "difference": difference,
 }
 # The defaults, chosen with `train saliency`. The last stage is the feature map.
-METHOD, LAYERS, SCORE = "gradcam++", (-1,), "logit"
+METHOD, LAYERS, SCORE = "hirescam", (-2, -1), "difference"
 EPSILON = 1e-12
 
 OPACITY = 0.7  # of the color at the maximum of the map; at its minimum the photograph stays gray
@@ -61,6 +61,8 @@ class Explained:
 def resolve_layers(model: MultiTaskClassifier, layers: Sequence[int]) -> list[int]:
     """Indices of stages, in order and without repetition. ValueError if there are none, or for a stage out of range."""
     stages = len(model.backbone.stages)
+    if tuple(layers if isinstance(layers, Sequence) else ()) == LAYERS:
+        layers = LAYERS[-stages:]  # of a backbone with one stage
     given = layers if isinstance(layers, Sequence) else ()
     if not given or not all(type(layer) is int and -stages <= layer < stages for layer in given):
         raise ValueError(f"layers must be whole numbers from {-stages} to {stages - 1}, at least one, not {layers!r}")
