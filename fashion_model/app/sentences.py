@@ -37,7 +37,7 @@ def sentence_of(prediction: Prediction, attributes: Sequence[Attribute]) -> str:
 
 
 def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attribute]) -> str:
-    """What the network sees in a photograph, such as `A black jacket and brown boots, for women.`
+    """What the network sees in a photograph, from top to bottom, such as `A black jacket and brown boots, for women.`
 
     Whom they are for is said if that is the same for all.
     """
@@ -46,8 +46,8 @@ def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attri
     if len(products) == 1:
         return sentence_of(products[0].prediction, attributes)
     names = [attribute.name for attribute in attributes]
-    main, predictions = main_attribute(names), [product.prediction for product in products]
-    phrases = {phrase(p, names): "" if p[main].confidence >= SURE else "perhaps " for p in predictions}
+    main, predictions = main_attribute(names), [p.prediction for p in sorted(products, key=lambda p: p.box[1])]
+    phrases = {phrase(p, names, False): "" if p[main].confidence >= SURE else "perhaps " for p in predictions}
     *first, last = [before + text for text, before in phrases.items()]
     text = f"{', '.join(first)} and {last}" if first else last
     if "gender" in names and len(whom := {for_whom(p["gender"]) for p in predictions}) == 1:
@@ -60,13 +60,13 @@ def main_attribute(names: Sequence[str]) -> str:
     return PRODUCT_TYPE if PRODUCT_TYPE in names else names[0]
 
 
-def phrase(prediction: Prediction, names: Sequence[str]) -> str:
-    """Color and product: `a red T-shirt`, `grey, perhaps taupe, trousers`."""
+def phrase(prediction: Prediction, names: Sequence[str], hedged: bool = True) -> str:
+    """Color and product: `a red T-shirt`; with doubts if it is `hedged`: `grey, perhaps taupe, trousers`."""
     main = main_attribute(names)
     label = prediction[main].label
     words = name_of(label)
     if "color" in names and main != "color":
-        words = f"{color_in_words(prediction['color'])} {words}"
+        words = f"{color_in_words(prediction['color'], hedged)} {words}"
     return with_article(words) if label in SINGULAR else words
 
 
@@ -79,9 +79,9 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
-def color_in_words(color: AttributePrediction) -> str:
+def color_in_words(color: AttributePrediction, hedged: bool) -> str:
     first, *second = ("multicolored" if label == "Multi" else label.lower() for label, _ in color.top(2))
-    return first if color.confidence >= SURE or not second else f"{first}, perhaps {second[0]},"
+    return first if color.confidence >= SURE or not second or not hedged else f"{first}, perhaps {second[0]},"
 
 
 def for_whom(gender: AttributePrediction) -> str:

@@ -23,7 +23,8 @@ from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
 MIN_SIDE = 12  # pixels of the photograph: smaller products are left out
-SAME_PRODUCT = 0.7  # intersection over union of boxes of different groups, from which on the better one is kept
+# Intersection over union from which on the better of two boxes is kept: of the same group, and of any.
+SAME_GROUP, SAME_PRODUCT = 0.4, 0.7
 OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as torchvision names them
 
 
@@ -51,6 +52,7 @@ class Finder(FCOS):
             anchor_generator=AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.0,),) * len(STRIDES)),
             head=FCOSHead(config.channels, 1, len(config.groups), config.convolutions),
             score_thresh=config.threshold,
+            nms_thresh=SAME_GROUP,
             size_divisible=STRIDES[-1],
             _skip_resize=True,
         )

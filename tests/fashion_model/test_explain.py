@@ -12,7 +12,7 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
-from fashion_model.explain import METHODS, backdrop, explain, overlay, resolve_layers
+from fashion_model.explain import METHODS, SCORES, backdrop, explain, overlay, resolve_layers
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up
@@ -63,7 +63,7 @@ def test_maps_are_those_of_pytorch_grad_cam(backbone, settings, method):
     starts = np.cumsum([0, *counts.values()])
     classes = [start + index for start in starts[:-1] for index in (0, 1)]
     for layer in range(len(model.backbone.stages)):
-        explained = explain(model, image, targets, method, [layer])
+        explained = explain(model, image, targets, method, [layer], "logit")
         expected = expected_maps(model, image, classes, method, layer)
         maps = scale_cam_image(scale_cam_image(explained.maps, SIZE[::-1]))
         assert expected.max() > 0.5
@@ -80,14 +80,33 @@ def test_unnamed_class_is_chosen_by_rank():
         assert np.array_equal(by_rank, explain(model, image, [(name, order[name][rank]) for name in NAMES]).maps)
 
 
+def test_scores_are_of_the_logits():
+    logits = torch.tensor([1.0, 3.0, 2.5])
+    assert [float(score(logits, 1)) for score in SCORES.values()] == pytest.approx([3.0, -0.5550, 0.5], abs=1e-3)
+    assert float(SCORES["difference"](logits[:1], 0)) == 1.0
+
+
+def test_weak_evidence_stays_weak():
+    """One scale for all attributes of an image, whichever are asked for; another one for is_fashion."""
+    model, image = network_and_image("test_efficientnet")
+    with torch.no_grad():
+        model.heads.linear["season"].weight.mul_(0.01)
+    together = explain(model, image, [(name, None) for name in NAMES]).maps
+    assert together.max() == pytest.approx(1)
+    assert 0 < together[NAMES.index("season")].max() < 0.1
+    for name, alone in zip(NAMES, together, strict=True):
+        np.testing.assert_allclose(explain(model, image, [(name, None)]).maps[0], alone, atol=1e-6)
+    assert explain(model, image, [("is_fashion", 1), ("is_fashion", 0)]).maps.max() == pytest.approx(1)
+
+
 def test_several_layers_are_averaged():
     model, image = network_and_image("test_efficientnet")
     early, late, both = (
         explain(model, image, [("color", 1)], "gradcam", layers).maps[0] for layers in ([1], [-1], [-1, 1])
     )
-    (expected,) = scale_cam_image((early + cv2.resize(late, early.shape[::-1]))[None])
+    averaged = (early + cv2.resize(late, early.shape[::-1]))[None]
     assert both.shape == early.shape > late.shape
-    assert np.allclose(both, expected, atol=0.02)
+    assert np.allclose(scale_cam_image(both[None]), scale_cam_image(averaged), atol=0.02)
 
 
 def test_unknown_methods_and_layers_are_refused():
