@@ -41,7 +41,7 @@ SPACE = "SPACE_ID"  # Hugging Face sets the environment variable to user/name
 def index(page: str, address: str) -> str:
     """Gradio's HTML of the page at `address`, with the visit, and with what a preview of a link shows."""
     space = os.environ.get(SPACE)
-    source = f"https://huggingface.co/spaces/{space}/tree/main" if space else "#code"
+    source = f"https://huggingface.co/spaces/{space}/tree/main" if space else "#/code"
     values = {"examples": EXAMPLE_TEXTS, "max_bytes": MAX_BYTES, "too_large": TOO_LARGE, "first": FIRST}
     visit = render("visit", source=source, **values)
     facts = {"og:title": TITLE, "og:description": DESCRIPTION, "og:type": "website", "og:url": f"{address}/"}

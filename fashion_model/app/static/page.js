@@ -1,5 +1,5 @@
 // Around the visit: its place on gradio's page, addresses of tabs and examples, and code with the app's address.
-const TABS = { Photograph: "", Many: "#many", "How good is it?": "#good", Code: "#code" }; // → their addresses
+const TABS = { Photograph: "", Many: "#/many", "How good is it?": "#/good", Code: "#/code" }; // → their addresses
 const TAB = ".tab-wrapper [role=tab], .overflow-dropdown button"; // those that find no room are in a menu
 const address = () => (window.gradio_config?.root || location.origin + location.pathname).replace(/\/$/, "");
 
@@ -21,7 +21,7 @@ document.addEventListener("click", event => {
   const button = event.target.closest("button");
   if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
   const tab = button?.matches(TAB) && button.textContent.trim();
-  if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example ? `#example=${asked.example}` : TABS[tab]);
+  if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example ? `#/example=${asked.example}` : TABS[tab]);
 });
 
 const remember = hash => {
@@ -29,7 +29,7 @@ const remember = hash => {
 };
 const openTab = title => [...document.querySelectorAll(TAB)].find(button => button.textContent.trim() === title)?.click();
 const follow = () => {
-  const example = location.hash.match(/^#example=([\w.-]+)$/)?.[1];
+  const example = location.hash.match(/^#\/example=([\w.-]+)$/)?.[1];
   openTab(Object.keys(TABS).find(title => TABS[title] && TABS[title] === location.hash) || "Photograph");
   if (example && asked?.example !== example) ask({ example });
   else if (!location.hash && asked?.example && !visit.classList.contains("first")) clear();

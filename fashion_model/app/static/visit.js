@@ -94,7 +94,7 @@ const ask = async (question, first = false) => {
   inside(".result").innerHTML = answer.html;
   show("answered");
   openAnswer(inside(".answer"));
-  if (!first) remember(question.example ? `#example=${question.example}` : "");
+  if (!first) remember(question.example ? `#/example=${question.example}` : "");
 };
 
 // The answer for a part of the photograph becomes one more product.

@@ -409,9 +409,9 @@ def test_every_chip_shows_its_product(browser, finder_classifier):
 
 def test_tabs_and_examples_have_addresses(page, served, classifier):
     find(page, f"[data-example='{PATHS[4].name}']").click()
-    wait_for(page, lambda: page.current_url == f"{served}#example={PATHS[4].name}")
+    wait_for(page, lambda: page.current_url == f"{served}#/example={PATHS[4].name}")
     open_tab(page, "Code")
-    wait_for(page, lambda: page.current_url == f"{served}#code")
+    wait_for(page, lambda: page.current_url == f"{served}#/code")
     page.back()
     answer = expected(classifier, PATHS[4])[1]["sentence"]
     wait_for(page, lambda: sentence(page) == answer)
@@ -419,7 +419,7 @@ def test_tabs_and_examples_have_addresses(page, served, classifier):
     wait_for(page, lambda: find_all(page, "#place #visit") and sentence(page) == answer)
     page.back()
     wait_for(page, lambda: page.current_url == served)
-    page.get(f"{served}#good")
+    page.get(f"{served}#/good")
     page.refresh()
     wait_for(page, lambda: find_all(page, "#quality") and find(page, "#quality").is_displayed())
 
@@ -428,7 +428,7 @@ def test_two_that_are_dropped_are_labelled_as_many(page, tmp_path):
     drop(page, PATHS[0], PATHS[1])
     find(page, "#visit [data-many]").click()
     wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2)
-    assert page.current_url.endswith("#many")
+    assert page.current_url.endswith("#/many")
 
 
 def test_code_is_copied_without_https(browser, served):
