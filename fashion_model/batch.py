@@ -99,6 +99,8 @@ def label(config: Config) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     classifier = FashionClassifier.from_pretrained(config.checkpoint)
     classifier.take_all_cores()
+    if config.products:
+        classifier.check_finder()
     names = [attribute.name for attribute in classifier.attributes]
     assert classifier.directory
     checkpoint, written, failed = fingerprint(classifier.directory), 0, 0

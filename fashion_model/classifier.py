@@ -65,9 +65,10 @@ class FashionClassifier:
             model.backbone = fold_batch_norms(model.backbone, example)
             if self._device.type == "cpu":
                 model.backbone.use_engine(example)
-            self._engine = model.backbone.engine  # kept also where it is not used: to delete it waits for its threads
             self.model = model.to(self._device).to(memory_format=torch.channels_last)
             self.finder = self._served(checkpoint.finder) if checkpoint.finder else None
+            # Kept also where they are not used: to delete one waits for its threads.
+            self._engines = (model.backbone.engine, self.finder and self.finder.engine)
         self._transform = self.config.preprocessing
         self._process = os.getpid()
 
@@ -184,14 +185,18 @@ class FashionClassifier:
         )
         return overlays[attribute]
 
+    def check_finder(self) -> None:
+        """CheckpointError if the checkpoint has no finder."""
+        if not self.finder:
+            raise CheckpointError(f"{self.name} has no finder: it predicts for whole photographs only")
+
     def find(self, image: Source) -> list[Product]:
         """The products in a photograph, at most MAX_PRODUCTS, the most certain one first.
 
         A photograph that looks like a product in which none is found is one product as a whole. CheckpointError if the
         checkpoint has no finder; ImageError as in `predict`.
         """
-        if not self.finder:
-            raise CheckpointError(f"{self.name} has no finder: it predicts for whole photographs only")
+        self.check_finder()
         return [product for product, _ in self.find_and_map(image, 0) if product.prediction.is_fashion]
 
     def stream_products(self, images: Iterable[Item]) -> Iterator[tuple[Item, list[Product] | ImageError]]:
@@ -211,7 +216,14 @@ class FashionClassifier:
         Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
         score. ImageError as in `predict`.
         """
-        photograph = open_image(image, PRODUCT_DETAIL)
+        return self.find_and_map_in(self.open(image), classes)
+
+    def open(self, image: Source) -> Image.Image:
+        """The photograph in the detail in which products are looked for."""
+        return open_image(image, PRODUCT_DETAIL if self.finder else DETAIL)
+
+    def find_and_map_in(self, photograph: Image.Image, classes: int) -> list[tuple[Product, Maps]]:
+        """`find_and_map` of a photograph from `open_image`, which may have been decoded smaller than it is."""
         products = []
         for box, group, score in self._located(photograph):
             prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes, group)
@@ -226,6 +238,7 @@ class FashionClassifier:
         """Box, group and score of each product that the finder finds, the most certain one first."""
         if not self.finder:
             return []
+        self._leave_engines_of_parent()
         preprocessing = self.finder.preprocessing(self._transform, photograph.size)
         with isolated(self._device.type):
             found = self.finder.detect(preprocessing(photograph).to(self._device))
@@ -259,18 +272,24 @@ class FashionClassifier:
             raise ValueError(f"labels are given for {', '.join(sorted(unused))}, which are not to be explained")
         targets = [Target(*self.encoders.target(name, (labels or {}).get(name))) for name in names]
         seen = open_for_network(image) if box is None else open_image(image)
-        part = None if box is None else with_margin(checked(box, seen.size), seen.size)
-        explained = self._explain(seen.crop(part) if part else seen, targets, method, layers)
+        part = seen if box is None else part_of(seen, checked(box, seen.size))
+        explained = self._explain(part, targets, method, layers)
         photograph = seen if seen.size == seen.info["size"] else open_image(image)
-        ground, overlays = backdrop(photograph), {}
-        size = (part[2] - part[0], part[3] - part[1]) if part else ground.size
-        for name, values in zip(names, explained.maps, strict=True):
-            heat = self._transform.map_on_photograph(values, size)
-            if part:
-                in_part, heat = heat, Image.new("L", ground.size)
-                heat.paste(in_part, part)
-            overlays[name] = overlay(ground, heat, opacity)
+        pairs = zip(names, explained.maps, strict=True)
+        overlays = {name: self.draw(photograph, values, box, opacity) for name, values in pairs}
         return self._predictions(explained.pooled)[0], overlays
+
+    def draw(
+        self, photograph: Image.Image, values: np.ndarray, box: Sequence[int] | None = None, opacity: float = OPACITY
+    ) -> Image.Image:
+        """The overlay of a map (h, w) in [0, 1] that belongs to what is in the box, or to all of the photograph."""
+        ground = backdrop(photograph)
+        if box is None or tuple(box) == (0, 0, *photograph.info["size"]):
+            return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
+        left, top, right, bottom = crop_of(photograph, box)
+        heat = Image.new("L", ground.size)
+        heat.paste(self._transform.map_on_photograph(values, (right - left, bottom - top)), (left, top))
+        return overlay(ground, heat, opacity)
 
     def predict_and_map(self, image: Source, classes: int, box: Sequence[int] | None = None) -> tuple[Prediction, Maps]:
         """The prediction, and the maps of the `classes` most probable labels of each attribute, from one run.
@@ -320,12 +339,17 @@ class FashionClassifier:
             finder.engine = onnx_engine(finder.points, torch.rand(1, 3, 128, 96), any_size=True)
         return finder
 
-    def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-        """Inputs (3, H, W) → (B, 3, H, W) on the device."""
-        if os.getpid() != self._process:  # forked: the engine's threads are not there any more
-            self.backbone.engine, self._process = None, os.getpid()
+    def _leave_engines_of_parent(self) -> None:
+        """In a forked process their threads are not there any more."""
+        if os.getpid() != self._process:
+            self.backbone.engine = None
             if self.finder:
                 self.finder.engine = None
+            self._process = os.getpid()
+
+    def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+        """Inputs (3, H, W) → (B, 3, H, W) on the device."""
+        self._leave_engines_of_parent()
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
     def _explain(self, photograph: Image.Image, targets: Any, *how: Any) -> Explained:
@@ -362,12 +386,17 @@ def checked(box: Sequence[int], size: tuple[int, int]) -> Box:
     )
 
 
-def part_of(photograph: Image.Image, box: Box) -> Image.Image:
-    """What is in a box, with a margin. The photograph may be smaller than its own size, which the box is meant for."""
+def part_of(photograph: Image.Image, box: Sequence[int]) -> Image.Image:
+    """What is in a box, with a margin."""
+    return photograph.crop(crop_of(photograph, box))
+
+
+def crop_of(photograph: Image.Image, box: Sequence[int]) -> Box:
+    """The box with a margin, in pixels of `photograph`, which may be smaller than its own size: the box's."""
     size = photograph.info["size"]
     scale = photograph.width / size[0]
     left, top, right, bottom = (round(x * scale) for x in with_margin(box, size))
-    return photograph.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def with_margin(box: Sequence[int], size: tuple[int, int]) -> Box:

@@ -63,6 +63,8 @@ def write_rows(
 
     OutputError if there are no photographs.
     """
+    if products:
+        FashionClassifier.from_pretrained(checkpoint).check_finder()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 

@@ -179,7 +179,7 @@ def _unfinished(path: Path) -> Path:
 
 
 def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[str]:
-    """Delete the rows with an error, and those of a file whose last row is cut off.
+    """Delete the rows with an error and one that is cut off; of products those of the last file, too: some may lack.
 
     Returns how many rows of each file are left.
     """
@@ -187,11 +187,8 @@ def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[st
     last, start = None, 0  # the last file, and where its rows begin
     with replacing(path) as unfinished, path.open("rb") as old, unfinished.open("wb") as new:
         for number, line in enumerate(old, 1):
-            if not line.endswith(b"\n") and line.startswith(START[: len(line)]):  # it was being written at the end
-                if BOX_FIELDS[0] in fields and last is not None:
-                    new.truncate(start)
-                    del done[last]
-                break
+            if not line.endswith(b"\n") and line.startswith(START[: len(line)]):
+                break  # it was being written when the run ended
             try:
                 row = json.loads(line)
             except ValueError as error:
@@ -205,6 +202,9 @@ def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[st
                     last, start = row["file"], new.tell()
                 new.write(line)
                 done[row["file"]] += 1
+        if last is not None and BOX_FIELDS[0] in fields:
+            new.truncate(start)
+            del done[last]
     return done
 
 

@@ -1,6 +1,6 @@
 """What the page shows of one photograph, as HTML, and the JSON document that page and endpoints have in common.
 
-The HTML needs no other request: `static/page.js` finds its elements by their data attributes.
+The HTML needs no other request: `static/answer.js` finds its elements by their data attributes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from fashion_model.app.sentences import (
     sentence_of,
     sentence_of_products,
 )
-from fashion_model.classifier import PRODUCT_DETAIL, FashionClassifier, Maps, checked, with_margin
+from fashion_model.classifier import FashionClassifier, Maps, checked, with_margin
 from fashion_model.explain import OPACITY, PALETTE, color_layer
-from fashion_model.images import Source, open_image
+from fashion_model.images import Source
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 
 SHOWN_CLASSES, MIN_SHOWN = 3, 0.05  # of an attribute on the page; the least probability of a runner-up
@@ -84,12 +84,13 @@ def render(name: str, **values: object) -> str:
 def answer_html(classifier: FashionClassifier, file: str, source: Source, part: Sequence[float] | None = None) -> str:
     """The photograph, called `file`, with a sentence, and cards and overlays for each product in it.
 
+    `source` is a path, bytes, or a photograph from `open_image`.
     `part`: left, top, right and bottom of the part that is asked about, as parts of the photograph's width and height.
     ImageError as from `open_image`; ValueError for a part that is none.
     """
-    photograph = open_image(source, PRODUCT_DETAIL)
+    photograph = source if isinstance(source, Image.Image) else classifier.open(source)
     if part is None:
-        found = classifier.find_and_map(source, SHOWN_CLASSES)
+        found = classifier.find_and_map_in(photograph, SHOWN_CLASSES)
     else:
         full = photograph.info["size"]
         box = checked([round(x * side) for x, side in zip(part, [*full, *full], strict=False)], full)

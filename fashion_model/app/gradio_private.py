@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-from gradio.processing_utils import ssrf_protected_download
+from gradio.processing_utils import async_ssrf_protected_download
 from gradio.route_utils import get_root_url
 from starlette.requests import Request
 
@@ -21,6 +22,7 @@ from fashion_model.images import ImageError
 NOT_UNDERSTOOD = "The request was not understood; /gradio_api/info lists the endpoints and what they take."
 NOT_DOWNLOADED = "Nothing could be downloaded from this address."
 PRIVATE_ADDRESS = "This address belongs to a private network, from which nothing is downloaded."
+DOWNLOAD_SECONDS = 15
 REFUSED_HOST = "failed validation"  # of the ValueError that safehttpx raises for a host with a private address
 Function = TypeVar("Function")
 
@@ -64,12 +66,15 @@ def set_up_mcp(page: gr.Blocks) -> None:
     mcp.postprocess_output_data = contents
 
 
-def downloaded(address: str, folder: Path) -> Path:
-    """Download a file from the web into `folder`. ImageError for private addresses, also after redirects."""
+async def downloaded(address: str, folder: Path) -> Path:
+    """Download a file from the web into `folder`, in DOWNLOAD_SECONDS at most.
+
+    ImageError for private addresses, also after redirects, and for what fails.
+    """
     if not address.startswith(("http://", "https://")):
         raise ImageError("The address has to begin with http:// or https://.")
     try:
-        return Path(ssrf_protected_download(address, str(folder)))
+        return Path(await asyncio.wait_for(async_ssrf_protected_download(address, str(folder)), DOWNLOAD_SECONDS))
     except Exception as error:  # bare Exceptions, and those of the HTTP client
         raise ImageError(PRIVATE_ADDRESS if REFUSED_HOST in str(error) else NOT_DOWNLOADED) from error
 

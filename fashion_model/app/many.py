@@ -18,11 +18,12 @@ from fashion_model.app.sentences import HINTS, caption_of, main_attribute, perce
 from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
 from fashion_model.app.visit import EXAMPLES
 from fashion_model.attributes import IS_FASHION, Attribute
-from fashion_model.classifier import WORKERS, FashionClassifier, in_parallel, part_of
+from fashion_model.classifier import DETAIL, PRODUCT_DETAIL, WORKERS, FashionClassifier, in_parallel, part_of
 from fashion_model.images import ImageError
 from fashion_model.rows import Row, csv_of, fields_of, json_line, row_of, rows_of_products
 
 EACH = 8  # photographs between two updates of the page
+SHOWN = 200  # rows and pictures while a batch is labelled
 MAX_BATCH_SECONDS = 180  # of one batch
 TOO_LONG = f"The photographs took more than {MAX_BATCH_SECONDS // 60} minutes; please send the rest again."
 THUMBNAIL = (240, 240)  # pixels
@@ -59,7 +60,7 @@ class ManyEvents:
             captions; csv, the table as a file; summary, sentences; json_lines, the table as another file
         """
         if products and not self.classifier.finder:
-            raise gr.Error(f"{self.classifier.name} has no finder: it predicts for whole photographs only.")
+            raise gr.Error("The checkpoint has no finder: it predicts for whole photographs only.")
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
         places: list[int] = []  # indices of the files that the gallery's pictures are of
@@ -74,7 +75,9 @@ class ManyEvents:
                 if done % EACH == 0:
                     left = (time.monotonic() - start) / done * (len(uploads) - done)
                     so_far = f"{done} of {len(uploads)} files, about {left:.0f} seconds left."
-                    yield self._table(rows, products), gallery, None, so_far, None, places
+                    # All of it is sent each time, so only the first ones.
+                    shown = self._table(rows[:SHOWN], products), gallery[:SHOWN]
+                    yield *shown, None, so_far, None, places[:SHOWN]
         csv = result_file("predictions.csv", csv_of(rows, fields_of(self.names, bool(products))).encode())
         json_lines = result_file("predictions.jsonl", "".join(map(json_line, rows)).encode())
         summary = summary_of(rows, len(uploads), passed_over, main_attribute(self.names))
@@ -94,16 +97,16 @@ class ManyEvents:
             try:
                 if time.monotonic() > end:
                     raise ImageError(TOO_LONG)
-                photograph = read()
+                photograph = read(PRODUCT_DETAIL if products else DETAIL)
             except ImageError as error:
                 return (
                     rows_of_products(name, error, self.names) if products else [row_of(name, error, self.names)]
                 ), []
             if not products:
-                (prediction,) = self.classifier.predict([photograph])
+                prediction, _ = self.classifier.predict_and_map(photograph, 0)
                 return [row_of(name, prediction, self.names)], [(thumbnail_of(photograph), caption_of(prediction))]
-            photograph.info["size"] = photograph.size
-            found = self.classifier.find(photograph)
+            seen = (product for product, _ in self.classifier.find_and_map_in(photograph, 0))
+            found = [product for product in seen if product.prediction.is_fashion]
             pictures = [(thumbnail_of(part_of(photograph, p.box)), caption_of(p.prediction)) for p in found]
             return rows_of_products(name, found, self.names), pictures
 
@@ -113,8 +116,8 @@ class ManyEvents:
         """The answer for the photograph of a thumbnail."""
         try:
             with photographs(received_files(files)) as (uploads, _):
-                name, open_upload = uploads[places[event.index]]
-                return answer_html(self.classifier, name, open_upload())
+                name, read = uploads[places[event.index]]
+                return answer_html(self.classifier, name, read(PRODUCT_DETAIL))
         except ImageError as error:
             return html.escape(str(error))
         except (IndexError, TypeError):  # another client than the page
@@ -171,12 +174,14 @@ def many_tab(classifier: FashionClassifier) -> None:
     # One visitor's at a time.
     batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
     everything = {"outputs": [*outputs, opened], "show_progress": "hidden", **private}
-    uploaded = files.upload(fn=lambda: empty, **everything).then(api_name="predict_batch", **batch)
+    begun = files.upload(fn=lambda: empty, **everything)
+    uploaded = begun.then(api_name="predict_batch", **batch)
     chosen = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, **private)
     picked = chosen.then(fn=lambda: empty, **everything).then(**private, **batch)
     for event in (uploaded, picked):
         event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    files.clear(fn=lambda: empty, cancels=[uploaded, picked], **everything)
+    gr.on([files.clear, files.upload], fn=None, cancels=[uploaded, picked], **private)
+    files.clear(fn=lambda: empty, **everything)
     opening: dict[str, Any] = {"inputs": [files, places], "outputs": opened, "preprocess": False}
     gallery.select(fn=events.open_one, **private, **opening)
 

@@ -7,13 +7,11 @@ where a request names an endpoint, event or component that does not exist.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from math import isfinite
 from typing import Any
 
 from PIL import Image
@@ -35,7 +33,7 @@ from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE, refuse_larg
 from fashion_model.app.visit import EXAMPLES, EXAMPLES_FOLDER, index
 from fashion_model.checkpoint import CARD, REPORT
 from fashion_model.classifier import WORKERS, FashionClassifier
-from fashion_model.images import Source
+from fashion_model.images import ImageError, Source
 
 API = "/gradio_api/"
 MAX_BODY = 2**20  # bytes; file names of a full batch take 200 kB
@@ -61,6 +59,8 @@ MAX_REQUESTS = 64  # to POST /predict that are received, wait or are answered at
 MAX_WAIT = 30  # that a request waits for its answer
 RETRY_AFTER = 5  # seconds
 BUSY = "Too many photographs at the moment; please try again."
+NO_EXAMPLE = "There is no such example."
+OVERLAY_SIDE = 1600  # pixels, of the overlays of several products
 HOW = "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict"
 # A report comes with a checkpoint from anyone: no scripts, forms or requests, whatever it holds.
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -102,7 +102,9 @@ class Routes:
         A photograph that cannot be used has status 200, too: browsers would report others as errors of the page.
         """
         response = await self._answer(request)
-        return JSONResponse(json.loads(response.body)) if response.status_code in (400, 413) else response
+        if response.status_code in (400, 413):
+            response.status_code = 200
+        return response
 
     async def _answer(self, request: Request) -> Response:
         async with self._form(request) as form:
@@ -115,7 +117,14 @@ class Routes:
                 case None, str() as name, None if EXAMPLES_FOLDER / name in EXAMPLES:
                     return await self._run(self.look, EXAMPLES_FOLDER / name, name, part)
                 case None, None, str() as address:
-                    return await self._run(self.look_at_address, address, part)
+                    try:
+                        path = await downloaded(address, folder())
+                        refuse_large(path)
+                    except ImageError as fault:
+                        return error(400, str(fault))
+                    return await self._run(self.look, path, path.name, part)
+                case None, str(), None:
+                    return error(400, NO_EXAMPLE)
             return error(400, HOW)
 
     @asynccontextmanager
@@ -145,19 +154,22 @@ class Routes:
         return document_of(name, self.classifier, prediction) | {"overlay": address_of(overlays[main], root)}
 
     def find(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
+        """The overlays are at most OVERLAY_SIDE wide and high."""
+        self.classifier.check_finder()
+        opened = self.classifier.open(photograph)
+        found = [each for each in self.classifier.find_and_map_in(opened, 1) if each[0].prediction.is_fashion]
+        document = products_document(name, self.classifier, [product for product, _ in found])
+        small = opened.copy()
+        small.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
+        small.info["size"] = opened.info["size"]
         main = main_attribute([a.name for a in self.classifier.attributes])
-        document = products_document(name, self.classifier, self.classifier.find(photograph))
-        for product in document["products"]:
-            product["overlay"] = address_of(self.classifier.explain(photograph, main, box=product["box"]), root)
+        for of_product, (product, maps) in zip(document["products"], found, strict=True):
+            drawn = self.classifier.draw(small, maps[main][0], product.box)
+            of_product["overlay"] = address_of(drawn, root)
         return document
 
     def look(self, photograph: Source, name: str, part: Any) -> dict[str, Any]:
-        return {"html": answer_html(self.classifier, name, photograph, None if part is None else sides_of(part))}
-
-    def look_at_address(self, address: str, part: Any) -> dict[str, Any]:
-        path = downloaded(address, folder())
-        refuse_large(path)
-        return self.look(path, path.name, part)
+        return {"html": answer_html(self.classifier, name, photograph, None if part is None else part_from(part))}
 
     def overlay(self, request: Request) -> Response:
         digest = request.path_params["digest"]
@@ -200,15 +212,15 @@ def address_of(overlay: Image.Image, root: str) -> str:
     return f"{root}/overlays/{jpeg_file(overlay).parent.name}.jpeg"
 
 
-def sides_of(part: Any) -> list[float]:
+def part_from(text: Any) -> list[float]:
     """Of `left,top,right,bottom`, as parts of the photograph's width and height. ValueError for anything else."""
     try:
-        sides = list(map(float, str(part).split(",")))
-        if len(sides) == 4 and all(map(isfinite, sides)):
-            return sides
+        sides = list(map(float, str(text).split(",")))
     except ValueError:
-        pass
-    raise ValueError("The part of a photograph is left,top,right,bottom, each from 0 to 1.")
+        sides = []
+    if len(sides) != 4 or not all(0 <= side <= 1 for side in sides):
+        raise ValueError("The part of a photograph is left,top,right,bottom, each from 0 to 1.")
+    return sides
 
 
 def error(status: int, message: str) -> Response:

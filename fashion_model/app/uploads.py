@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 from PIL import Image
 
 from fashion_model.app.disk import folder
-from fashion_model.classifier import WORKERS, open_for_network
-from fashion_model.images import OVERLAY, ImageError, is_hidden, is_photograph
+from fashion_model.classifier import DETAIL, WORKERS
+from fashion_model.images import OVERLAY, ImageError, is_hidden, is_photograph, open_image
 
 MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
@@ -41,7 +41,8 @@ TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split the
 # While one decodes, draws and writes, the other computes; the network is no faster in batches.
 ONE_PHOTOGRAPH: dict[str, Any] = {"concurrency_id": "photograph", "concurrency_limit": WORKERS}
 File = dict[str, Any]  # gradio's FileData as JSON
-Upload = tuple[str, Callable[[], Image.Image]]  # its name, and a function that opens it or raises ImageError
+# Its name, and a function that opens it in the detail that `open_image` is given, or raises ImageError.
+Upload = tuple[str, Callable[..., Image.Image]]
 
 
 def received_file(photo: File | None) -> Path:
@@ -70,10 +71,10 @@ def read_photograph(photo: File | None) -> Image.Image:
     return open_photograph(received_file(photo))
 
 
-def open_photograph(path: Path) -> Image.Image:
+def open_photograph(path: Path, detail: int = DETAIL) -> Image.Image:
     """The upright RGB photograph of a file, in the detail that the network can use."""
     refuse_large(path)
-    return open_for_network(path)
+    return open_image(path, detail)
 
 
 def refuse_large(path: Path) -> None:
@@ -160,7 +161,7 @@ def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     return not OVERLAY.fullmatch(name) and is_photograph(name, beginning)
 
 
-def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, detail: int = DETAIL) -> Image.Image:
     if member.flag_bits & 1:
         raise ImageError("The file in the zip is encrypted.")
     if member.compress_type not in ZIP_METHODS:
@@ -171,8 +172,8 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Ima
         data = archive.read(member)  # no more than file_size, whatever it unpacks to
     except ZIP_ERRORS as error:
         raise ImageError("The file in the zip is damaged.") from error
-    return open_for_network(data)
+    return open_image(data, detail)
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(message: str, detail: int = DETAIL) -> NoReturn:
     raise ImageError(message)

@@ -51,6 +51,7 @@ class Backbone(nn.Module):
         self.image_size = image_size
         self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # see `use_engine`
         self._engine_shapes: list[torch.Size] = []
+        self._engine_size: tuple[int, ...] = ()
         try:
             self.net, names = _build(name, image_size)
             self._after, self.channels = self._measure(names)
@@ -88,7 +89,7 @@ class Backbone(nn.Module):
         with torch.no_grad():
             self._engine_shapes = [output.shape[1:] for output in self.outputs(example[:1], layers)]
         parts = [self.up_to(layers[0]), *(self.between(layer, layer + 1) for layer in layers[:-1])]
-        self.engine = onnx_engine(SideBySide(parts), example)
+        self.engine, self._engine_size = onnx_engine(SideBySide(parts), example), tuple(example.shape[2:])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
@@ -98,7 +99,7 @@ class Backbone(nn.Module):
         """What the stages with these ascending indices give for images (B, 3, H, W), from one run."""
         layers = [layer % len(self.stages) for layer in layers]
         computed = len(self.stages) - len(self._engine_shapes)  # the first stage that the engine computes
-        if self.engine and layers[0] >= computed:
+        if self.engine and layers[0] >= computed and tuple(images.shape[2:]) == self._engine_size:
             flat = self.engine(images).split([shape.numel() for shape in self._engine_shapes], dim=1)
             found = [x.unflatten(1, shape) for x, shape in zip(flat, self._engine_shapes, strict=True)]
             return [found[layer - computed] for layer in layers]

@@ -140,12 +140,22 @@ def test_temperature_of_the_config_is_applied(tiny_model, tiny_encoders):
 FORK = """
 import multiprocessing
 import numpy as np
+import torch
 from fashion_model import FashionClassifier
+from fashion_model.checkpoint import load_checkpoint
+from fashion_model.models.config import FinderConfig
+from fashion_model.models.finder import Finder
 
-classifier = FashionClassifier.from_pretrained()
+checkpoint = load_checkpoint()
+config = FinderConfig({"bag": ("Handbags",)}, side=192, channels=32, convolutions=1)
+checkpoint.model.config = __import__("dataclasses").replace(checkpoint.config, finder=config)
+torch.manual_seed(0)
+object.__setattr__(checkpoint, "finder", Finder(checkpoint.model.backbone, config))
+classifier = FashionClassifier(checkpoint)
 
 def predict():
     file = "fashion_model/examples/2650.jpg"
+    classifier.find(file)
     map = classifier.predict_and_map(file, 1)[1]["color"]
     return np.append(classifier.predict([file] * 8)[0]["color"].probabilities, map)
 

@@ -111,6 +111,7 @@ def found_in(finder: Finder, classifiers: Preprocessing, path: Path) -> Boxes:
     """Boxes as parts of the photograph's width and height."""
     photograph = read_image(path)
     preprocessing = finder.preprocessing(classifiers, photograph.size)
-    boxes, scores, groups = (x.cpu().numpy() for x in finder.detect(preprocessing(photograph)))
+    image = preprocessing(photograph).to(next(finder.parameters()).device)
+    boxes, scores, groups = (x.cpu().numpy() for x in finder.detect(image))
     on_photograph = preprocessing.boxes_on_photograph(boxes, photograph.size)
     return Boxes(on_photograph / np.tile(photograph.size, 2), groups, scores)

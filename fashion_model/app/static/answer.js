@@ -140,7 +140,9 @@ for (const type of ["pointerup", "pointercancel"]) document.addEventListener(typ
   const { drawn } = rectangle, answer = rectangle.closest(".answer");
   rectangle.remove();
   rectangle = null;
-  if (type === "pointercancel" || !answer) return;
+  const frame = answer?.querySelector(".layers").getBoundingClientRect();
+  const small = frame && Math.min((drawn[2] - drawn[0]) * frame.width, (drawn[3] - drawn[1]) * frame.height) < MIN_DRAG;
+  if (type === "pointercancel" || !answer || small) return;
   document.addEventListener("click", stop, true); // of the box that the mouse was on
   setTimeout(() => document.removeEventListener("click", stop, true));
   askPart(answer, drawn);

@@ -5,17 +5,16 @@ const address = () => (window.gradio_config?.root || location.origin + location.
 
 // Browsers give the clipboard to https and to this machine only.
 const copy = async (button, text) => {
-  if (navigator.clipboard) await navigator.clipboard.writeText(text);
-  else {
+  try { await navigator.clipboard.writeText(text); } catch {
     const area = Object.assign(document.createElement("textarea"), { value: text });
     document.body.append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
   }
-  const before = button.textContent;
+  button.dataset.name ??= button.textContent;
   button.textContent = "Copied";
-  setTimeout(() => (button.textContent = before), 1500);
+  setTimeout(() => (button.textContent = button.dataset.name), 1500);
 };
 document.addEventListener("click", event => {
   const button = event.target.closest("button");
@@ -28,10 +27,11 @@ const remember = hash => {
   if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
 };
 const openTab = title => [...document.querySelectorAll(TAB)].find(button => button.textContent.trim() === title)?.click();
+const exampleOf = hash => hash.match(/^#\/example=([\w.-]+)$/)?.[1];
 const follow = () => {
-  const example = location.hash.match(/^#\/example=([\w.-]+)$/)?.[1];
+  const example = exampleOf(location.hash);
   openTab(Object.keys(TABS).find(title => TABS[title] && TABS[title] === location.hash) || "Photograph");
-  if (example && asked?.example !== example) ask({ example });
+  if (example && asking?.example !== example) ask({ example });
   else if (!location.hash && asked?.example && !visit.classList.contains("first")) clear();
 };
 window.addEventListener("popstate", follow);
@@ -70,3 +70,4 @@ new MutationObserver(changes => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 if (!location.hash) ask({ example: visit.dataset.first }, true);
+else if (exampleOf(location.hash)) ask({ example: exampleOf(location.hash) });

@@ -3,6 +3,7 @@ const visit = document.querySelector("#visit");
 const MAX_BYTES = Number(visit.dataset.maxBytes), MAX_SIDE = 1600, SMALL = 300_000; // bytes; pixels; bytes
 const inside = selector => visit.querySelector(selector);
 let asked = null; // what is answered: { file }, { example } or { address }
+let asking = null; // the same, or what was asked after it
 let current = null; // the request in progress
 let turns = 0; // questions so far: only the last one is answered
 let several = []; // files that were dropped together
@@ -16,7 +17,7 @@ const show = (state, fault = "") => {
 const clear = () => {
   turns += 1;
   current?.abort();
-  asked = null;
+  asked = asking = null;
   visit.classList.remove("first");
   inside(".result").replaceChildren();
   show("empty");
@@ -73,6 +74,7 @@ const ask = async (question, first = false) => {
   const before = asked ? "answered" : "empty"; // an error leaves the page as it was
   const wasFirst = visit.classList.contains("first"), turn = ++turns;
   current?.abort();
+  asking = question;
   show("busy");
   visit.classList.toggle("first", first);
   preview(question);
@@ -87,14 +89,15 @@ const ask = async (question, first = false) => {
   });
   if (!answer || turn !== turns) return;
   if (answer.error) {
+    asking = asked;
     visit.classList.toggle("first", wasFirst && before === "answered");
-    return show(before, answer.error);
+    return show(before, first ? "" : answer.error);
   }
   asked = question;
   inside(".result").innerHTML = answer.html;
   show("answered");
   openAnswer(inside(".answer"));
-  if (!first) remember(question.example ? `#/example=${question.example}` : "");
+  if (!first && isVisible()) remember(question.example ? `#/example=${question.example}` : "");
 };
 
 // The answer for a part of the photograph becomes one more product.
@@ -104,7 +107,7 @@ const askPart = async (answer, part) => {
   form.append("part", part.map(x => x.toFixed(4)).join(","));
   answer.classList.add("pending");
   const found = await post(form, () => {});
-  answer.classList.remove("pending");
+  if (found) answer.classList.remove("pending");
   if (found?.error) inside(".fault").textContent = found.error;
   if (!found?.html) return;
   inside(".fault").textContent = "";
@@ -137,12 +140,13 @@ visit.addEventListener("submit", event => {
 });
 
 const isVisible = () => visit.offsetParent !== null;
+const isMany = () => document.querySelector("#files")?.offsetParent; // which takes files itself
 document.addEventListener("paste", event => {
   const files = [...event.clipboardData.files].filter(file => file.type.startsWith("image/"));
   if (files.length && isVisible()) take(files);
 });
 document.addEventListener("dragover", event => {
-  if (!isVisible() || !event.dataTransfer.types.includes("Files")) return;
+  if (isMany() || !event.dataTransfer.types.includes("Files")) return;
   event.preventDefault();
   document.body.classList.add("dropping");
 });
@@ -151,8 +155,9 @@ document.addEventListener("dragleave", event => {
 });
 document.addEventListener("drop", event => {
   document.body.classList.remove("dropping");
-  if (!isVisible() || !event.dataTransfer.files.length) return;
+  if (isMany() || !event.dataTransfer.files.length) return;
   event.preventDefault();
+  if (!isVisible()) openTab("Photograph");
   take([...event.dataTransfer.files]);
 });
 
@@ -164,6 +169,7 @@ webcam.addEventListener("click", async () => {
   try { stream = await navigator.mediaDevices.getUserMedia({ video: true }); } catch { return show(visit.dataset.state, "No camera can be used."); }
   const dialog = document.createElement("dialog");
   dialog.className = "camera-view";
+  dialog.ariaLabel = "Camera";
   dialog.innerHTML = '<video autoplay playsinline></video><form method="dialog"><button class="button primary" value="take">Take it</button><button class="button">Cancel</button></form>';
   const video = dialog.querySelector("video");
   video.srcObject = stream;
@@ -172,7 +178,7 @@ webcam.addEventListener("click", async () => {
     canvas.getContext("2d").drawImage(video, 0, 0);
     for (const track of stream.getTracks()) track.stop();
     dialog.remove();
-    if (dialog.returnValue === "take") canvas.toBlob(blob => ask({ file: new File([blob], "camera.jpg", { type: blob.type }) }), "image/jpeg", 0.9);
+    if (dialog.returnValue === "take" && canvas.width) canvas.toBlob(blob => ask({ file: new File([blob], "camera.jpg", { type: blob.type }) }), "image/jpeg", 0.9);
   });
   document.body.append(dialog);
   dialog.showModal();

@@ -20,6 +20,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
+from PIL import Image
 
 from fashion_model import __version__
 from fashion_model.app import many, routes
@@ -30,7 +31,6 @@ from fashion_model.app.gradio_private import PRIVATE_ADDRESS
 from fashion_model.app.many import ManyEvents
 from fashion_model.app.sentences import caption_of, percentage, sentence_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
-from fashion_model.classifier import open_for_network
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
 from tests.conftest import ATTRIBUTES, NAMES, serving
@@ -119,9 +119,12 @@ def test_batch_becomes_table_thumbnails_and_files(client, classifier, tmp_path):
 
 
 def test_products_of_a_batch_are_rows_and_pictures(finder_classifier):
-    photo = {"path": str(shutil.copy(SHOES, folder() / "shoes.jpg")), "orig_name": "shoes.jpg"}
+    """Boxes are in pixels of the photograph, which is decoded smaller."""
+    Image.open(SHOES).resize((4000, 3000)).save(folder() / "large.jpg")
+    photo = {"path": str(folder() / "large.jpg"), "orig_name": "large.jpg"}
     (last,) = ManyEvents(finder_classifier).predict_batch([photo], products=True)
-    products = finder_classifier.find(open_for_network(SHOES))
+    products = finder_classifier.find(folder() / "large.jpg")
+    assert max(product.box[2] for product in products) > 2000
     rows = [dict(zip(last[0]["headers"], values, strict=True)) for values in last[0]["data"]]
     assert [tuple(row[side] for side in ("Left", "Top", "Right", "Bottom")) for row in rows] == [
         p.box for p in products

@@ -1,5 +1,6 @@
 """What surrounds gradio, seen from outside: limits, headers, errors, the report; and what gradio does not document."""
 
+import asyncio
 import importlib.metadata
 import json
 import os
@@ -20,7 +21,7 @@ from fashion_model.app.disk import folder
 from fashion_model.app.gradio_private import NOT_DOWNLOADED, NOT_UNDERSTOOD, PRIVATE_ADDRESS, downloaded
 from fashion_model.app.page import launch
 from fashion_model.checkpoint import CARD, DEFAULT_CHECKPOINT, REPORT
-from fashion_model.classifier import open_for_network
+from fashion_model.images import open_image
 from tests.conftest import ROOT, free_port
 from tests.fashion_model.app.conftest import called, sent
 
@@ -96,13 +97,13 @@ def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
     ("form", "message"),
     [
         ({}, "Send one photograph"),
-        ({"example": "../attributes.py"}, "Send one photograph"),
-        ({"example": "/etc/hostname"}, "Send one photograph"),
+        ({"example": "../attributes.py"}, "There is no such example"),
+        ({"example": "/etc/hostname"}, "There is no such example"),
         ({"address": "http://127.0.0.1/x.jpg"}, PRIVATE_ADDRESS),
         ({"example": "2315.jpg", "part": "0.1,0.2"}, "The part of a photograph is"),
         ({"example": "2315.jpg", "part": "nan,0,1,1"}, "The part of a photograph is"),
         ({"example": "2315.jpg", "part": "0.5,0.5,0.5,0.9"}, "a box is left, top, right and bottom"),
-        ({"example": "2315.jpg", "part": "0,0,9,1"}, "a box is left, top, right and bottom"),
+        ({"example": "2315.jpg", "part": "0,0,1e308,1"}, "The part of a photograph is"),
     ],
 )
 def test_page_answers_a_wrong_question_with_a_sentence(http, form, message):
@@ -155,12 +156,12 @@ def test_report_is_sent_in_a_sandbox(http):
 def test_batch_stops_when_the_client_leaves(http, monkeypatch):
     read = []
 
-    def slowly(source):
+    def slowly(source, detail):
         read.append(source)
         time.sleep(0.05)
-        return open_for_network(source)
+        return open_image(source, detail)
 
-    monkeypatch.setattr(uploads, "open_for_network", slowly)
+    monkeypatch.setattr(uploads, "open_image", slowly)
     with http.stream("GET", called(http, "predict_batch", files=sent(http, 200))) as response:
         next(response.iter_lines())
     (*_, last) = http.get(called(http, "predict_batch", files=sent(http))).text.strip().splitlines()
@@ -179,7 +180,7 @@ def test_batch_stops_when_the_client_leaves(http, monkeypatch):
 )
 def test_address_that_is_not_public_is_refused(address, message):
     with pytest.raises(ImageError, match=re.escape(message)):
-        downloaded(address, folder())
+        asyncio.run(downloaded(address, folder()))
 
 
 def test_forgotten_sessions_do_not_stop_the_queue(tiny_classifier):
