@@ -174,14 +174,12 @@ def many_tab(classifier: FashionClassifier) -> None:
     # One visitor's at a time.
     batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
     everything = {"outputs": [*outputs, opened], "show_progress": "hidden", **private}
-    begun = files.upload(fn=lambda: empty, **everything)
-    uploaded = begun.then(api_name="predict_batch", **batch)
+    uploaded = files.upload(fn=lambda: empty, **everything).then(api_name="predict_batch", **batch)
     chosen = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, **private)
     picked = chosen.then(fn=lambda: empty, **everything).then(**private, **batch)
     for event in (uploaded, picked):
         event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    gr.on([files.clear, files.upload], fn=None, cancels=[uploaded, picked], **private)
-    files.clear(fn=lambda: empty, **everything)
+    files.clear(fn=lambda: empty, cancels=[uploaded, picked], **everything)
     opening: dict[str, Any] = {"inputs": [files, places], "outputs": opened, "preprocess": False}
     gallery.select(fn=events.open_one, **private, **opening)
 
