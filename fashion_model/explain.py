@@ -95,21 +95,22 @@ def explain(
         return Explained(pooled, np.empty((0, 0, 0), np.float32))
     import pytorch_grad_cam  # takes longer to import than the first overlays to draw
 
-    predicted = [Target(name) for name in model.config.num_classes]
-    everything = [*(Target(*target) for target in targets), *predicted]
+    asked = [Target(*target) for target in targets]
+    everything = [*asked, *(t for t in map(Target, model.config.num_classes) if t not in asked)]
     maps: list[np.ndarray] = []
     for layer, output in zip(layers, outputs, strict=True):
-        rest = _Rest(model, layer, output.repeat_interleave(len(everything), dim=0))
+        rest = _Rest(model, layer, output)
         cam = getattr(pytorch_grad_cam, METHODS[method])(rest, [])
         with torch.enable_grad():
-            rows = rest(rest.feature_map)
-            scores = torch.stack([rest.score_of(t, score)(row) for t, row in zip(everything, rows, strict=True)])
-            (gradients,) = torch.autograd.grad(scores.sum(), rest.feature_map)
-        arrays = rest.feature_map.detach().cpu().numpy(), gradients.cpu().numpy()
+            row = rest(rest.feature_map)[0]
+            scores = [rest.score_of(target, score)(row) for target in everything]
+            gradients = [torch.autograd.grad(each, rest.feature_map, retain_graph=True)[0] for each in scores]
+        activations = rest.feature_map.detach().cpu().numpy().repeat(len(everything), axis=0)
+        arrays = activations, torch.cat(gradients).cpu().numpy()
         evidence = np.maximum(cam.get_cam_image(rest.feature_map, None, everything, *arrays, False), 0)
         size = (maps[0] if maps else evidence).shape[2:0:-1]
         maps.append(on_one_scale(np.stack([cv2.resize(each, size) for each in evidence]), everything))
-    return Explained(pooled, on_one_scale(np.mean(maps, axis=0), everything)[: len(targets)])
+    return Explained(pooled, on_one_scale(np.mean(maps, axis=0), everything)[: len(asked)])
 
 
 def on_one_scale(maps: np.ndarray, targets: Sequence[Target]) -> np.ndarray:

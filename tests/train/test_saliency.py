@@ -25,6 +25,6 @@ def test_command_prints_candidates_and_floors(prepared, capsys):
     command = ["saliency", "--checkpoint", str(DEFAULT_CHECKPOINT), "--data", str(prepared), "--crops", "2"]
     assert main([*command, "--stages", "-1", "--measures", "energy", "peak", "runner-up"]) == 0
     rows = re.findall(r"^\| (\S[^|]+?) +\|(.*)\|$", capsys.readouterr().out, re.MULTILINE)
-    assert len(rows) == len(METHODS) * len(SCORES) + 2
+    assert len(rows) == len(METHODS) * len(SCORES) + 3  # the default, whose stages are others, and the floors
     assert rows[0][0] == f"{METHOD}, {SCORE}, stages {LAYERS}"
     assert all(len(re.findall(r"-?\d\.\d\d \(-?\d\.\d\d to -?\d\.\d\d\)", cells)) == 3 for _, cells in rows)
