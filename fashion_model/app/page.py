@@ -70,7 +70,7 @@ def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> 
         ssr_mode=False,
         mcp_server=True,
         state_session_capacity=MAX_SESSIONS,
-        footer_links=[],  # the tab "Code" links to the API
+        footer_links=["api"],  # the button of the tab "Code" presses it
         **options,
     )
     set_up_mcp(page)

@@ -18,6 +18,7 @@ const copy = async (button, text) => {
 };
 document.addEventListener("click", event => {
   const button = event.target.closest("button");
+  if (button && "endpoints" in button.dataset) document.querySelector(".show-api").click(); // gradio's own
   if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
   const tab = button?.matches(TAB) && button.textContent.trim();
   if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example ? `#/example=${asked.example}` : TABS[tab]);

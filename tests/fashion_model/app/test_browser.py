@@ -503,6 +503,13 @@ def test_other_tabs_have_figures_report_and_code(browser, served):
     assert answer["product_type"]["label"] == "Tshirts", "the JavaScript on the page does something else"
 
 
+def test_endpoints_open_their_documentation(page):
+    open_tab(page, "Code")
+    wait_for(page, lambda: find(page, "[data-endpoints]").is_displayed())
+    find(page, "[data-endpoints]").click()
+    wait_for(page, lambda: "find_products" in find(page, ".api-docs").text)
+
+
 # In gradio's own components: captions as alternative texts, the upload button in a button.
 GRADIO = {("Many", rule) for rule in ("image-redundant-alt", "nested-interactive")}
 
