@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
@@ -24,16 +24,8 @@ from tqdm import tqdm
 from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
 from fashion_model.images import ImageError, find_images
-from fashion_model.rows import (
-    OutputError,
-    Row,
-    check_output,
-    fields_of,
-    name_in_row,
-    open_output,
-    row_of,
-    rows_of_products,
-)
+from fashion_model.predictions import Product
+from fashion_model.rows import OutputError, check_output, fields_of, name_in_row, open_output, rows_of
 from fashion_model.system import write_bytes
 
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
@@ -107,9 +99,9 @@ def label(config: Config) -> int:
     fields = fields_of(names, config.products)
     with open_output(config.output, fields, checkpoint, config.resume) as (done, write):
         kept, left = sum(done.values()), not_done(chain([first], files), done, config.products)
-        for rows, is_readable in tqdm(rows_of(classifier, left, config, names), unit="image", disable=None):
-            write(rows)
-            written, failed = written + 1, failed + (not is_readable)
+        for file, result in tqdm(results_of(classifier, left, config), unit="image", disable=None):
+            write(rows_of(file, result, names, config.products))
+            written, failed = written + 1, failed + isinstance(result, ImageError)
     if config.output or failed or passed_over:
         where = f" → {config.output}" if config.output else ""
         others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
@@ -117,17 +109,13 @@ def label(config: Config) -> int:
     return 1 if failed and failed == written + kept else 0
 
 
-def rows_of(
-    classifier: FashionClassifier, files: Iterable[Path], config: Config, names: Sequence[str]
-) -> Iterator[tuple[list[Row], bool]]:
-    """The rows of each file, and whether it could be read."""
+def results_of(
+    classifier: FashionClassifier, files: Iterable[Path], config: Config
+) -> Iterator[tuple[Path, Prediction | list[Product] | ImageError]]:
+    """What is asked for of each file."""
     if config.products:
-        for file, products in classifier.stream_products(files):
-            yield rows_of_products(file, products, names), not isinstance(products, ImageError)
-        return
-    results = write_overlays(classifier, files, config.heatmaps) if config.heatmaps else classifier.stream(files)
-    for file, result in results:
-        yield [row_of(file, result, names)], not isinstance(result, ImageError)
+        return classifier.stream_products(files)
+    return write_overlays(classifier, files, config.heatmaps) if config.heatmaps else classifier.stream(files)
 
 
 def not_done(files: Iterable[Path], done: Counter[str], products: bool = False) -> Iterator[Path]:

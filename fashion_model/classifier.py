@@ -197,7 +197,7 @@ class FashionClassifier:
         checkpoint has no finder; ImageError as in `predict`.
         """
         self.check_finder()
-        return [product for product, _ in self.find_and_map(image, 0) if product.prediction.is_fashion]
+        return [product for product, _ in self.products_in(self.open(image), 0)]
 
     def stream_products(self, images: Iterable[Item]) -> Iterator[tuple[Item, list[Product] | ImageError]]:
         """Each image with its products or its ImageError, in order; two are worked on at the same time."""
@@ -210,20 +210,20 @@ class FashionClassifier:
 
         return in_parallel(products_of, images, WORKERS)
 
-    def find_and_map(self, image: Source, classes: int) -> list[tuple[Product, Maps]]:
-        """The products of `find`, each with the maps that `predict_and_map` gives for it.
-
-        Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
-        score. ImageError as in `predict`.
-        """
-        return self.find_and_map_in(self.open(image), classes)
-
     def open(self, image: Source) -> Image.Image:
         """The photograph in the detail in which products are looked for."""
         return open_image(image, PRODUCT_DETAIL if self.finder else DETAIL)
 
-    def find_and_map_in(self, photograph: Image.Image, classes: int) -> list[tuple[Product, Maps]]:
-        """`find_and_map` of a photograph from `open_image`, which may have been decoded smaller than it is."""
+    def products_in(self, photograph: Image.Image, classes: int) -> list[tuple[Product, Maps]]:
+        """Those of `find_and_map` that look like fashion products."""
+        return [each for each in self.find_and_map(photograph, classes) if each[0].prediction.is_fashion]
+
+    def find_and_map(self, photograph: Image.Image, classes: int) -> list[tuple[Product, Maps]]:
+        """The products in a photograph from `open`, each with the maps that `predict_and_map` gives for it.
+
+        Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
+        score.
+        """
         products = []
         for box, group, score in self._located(photograph):
             prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes, group)
@@ -239,12 +239,10 @@ class FashionClassifier:
         if not self.finder:
             return []
         self._leave_engines_of_parent()
-        preprocessing = self.finder.preprocessing(self._transform, photograph.size)
         with isolated(self._device.type):
-            found = self.finder.detect(preprocessing(photograph).to(self._device))
-        boxes = preprocessing.boxes_on_photograph(found.boxes.cpu().numpy(), photograph.info["size"]).tolist()
-        groups = [list(self.finder.config.groups)[group] for group in found.groups.tolist()]
-        located = zip(map(tuple, boxes), groups, found.scores.tolist(), strict=True)
+            boxes, scores, groups = (x.tolist() for x in self.finder.locate(photograph, self._transform))
+        names = list(self.finder.config.groups)
+        located = zip(map(tuple, boxes), (names[group] for group in groups), scores, strict=True)
         return [each for each in located if min(each[0][2] - each[0][0], each[0][3] - each[0][1]) >= MIN_SIDE]
 
     def predict_and_explain(
@@ -275,18 +273,20 @@ class FashionClassifier:
         part = seen if box is None else part_of(seen, checked(box, seen.size))
         explained = self._explain(part, targets, method, layers)
         photograph = seen if seen.size == seen.info["size"] else open_image(image)
-        pairs = zip(names, explained.maps, strict=True)
-        overlays = {name: self.draw(photograph, values, box, opacity) for name, values in pairs}
+        ground, pairs = backdrop(photograph), zip(names, explained.maps, strict=True)
+        overlays = {name: self.draw(ground, values, box, opacity) for name, values in pairs}
         return self._predictions(explained.pooled)[0], overlays
 
     def draw(
-        self, photograph: Image.Image, values: np.ndarray, box: Sequence[int] | None = None, opacity: float = OPACITY
+        self, ground: Image.Image, values: np.ndarray, box: Sequence[int] | None = None, opacity: float = OPACITY
     ) -> Image.Image:
-        """The overlay of a map (h, w) in [0, 1] that belongs to what is in the box, or to all of the photograph."""
-        ground = backdrop(photograph)
-        if box is None or tuple(box) == (0, 0, *photograph.info["size"]):
+        """The overlay of a map (h, w) in [0, 1] that belongs to what is in the box, or to all of the photograph.
+
+        `ground` is the photograph's `backdrop`.
+        """
+        if box is None or tuple(box) == (0, 0, *ground.info["size"]):
             return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
-        left, top, right, bottom = crop_of(photograph, box)
+        left, top, right, bottom = crop_of(ground, box)
         heat = Image.new("L", ground.size)
         heat.paste(self._transform.map_on_photograph(values, (right - left, bottom - top)), (left, top))
         return overlay(ground, heat, opacity)
@@ -321,9 +321,7 @@ class FashionClassifier:
         if group is None or self.finder is None or PRODUCT_TYPE not in prediction.attributes:
             return prediction
         config, types = self.finder.config, prediction[PRODUCT_TYPE]
-        others = {each for of_group in config.groups.values() for each in of_group} - set(config.groups[group])
-        weights = np.array([config.type_weight if label in others else 1.0 for label in types.labels], np.float32)
-        weighted = types.probabilities * weights
+        weighted = types.probabilities * np.array(config.type_weights(group, types.labels), np.float32)
         if not weighted.any():
             return prediction
         changed = AttributePrediction(types.labels, weighted / weighted.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import nn
 
 from fashion_model.attributes import IS_FASHION
 from fashion_model.models.multitask import MultiTaskClassifier
@@ -61,12 +60,12 @@ class Explained:
 def resolve_layers(model: MultiTaskClassifier, layers: Sequence[int]) -> list[int]:
     """Indices of stages, in order and without repetition. ValueError if there are none, or for a stage out of range."""
     stages = len(model.backbone.stages)
-    if tuple(layers if isinstance(layers, Sequence) else ()) == LAYERS:
-        layers = LAYERS[-stages:]  # of a backbone with one stage
-    given = layers if isinstance(layers, Sequence) else ()
+    given = tuple(layers) if isinstance(layers, Sequence) else ()
+    if given == LAYERS:
+        given = LAYERS[-stages:]  # of a backbone with one stage
     if not given or not all(type(layer) is int and -stages <= layer < stages for layer in given):
         raise ValueError(f"layers must be whole numbers from {-stages} to {stages - 1}, at least one, not {layers!r}")
-    return sorted({layer % stages for layer in layers})
+    return sorted({layer % stages for layer in given})
 
 
 def explain(
@@ -88,67 +87,55 @@ def explain(
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     layers = resolve_layers(model, layers)
-    outputs = model.backbone.outputs(image, layers)
-    pooled = model.pool(model.backbone.as_map(model.backbone.between(layers[-1])(outputs[-1])))
+    backbone = model.backbone
+    outputs = backbone.outputs(image, layers)
+    pooled = model.pool(backbone.as_map(backbone.between(layers[-1])(outputs[-1])))
     targets = targets(pooled) if callable(targets) else targets
     if not targets:
         return Explained(pooled, np.empty((0, 0, 0), np.float32))
     import pytorch_grad_cam  # takes longer to import than the first overlays to draw
 
-    asked = [Target(*target) for target in targets]
-    everything = [*asked, *(t for t in map(Target, model.config.num_classes) if t not in asked)]
+    logits = logits_of(model, pooled)
+    asked = [resolved(Target(*target), logits) for target in targets]
+    everything = list(dict.fromkeys([*asked, *(resolved(Target(name), logits) for name in model.config.num_classes)]))
+    cam = getattr(pytorch_grad_cam, METHODS[method])(model.fashion, [])  # weighs what it is given, and runs no network
     maps: list[np.ndarray] = []
     for layer, output in zip(layers, outputs, strict=True):
-        rest = _Rest(model, layer, output)
-        cam = getattr(pytorch_grad_cam, METHODS[method])(rest, [])
+        feature_map = backbone.as_map(output.detach()).requires_grad_()
         with torch.enable_grad():
-            row = rest(rest.feature_map)[0]
-            scores = [rest.score_of(target, score)(row) for target in everything]
-            gradients = [torch.autograd.grad(each, rest.feature_map, retain_graph=True)[0] for each in scores]
-        activations = rest.feature_map.detach().cpu().numpy().repeat(len(everything), axis=0)
+            rest = backbone.between(layer)(backbone.with_map(output.detach(), feature_map))
+            logits = logits_of(model, model.pool(backbone.as_map(rest)))
+            scores = [SCORES[score](logits[name][0], index) for name, index in everything]
+            gradients = [torch.autograd.grad(each, feature_map, retain_graph=True)[0] for each in scores]
+        activations = feature_map.detach().cpu().numpy().repeat(len(everything), axis=0)
         arrays = activations, torch.cat(gradients).cpu().numpy()
-        evidence = np.maximum(cam.get_cam_image(rest.feature_map, None, everything, *arrays, False), 0)
+        evidence = np.maximum(cam.get_cam_image(feature_map, None, everything, *arrays, False), 0)
         size = (maps[0] if maps else evidence).shape[2:0:-1]
         maps.append(on_one_scale(np.stack([cv2.resize(each, size) for each in evidence]), everything))
-    return Explained(pooled, on_one_scale(np.mean(maps, axis=0), everything)[: len(asked)])
+    scaled = on_one_scale(np.mean(maps, axis=0), everything)
+    return Explained(pooled, scaled[[everything.index(target) for target in asked]])
 
 
-def on_one_scale(maps: np.ndarray, targets: Sequence[Target]) -> np.ndarray:
+def logits_of(model: MultiTaskClassifier, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Pooled features (B, C) → logits (B, classes) of each attribute and of is_fashion."""
+    score = model.fashion_scores(pooled)[:, None] - model.config.fashion_threshold
+    return {**model.heads(pooled), IS_FASHION: torch.cat([-score, score], dim=1)}
+
+
+def resolved(target: Target, logits: Mapping[str, torch.Tensor]) -> tuple[str, int]:
+    """The attribute, and the index of the class. `logits` are of one image."""
+    if target.class_index is not None:
+        return target.attribute, target.class_index
+    order = logits[target.attribute][0].argsort(descending=True, stable=True)
+    return target.attribute, int(order[target.rank])
+
+
+def on_one_scale(maps: np.ndarray, targets: Sequence[tuple[str, int]]) -> np.ndarray:
     """(targets, h, w) ≥ 0 → float32 with the largest value 1, and 1 among those of is_fashion, where one is above 0."""
-    of_fashion, scaled = np.array([target.attribute == IS_FASHION for target in targets]), maps.astype(np.float32)
+    of_fashion, scaled = np.array([name == IS_FASHION for name, _ in targets]), maps.astype(np.float32)
     for part in (of_fashion, ~of_fashion):
         scaled[part] /= max(scaled[part].max(initial=0), EPSILON)
     return scaled
-
-
-class _Rest(nn.Module):
-    """The network after one stage: its map (B, C, h, w) → logits of all attributes and of is_fashion, side by side."""
-
-    def __init__(self, model: MultiTaskClassifier, layer: int, output: torch.Tensor):
-        super().__init__()
-        self.model = model
-        self.rest, self.output = model.backbone.between(layer), output.detach()
-        self.feature_map = model.backbone.as_map(self.output).requires_grad_()
-
-    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
-        backbone = self.model.backbone
-        pooled = self.model.pool(backbone.as_map(self.rest(backbone.with_map(self.output, feature_map))))
-        against = self.model.config.fashion_threshold - self.model.fashion_scores(pooled)[:, None]
-        return torch.cat([*self.model.heads(pooled).values(), against, -against], dim=1)
-
-    def score_of(self, target: Target, score: str) -> Callable[[torch.Tensor], torch.Tensor]:
-        """A function that takes a row of the output and returns the score of the target's class."""
-        attribute, index, rank = Target(*target)
-        classes = {**self.model.config.num_classes, IS_FASHION: 2}
-        names = list(classes)
-        start = sum(classes[name] for name in names[: names.index(attribute)])
-
-        def of_row(row: torch.Tensor) -> torch.Tensor:
-            logits = row[start : start + classes[attribute]]
-            of_class = int(logits.argsort(descending=True, stable=True)[rank]) if index is None else index
-            return SCORES[score](logits, of_class)
-
-        return of_row
 
 
 def backdrop(photograph: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import pyarrow as pa
 from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import FashionClassifier, open_for_network
 from fashion_model.images import SUFFIXES, find_images
-from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, row_of, rows_of_products
+from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, rows_of
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -46,12 +47,15 @@ class Labeller:
         """Columns `path` (bytes of the name) and, unless they are local files, `bytes` → rows."""
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
         contents = batch["bytes"].to_pylist() if "bytes" in batch.column_names else paths
-        if self.products:
-            found = zip(paths, self.classifier.stream_products(content or b"" for content in contents), strict=True)
-            rows = [row for path, (_, products) in found for row in rows_of_products(path, products, self.names)]
-        else:
-            results = self.classifier.stream(range(len(paths)), read=lambda i: open_for_network(contents[i] or b""))
-            rows = [row_of(paths[i], result, self.names) for i, result in results]
+        results: Any = (
+            self.classifier.stream_products(content or b"" for content in contents)
+            if self.products
+            else self.classifier.stream(contents, read=lambda content: open_for_network(content or b""))
+        )
+        of_files = (
+            rows_of(path, result, self.names, self.products) for path, (_, result) in zip(paths, results, strict=True)
+        )
+        rows = chain.from_iterable(of_files)
         fields = (*fields_of(self.names, self.products), CHECKPOINT)
         return pa.Table.from_pylist([row | {CHECKPOINT: self.checkpoint} for row in rows], parquet_schema(fields))
 

@@ -62,13 +62,19 @@ def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attrib
     return row | {field: document[field] for field in FASHION_FIELDS}
 
 
-def rows_of_products(
-    file: str | os.PathLike[str], result: Sequence[Product] | ImageError, attributes: Sequence[str]
+def rows_of(
+    file: str | os.PathLike[str],
+    result: Prediction | Sequence[Product] | ImageError,
+    attributes: Sequence[str],
+    products: bool = False,
 ) -> list[Row]:
-    """A row for each product of `file`; where there is none, one row that says that it shows no fashion product."""
-    empty: Row = dict.fromkeys(fields_of(attributes, products=True)) | {"file": name_in_row(file)}
-    if isinstance(result, ImageError):
-        return [empty | {"error": str(result)}]
+    """The row of `file`, or, with `products`, one for each of its products.
+
+    Where there is none, one row says that the photograph shows no fashion product.
+    """
+    empty = dict.fromkeys(fields_of(attributes, products))
+    if isinstance(result, Prediction | ImageError):
+        return [empty | row_of(file, result, attributes)]
     rows = [
         empty
         | row_of(file, product.prediction, attributes)
@@ -76,7 +82,7 @@ def rows_of_products(
         | {"group": product.group, "score": round(product.score, DIGITS)}
         for product in result
     ]
-    return rows or [empty | {IS_FASHION: False}]
+    return rows or [empty | {"file": name_in_row(file), IS_FASHION: False}]
 
 
 def name_in_row(file: str | os.PathLike[str]) -> str:

@@ -97,19 +97,15 @@ def run(config: Config) -> None:
     common: dict[str, Any] = {"data": config.data, "workers": config.workers}
     to_fit = recipe.settings | given | common | {"weights": config.weights, "smoke": config.smoke}
     image_size = (72, 72) if config.smoke and recipe.image_size else recipe.image_size
+    finder_steps = 2 if config.smoke else recipe.finder_steps
     steps: list[tuple[str, Any, Any]] = [
         ("fit", fit.run, fit.Config(output=config.output, resume=True, **to_fit)),
-        (
-            "finder",
-            finder.run,
-            finder.Config(config.output, steps=2 if config.smoke else recipe.finder_steps, **common),
-        ),
         ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
         ("evaluate", evaluate, EvaluateConfig(config.output, **common)),
         ("report", report, ReportConfig(config.output, **common)),
     ]
-    if not recipe.finder_steps or not (config.data / WORN).is_dir():
-        steps = [step for step in steps if step[0] != "finder"]
+    if recipe.finder_steps and (config.data / WORN).is_dir():
+        steps.insert(1, ("finder", finder.run, finder.Config(config.output, steps=finder_steps, **common)))
     for name, step, settings in steps:
         start = time.monotonic()
         step(settings)

@@ -90,7 +90,7 @@ def answer_html(classifier: FashionClassifier, file: str, source: Source, part: 
     """
     photograph = source if isinstance(source, Image.Image) else classifier.open(source)
     if part is None:
-        found = classifier.find_and_map_in(photograph, SHOWN_CLASSES)
+        found = classifier.find_and_map(photograph, SHOWN_CLASSES)
     else:
         full = photograph.info["size"]
         box = checked([round(x * side) for x, side in zip(part, [*full, *full], strict=False)], full)

@@ -20,7 +20,7 @@ from fashion_model.app.visit import EXAMPLES
 from fashion_model.attributes import IS_FASHION, Attribute
 from fashion_model.classifier import DETAIL, PRODUCT_DETAIL, WORKERS, FashionClassifier, in_parallel, part_of
 from fashion_model.images import ImageError
-from fashion_model.rows import Row, csv_of, fields_of, json_line, row_of, rows_of_products
+from fashion_model.rows import Row, csv_of, fields_of, json_line, rows_of
 
 EACH = 8  # photographs between two updates of the page
 SHOWN = 200  # rows and pictures while a batch is labelled
@@ -61,13 +61,14 @@ class ManyEvents:
         """
         if products and not self.classifier.finder:
             raise gr.Error("The checkpoint has no finder: it predicts for whole photographs only.")
+        products = bool(products)  # clients send anything
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
         places: list[int] = []  # indices of the files that the gallery's pictures are of
         start = time.monotonic()
 
         with photographs(received_files(files)) as (uploads, passed_over):
-            for done, (of_file, pictures) in enumerate(self._labelled(uploads, bool(products)), 1):
+            for done, (of_file, pictures) in enumerate(self._labelled(uploads, products), 1):
                 rows += of_file
                 gallery += [(str(jpeg_file(image, "thumbnail.jpeg")), caption) for image, caption in pictures]
                 places += [done - 1] * len(pictures)
@@ -76,15 +77,13 @@ class ManyEvents:
                     left = (time.monotonic() - start) / done * (len(uploads) - done)
                     so_far = f"{done} of {len(uploads)} files, about {left:.0f} seconds left."
                     # All of it is sent each time, so only the first ones.
-                    shown = self._table(rows[:SHOWN], products), gallery[:SHOWN]
+                    shown = table_of(rows[:SHOWN], self.classifier.attributes, products), gallery[:SHOWN]
                     yield *shown, None, so_far, None, places[:SHOWN]
-        csv = result_file("predictions.csv", csv_of(rows, fields_of(self.names, bool(products))).encode())
+        csv = result_file("predictions.csv", csv_of(rows, fields_of(self.names, products)).encode())
         json_lines = result_file("predictions.jsonl", "".join(map(json_line, rows)).encode())
         summary = summary_of(rows, len(uploads), passed_over, main_attribute(self.names))
-        yield self._table(rows, products), gallery, str(csv), summary, str(json_lines), places
-
-    def _table(self, rows: Sequence[Row], products: bool) -> dict[str, Any]:
-        return table_of(rows, self.classifier.attributes, bool(products))
+        table = table_of(rows, self.classifier.attributes, products)
+        yield table, gallery, str(csv), summary, str(json_lines), places
 
     def _labelled(
         self, uploads: Sequence[Upload], products: bool
@@ -99,16 +98,13 @@ class ManyEvents:
                     raise ImageError(TOO_LONG)
                 photograph = read(PRODUCT_DETAIL if products else DETAIL)
             except ImageError as error:
-                return (
-                    rows_of_products(name, error, self.names) if products else [row_of(name, error, self.names)]
-                ), []
+                return rows_of(name, error, self.names, products), []
             if not products:
                 prediction, _ = self.classifier.predict_and_map(photograph, 0)
-                return [row_of(name, prediction, self.names)], [(thumbnail_of(photograph), caption_of(prediction))]
-            seen = (product for product, _ in self.classifier.find_and_map_in(photograph, 0))
-            found = [product for product in seen if product.prediction.is_fashion]
+                return rows_of(name, prediction, self.names), [(thumbnail_of(photograph), caption_of(prediction))]
+            found = [product for product, _ in self.classifier.products_in(photograph, 0)]
             pictures = [(thumbnail_of(part_of(photograph, p.box)), caption_of(p.prediction)) for p in found]
-            return rows_of_products(name, found, self.names), pictures
+            return rows_of(name, found, self.names, products), pictures
 
         return in_parallel(label, uploads, WORKERS)
 

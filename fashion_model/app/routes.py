@@ -33,6 +33,7 @@ from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE, refuse_larg
 from fashion_model.app.visit import EXAMPLES, EXAMPLES_FOLDER, index
 from fashion_model.checkpoint import CARD, REPORT
 from fashion_model.classifier import WORKERS, FashionClassifier
+from fashion_model.explain import backdrop
 from fashion_model.images import ImageError, Source
 
 API = "/gradio_api/"
@@ -146,7 +147,7 @@ class Routes:
         except asyncio.TimeoutError:
             return busy()
         except ValueError as fault:  # such as an ImageError
-            return error(400, f"{fault}")
+            return error(400, str(fault))
 
     def classify(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
         main = main_attribute([a.name for a in self.classifier.attributes])
@@ -157,14 +158,14 @@ class Routes:
         """The overlays are at most OVERLAY_SIDE wide and high."""
         self.classifier.check_finder()
         opened = self.classifier.open(photograph)
-        found = [each for each in self.classifier.find_and_map_in(opened, 1) if each[0].prediction.is_fashion]
+        found = self.classifier.products_in(opened, 1)
         document = products_document(name, self.classifier, [product for product, _ in found])
         small = opened.copy()
         small.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
-        small.info["size"] = opened.info["size"]
+        ground = backdrop(small)
         main = main_attribute([a.name for a in self.classifier.attributes])
         for of_product, (product, maps) in zip(document["products"], found, strict=True):
-            drawn = self.classifier.draw(small, maps[main][0], product.box)
+            drawn = self.classifier.draw(ground, maps[main][0], product.box)
             of_product["overlay"] = address_of(drawn, root)
         return document
 

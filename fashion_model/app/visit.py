@@ -32,7 +32,8 @@ EXAMPLES = [EXAMPLES_FOLDER / name for name in EXAMPLE_TEXTS]
 FIRST = "phone-3-checked-shirt.jpg"  # what the page opens with
 PREVIEW = f"examples/{FIRST}"  # the picture of a link to the page
 PLACE = '<div id="place"></div>'  # where the visit goes as soon as gradio has drawn its tabs
-SCRIPTS = ("visit.js", "answer.js", "page.js")
+STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
+SCRIPT = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in ("visit.js", "answer.js", "page.js"))
 GRADIOS_FACTS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>')
 BODY = re.compile("<body[^>]*>")
 SPACE = "SPACE_ID"  # Hugging Face sets the environment variable to user/name
@@ -48,7 +49,5 @@ def index(page: str, address: str) -> str:
     facts |= {"og:image": f"{address}/{PREVIEW}", "twitter:card": "summary_large_image"}
     tags = "".join(f'<meta property="{name}" content="{html.escape(value)}">' for name, value in facts.items())
     tags += f'<meta name="description" content="{DESCRIPTION}">'
-    style, *scripts = ((STATIC / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS))
-    script = "\n".join(scripts)
-    page = GRADIOS_FACTS.sub("", page).replace("</head>", f"{tags}<style>{style}</style></head>", 1)
-    return BODY.sub(lambda body: f"{body[0]}{visit}<script>(() => {{{script}}})();</script>", page, count=1)
+    page = GRADIOS_FACTS.sub("", page).replace("</head>", f"{tags}<style>{STYLE}</style></head>", 1)
+    return BODY.sub(lambda body: f"{body[0]}{visit}<script>(() => {{{SCRIPT}}})();</script>", page, count=1)

@@ -20,7 +20,7 @@ from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, efficientnet_v2_s
 
 from fashion_model.models.engine import onnx_engine
-from fashion_model.models.stages import SideBySide, Without, forward, last_calls
+from fashion_model.models.stages import SideBySide, Without, forward, last_calls, separate
 
 EFFICIENTNET_V2_S = "efficientnet_v2_s"  # torchvision's; timm's are tf_efficientnetv2_s and others
 CHANNELS = 1280  # of its feature map
@@ -100,8 +100,7 @@ class Backbone(nn.Module):
         layers = [layer % len(self.stages) for layer in layers]
         computed = len(self.stages) - len(self._engine_shapes)  # the first stage that the engine computes
         if self.engine and layers[0] >= computed and tuple(images.shape[2:]) == self._engine_size:
-            flat = self.engine(images).split([shape.numel() for shape in self._engine_shapes], dim=1)
-            found = [x.unflatten(1, shape) for x, shape in zip(flat, self._engine_shapes, strict=True)]
+            found = separate(self.engine(images), self._engine_shapes)
             return [found[layer - computed] for layer in layers]
         first = self.features if self.stages[layers[0]] == FEATURE_MAP else self.up_to(layers[0])
         outputs = [first(images)]

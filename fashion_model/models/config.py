@@ -59,6 +59,11 @@ class FinderConfig:
         if self.channels % 32:  # groups of the heads' normalisation
             raise ValueError(f"channels must be a multiple of 32; it is {self.channels}")
 
+    def type_weights(self, group: str, types: Sequence[str]) -> list[float]:
+        """Of each product type for a product of this group; those that belong to no group keep their probability."""
+        others = {each for of_group in self.groups.values() for each in of_group} - set(self.groups[group])
+        return [self.type_weight if each in others else 1.0 for each in types]
+
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> FinderConfig:
         """ValueError for an unknown or missing key or an invalid value."""

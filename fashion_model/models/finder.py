@@ -8,7 +8,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOS, FCOSHead
@@ -18,7 +20,7 @@ from torchvision.ops import FeaturePyramidNetwork, nms
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import STRIDES, FinderConfig
 from fashion_model.models.engine import WithoutGradients
-from fashion_model.models.stages import SideBySide
+from fashion_model.models.stages import SideBySide, separate
 from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
@@ -66,6 +68,13 @@ class Finder(FCOS):
         width, height = (max(1, math.ceil(side * scale / multiple - 0.25)) * multiple for side in size)
         return Preprocessing((height, width), classifier.mean, classifier.std, classifier.interpolation)
 
+    def locate(self, photograph: Image.Image, classifier: Preprocessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes (N, 4) in pixels of the photograph, which may have been decoded smaller than it is; scores, groups."""
+        preprocessing = self.preprocessing(classifier, photograph.size)
+        image = preprocessing(photograph).to(next(self.parameters()).device)
+        boxes, scores, groups = (x.cpu().numpy() for x in self.detect(image))
+        return preprocessing.boxes_on_photograph(boxes, photograph.info["size"]), scores, groups
+
     @torch.no_grad()
     def detect(self, image: torch.Tensor) -> Detections:
         """Of a normalised image (3, H, W) whose sides are multiples of 32."""
@@ -106,9 +115,8 @@ class Pyramid(nn.Module):
 
         def compute(images: torch.Tensor) -> list[torch.Tensor]:
             height, width = images.shape[2:]
-            shapes = [(c, height // stride, width // stride) for c, stride in zip(self.channels, STRIDES, strict=True)]
-            flat = engine(images).split([math.prod(shape) for shape in shapes], dim=1)
-            maps = (x.reshape(-1, *shape) for x, shape in zip(flat, shapes, strict=True))
+            strides = zip(self.channels, STRIDES, strict=True)
+            maps = separate(engine(images), [(c, height // stride, width // stride) for c, stride in strides])
             return [x.contiguous(memory_format=torch.channels_last) for x in maps]
 
         self.maps = compute

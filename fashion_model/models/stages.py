@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -90,6 +91,12 @@ class SideBySide(nn.Module):
         for part in self.parts:
             outputs.append(part(outputs[-1]))
         return [self.as_map(output) for output in outputs[1:]]
+
+
+def separate(flat: torch.Tensor, shapes: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """What `SideBySide` gives (B, n) → the outputs, whose shapes without the batch are given."""
+    parts = flat.split([math.prod(shape) for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class _PassOn(nn.Module):

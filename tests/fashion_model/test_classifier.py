@@ -138,6 +138,7 @@ def test_temperature_of_the_config_is_applied(tiny_model, tiny_encoders):
 
 
 FORK = """
+import dataclasses
 import multiprocessing
 import numpy as np
 import torch
@@ -148,10 +149,9 @@ from fashion_model.models.finder import Finder
 
 checkpoint = load_checkpoint()
 config = FinderConfig({"bag": ("Handbags",)}, side=192, channels=32, convolutions=1)
-checkpoint.model.config = __import__("dataclasses").replace(checkpoint.config, finder=config)
+checkpoint.model.config = dataclasses.replace(checkpoint.config, finder=config)
 torch.manual_seed(0)
-object.__setattr__(checkpoint, "finder", Finder(checkpoint.model.backbone, config))
-classifier = FashionClassifier(checkpoint)
+classifier = FashionClassifier(dataclasses.replace(checkpoint, finder=Finder(checkpoint.model.backbone, config)))
 
 def predict():
     file = "fashion_model/examples/2650.jpg"

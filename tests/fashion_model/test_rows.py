@@ -11,7 +11,7 @@ import pytest
 from fashion_model.batch import not_done
 from fashion_model.images import ImageError
 from fashion_model.predictions import AttributePrediction, Prediction, Product
-from fashion_model.rows import OutputError, csv_of, fields_of, json_line, open_output, row_of, rows_of_products
+from fashion_model.rows import OutputError, csv_of, fields_of, json_line, open_output, row_of, rows_of
 from tests.conftest import NAMES, USAGE
 
 FOUR = (
@@ -39,8 +39,7 @@ def write(path, resume=False, products=False):
             if file not in not_done(FILES, done, products):
                 continue
             found = [Product((1, 2, 30, 40), "bag", 0.5, prediction_of(NAMES))] * (number % 3)
-            one = [row_of(file, prediction_of(NAMES), NAMES)]
-            write_rows(rows_of_products(file, found, NAMES) if products else one)
+            write_rows(rows_of(file, found if products else prediction_of(NAMES), NAMES, products))
 
 
 def unfinished(path):

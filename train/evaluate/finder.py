@@ -102,16 +102,10 @@ def domains_of(
 def matches_of(finder: Finder, preprocessing: Preprocessing, photographs: Sequence[Photograph]) -> Matches:
     """What the finder finds in the photographs, with scores from MIN_SCORE on, and what of it is right."""
     threshold, finder.score_thresh = finder.score_thresh, MIN_SCORE
-    found = [found_in(finder, preprocessing, photograph.path) for photograph in photographs]
+    found = []
+    for photograph in photographs:
+        image = read_image(photograph.path)
+        boxes, scores, groups = finder.locate(image, preprocessing)
+        found.append(Boxes(boxes / np.tile(image.size, 2), groups, scores))
     finder.score_thresh = threshold
     return match(found, [Boxes(photograph.boxes, photograph.groups) for photograph in photographs], len(GROUPS))
-
-
-def found_in(finder: Finder, classifiers: Preprocessing, path: Path) -> Boxes:
-    """Boxes as parts of the photograph's width and height."""
-    photograph = read_image(path)
-    preprocessing = finder.preprocessing(classifiers, photograph.size)
-    image = preprocessing(photograph).to(next(finder.parameters()).device)
-    boxes, scores, groups = (x.cpu().numpy() for x in finder.detect(image))
-    on_photograph = preprocessing.boxes_on_photograph(boxes, photograph.size)
-    return Boxes(on_photograph / np.tile(photograph.size, 2), groups, scores)

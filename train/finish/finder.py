@@ -132,19 +132,21 @@ def batches(scenes: Scenes, config: Config) -> Iterator[list[tuple[torch.Tensor,
 def best_type_weight(classifier: FashionClassifier, worn: Domain) -> float:
     """The weight of types of other groups with which most of the products that are found get an accepted type."""
     assert classifier.finder
-    labels, groups = classifier.encoders.labels[PRODUCT_TYPE], classifier.finder.config.groups
+    labels, config = classifier.encoders.labels[PRODUCT_TYPE], classifier.finder.config
     accepted, found = worn.targets[PRODUCT_TYPE].numpy() > 0, []
     for photograph in street_photographs(worn):
         products = classifier.find(photograph.path)
         found += [(products[i], row) for i, row in rows_found(products, photograph).items()]
     if not found:
         return TYPE_WEIGHTS[0]
-    known = {each for types in groups.values() for each in types}
-    others = np.array([[label in known - set(groups[p.group]) for label in labels] for p, _ in found])
-    probabilities = np.array([p.prediction[PRODUCT_TYPE].probabilities for p, _ in found])
-    right = {
-        weight: accepted[[row for _, row in found], (probabilities * np.where(others, weight, 1)).argmax(axis=1)].mean()
-        for weight in TYPE_WEIGHTS
-    }
+    probabilities = [p.prediction[PRODUCT_TYPE].probabilities for p, _ in found]
+    right = {}
+    for weight in TYPE_WEIGHTS:
+        weighted = dataclasses.replace(config, type_weight=weight)
+        types = [
+            (x * weighted.type_weights(p.group, labels)).argmax()
+            for x, (p, _) in zip(probabilities, found, strict=True)
+        ]
+        right[weight] = accepted[[row for _, row in found], types].mean()
     print("type accepted, by the weight of other groups' types:", {w: f"{100 * r:.1f} %" for w, r in right.items()})
     return max(right, key=right.__getitem__)

@@ -82,7 +82,7 @@ const picture = answer => {
   return canvas;
 };
 
-const take_away = async (answer, what) => {
+const takeAway = async (answer, what) => {
   const stem = JSON.parse(answer.dataset.document).file.replace(/^.*[\\/]/, "").replace(/\.\w+$/, "");
   if (what === "document") return save(new Blob([JSON.stringify(JSON.parse(answer.dataset.document), null, 1)]), `${stem}.json`);
   const { attribute, label } = answer.querySelector("[data-map][aria-pressed=true]").dataset;
@@ -98,7 +98,7 @@ document.addEventListener("click", event => {
   if (!answer || !button) return;
   if (button.dataset.product) choose(answer, button.dataset.product);
   else if (button.dataset.map) explain(answer, button);
-  else if (button.dataset.take) take_away(answer, button.dataset.take);
+  else if (button.dataset.take) takeAway(answer, button.dataset.take);
   else if (button.dataset.copy) copy(button, answer.dataset[button.dataset.copy].replaceAll("ADDRESS", address()));
 });
 document.addEventListener("toggle", event => event.target.matches?.(".anyway") && fold(event.target.closest(".answer")), true);
