@@ -36,6 +36,7 @@ from pytorch_grad_cam import GradCAM
 from torch import nn
 
 from fashion_model import FashionClassifier
+from fashion_model.attributes import PRODUCT_TYPE
 from fashion_model.batch import write_overlays
 from fashion_model.checkpoint import load_checkpoint
 from fashion_model.classifier import BATCH_SIZE, DETAIL
@@ -135,20 +136,21 @@ class Benchmark:
         photographs, rows = [file.read_bytes() for file in self.files], []
         self.classifier.take_all_cores()
         with app(self.config.checkpoint) as (http, process):
-
-            def post(photograph: bytes) -> None:
-                http.post("/predict", files={"file": photograph}).raise_for_status()
-
+            ways = {
+                "library, labels": lambda p: self.classifier.predict([p]),
+                "library, with overlay": lambda p: self.classifier.explain(p, PRODUCT_TYPE).save(io.BytesIO(), "JPEG"),
+                "POST /predict": lambda p: http.post("/predict", files={"file": p}).raise_for_status(),
+            }
             for clients in self.config.clients:
                 bare, _ = requests(lambda _: forward(self.classifier.backbone, self.batch), [b""], 1, 24)
-                for name, way in (("library", lambda p: self.classifier.predict([p])), ("page", post)):
+                for name, way in ways.items():
                     speed, seconds = requests(way, photographs, clients, REQUESTS)
                     waits = (f"{ms:.0f}" for ms in np.percentile(1000 * seconds, (50, 95)))
                     rows.append((name, str(clients), f"{speed:.1f}", *waits, f"{speed / bare / BATCH_SIZE:.2f}"))
             columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms", "times the bare network")
             yield markdown_table(columns, rows)
             before, more = memory_of(process), self.config.requests
-            requests(post, photographs, max(self.config.clients), more)
+            requests(ways["POST /predict"], photographs, max(self.config.clients), more)
             yield f"The app holds {before:,} MiB, after {more:,} more requests {memory_of(process):,} MiB."
 
     def training(self) -> Iterator[str]:
@@ -189,8 +191,7 @@ def alternate(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
 
 def spread(values: np.ndarray, digits: int) -> str:
     """The median, with the 10th and 90th percentile in brackets."""
-    low, median, high = np.percentile(values, (10, 50, 90))
-    return f"{median:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+    return "{1:.{d}f} ({0:.{d}f}–{2:.{d}f})".format(*np.percentile(values, (10, 50, 90)), d=digits)
 
 
 def table(times: Mapping[str, np.ndarray], images: int = 1) -> str:
