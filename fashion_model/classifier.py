@@ -193,8 +193,8 @@ class FashionClassifier:
     def find(self, image: Source) -> list[Product]:
         """The products in a photograph, at most MAX_PRODUCTS, the most certain one first.
 
-        A photograph that looks like a product in which none is found is one product as a whole. CheckpointError if the
-        checkpoint has no finder; ImageError as in `predict`.
+        A photograph that looks like a product in which none is found is one product: what is in the likeliest box, or
+        the whole. CheckpointError if the checkpoint has no finder; ImageError as in `predict`.
         """
         self.check_finder()
         return [product for product, _ in self.products_in(self.open(image), 0)]
@@ -222,20 +222,30 @@ class FashionClassifier:
         """The products in a photograph from `open`, each with the maps that `predict_and_map` gives for it.
 
         Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
-        score.
+        score; or, if it looks like a fashion product, the box with the highest score below the threshold.
         """
+        located = self._located(photograph)
+        certain = [each for each in located if self.finder and each[2] >= self.finder.config.threshold]
+        products = self._products(photograph, certain, classes)
+        if products:
+            return products
+        prediction, maps = self._predicted_and_mapped(photograph, classes)
+        whole = Product((0, 0, *photograph.info["size"]), OTHER, 1.0, prediction), maps
+        return (prediction.is_fashion and self._products(photograph, located[:1], classes)) or [whole]
+
+    def _products(
+        self, photograph: Image.Image, located: Iterable[tuple[Box, str, float]], classes: int
+    ) -> list[tuple[Product, Maps]]:
+        """Those of `_located` that look like fashion products."""
         products = []
-        for box, group, score in self._located(photograph):
+        for box, group, score in located:
             prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes, group)
             if prediction.is_fashion:
                 products.append((Product(box, group, score, prediction), maps))
-        if not products:
-            prediction, maps = self._predicted_and_mapped(photograph, classes)
-            products.append((Product((0, 0, *photograph.info["size"]), OTHER, 1.0, prediction), maps))
         return products
 
     def _located(self, photograph: Image.Image) -> list[tuple[Box, str, float]]:
-        """Box, group and score of each product that the finder finds, the most certain one first."""
+        """Box, group and score of what may be products, the most certain one first."""
         if not self.finder:
             return []
         self._leave_engines_of_parent()

@@ -15,7 +15,7 @@ from torch import nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import FeaturePyramidNetwork, nms
+from torchvision.ops import FeaturePyramidNetwork, box_area, box_iou
 
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import STRIDES, FinderConfig
@@ -24,9 +24,11 @@ from fashion_model.models.stages import SideBySide, separate
 from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
+POSSIBLE = 0.5  # part of the threshold from which on a box may be the only product of a photograph
 MIN_SIDE = 12  # pixels of the photograph: smaller products are left out
-# Intersection over union from which on the better of two boxes is kept: of the same group, and of any.
-SAME_GROUP, SAME_PRODUCT = 0.4, 0.7
+# Intersection over union from which on the better of two boxes is kept: of the same group, and of any. And the part of
+# the smaller of two boxes of one group that lies in the other: it is a part of the same product.
+SAME_GROUP, SAME_PRODUCT, PART = 0.4, 0.7, 0.8
 OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as torchvision names them
 
 
@@ -53,7 +55,7 @@ class Finder(FCOS):
             image_std=[1.0] * 3,
             anchor_generator=AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.0,),) * len(STRIDES)),
             head=FCOSHead(config.channels, 1, len(config.groups), config.convolutions),
-            score_thresh=config.threshold,
+            score_thresh=config.threshold * POSSIBLE,
             nms_thresh=SAME_GROUP,
             size_divisible=STRIDES[-1],
             _skip_resize=True,
@@ -85,8 +87,21 @@ class Finder(FCOS):
         outputs = (self.engine or self.points)(image[None]).split([len(self.config.groups), 4, 1], dim=2)
         levels = {name: list(x.split(counts, dim=1)) for name, x in zip(OUTPUTS, outputs, strict=True)}
         found = self.postprocess_detections(levels, [list(anchors.split(counts))], [(height, width)])[0]
-        best = nms(found["boxes"], found["scores"], SAME_PRODUCT)[:MAX_PRODUCTS]
+        best = distinct(found["boxes"], found["labels"])[:MAX_PRODUCTS]
         return Detections(found["boxes"][best], found["scores"][best], found["labels"][best])
+
+
+def distinct(boxes: torch.Tensor, groups: torch.Tensor) -> list[int]:
+    """Indices of the boxes (N, 4), best first, that do not show the product of a better one."""
+    areas, overlaps = box_area(boxes), box_iou(boxes, boxes)
+    pairs = areas + areas[:, None]
+    inside = overlaps / (1 + overlaps) * pairs / torch.minimum(areas, areas[:, None])
+    same = (overlaps > SAME_PRODUCT) | (inside > PART) & (groups == groups[:, None])
+    kept: list[int] = []
+    for row in range(len(boxes)):
+        if not same[row, kept].any():
+            kept.append(row)
+    return kept
 
 
 class Pyramid(nn.Module):

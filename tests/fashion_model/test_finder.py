@@ -12,7 +12,7 @@ from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_chec
 from fashion_model.explain import backdrop
 from fashion_model.models.config import FinderConfig, ModelConfig
 from fashion_model.models.engine import onnx_engine
-from fashion_model.models.finder import MAX_PRODUCTS
+from fashion_model.models.finder import MAX_PRODUCTS, distinct
 from tests.conftest import GROUPS, checkpoint_with_finder, random_model
 
 PHOTOGRAPH = "tests/data/street/photos/0699.jpg"
@@ -63,11 +63,24 @@ def test_products_lie_on_the_photograph(finder_classifier):
     assert list(document)[:4] == ["box", "group", "score", "color"]
 
 
+def test_part_of_a_product_is_not_another_one():
+    """The second box is a part of the first, the third nearly the same; the fourth is of another group."""
+    boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 5, 5], [0, 0, 10, 9], [1, 1, 5, 5], [20, 20, 30, 30]]).float()
+    assert distinct(boxes, torch.tensor([1, 1, 2, 2, 1])) == [0, 3, 4]
+
+
+def test_best_box_below_the_threshold_is_the_only_product(tmp_path, finder_classifier):
+    best = finder_classifier.find(PHOTOGRAPH)[0]
+    checkpoint_with_finder(tmp_path, threshold=1.5 * best.score)
+    (product,) = FashionClassifier.from_pretrained(tmp_path).find(PHOTOGRAPH)
+    assert (product.box, product.group) == (best.box, best.group)
+
+
 def test_photograph_without_boxes_is_one_product(tmp_path):
     checkpoint_with_finder(tmp_path, threshold=1.0)
     finder_classifier = FashionClassifier.from_pretrained(tmp_path)
     (product,) = finder_classifier.find(PHOTOGRAPH)
-    assert product.box == (0, 0, *Image.open(PHOTOGRAPH).size)
+    assert (product.group, product.box) == ("other", (0, 0, *Image.open(PHOTOGRAPH).size))
     whole = finder_classifier.predict([PHOTOGRAPH])[0]
     np.testing.assert_allclose(product.prediction.color.probabilities, whole.color.probabilities, atol=0.02)
     finder_classifier.config = dataclasses.replace(finder_classifier.config, fashion_threshold=1e6)

@@ -80,7 +80,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 # Types whose catalogue images show nothing else: clothes are often worn by a model, together with others.
 ALONE = ("footwear", "bag", "hat", "eyewear", "belt", "scarf and tie", "wrist", "necklace")
-KINDS = {"street": 0.5, "phone": 0.16, "composite": 0.22, "nothing": 0.12}  # parts of the scenes
+KINDS = {"street": 0.58, "phone": 0.16, "composite": 0.16, "nothing": 0.1}  # parts of the scenes
 MIN_VISIBLE = 0.4  # part of a product's box that a scene has to show
 MAX_ENLARGEMENT = 2.5  # of a photograph of 660 pixels
 MOSAIC = 0.3  # part of the phone scenes that show two to four photographs
@@ -198,7 +198,7 @@ class Scenes(Dataset):
             scale = max(0.8 * fitting, min(scale, MAX_ENLARGEMENT))
             centre = (box[:2] + box[2:]) / 2
         else:
-            scale = fitting * np.exp(random.uniform(np.log(0.7), np.log(1.8)))
+            scale = fitting * np.exp(random.uniform(np.log(0.75), np.log(2)))
             centre = np.array(image.shape[1::-1]) / 2
         return framed(image, boxes, photograph.groups, centre, scale, size, random)
 
