@@ -37,6 +37,7 @@ SCORES: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {  # of a class
 }
 # The defaults, chosen with `train saliency`. The last stage is the feature map.
 METHOD, LAYERS, SCORE = "hirescam", (-2, -1), "difference"
+SMOOTHING = 0.7  # standard deviation in cells of the mean of several stages, the first of which is noisy
 EPSILON = 1e-12
 
 OPACITY = 0.7  # of the color at the maximum of the map; at its minimum the photograph stays gray
@@ -80,7 +81,8 @@ def explain(
 
     `layers` are indices of `model.backbone.stages`, as Python counts. All maps of an image are on one scale,
     together with those of the predicted classes of all attributes: weak evidence stays weak. Maps of `is_fashion` have
-    their own scale. Those of several layers are averaged, in the size of the first. `score` is one of `SCORES`.
+    their own scale. Those of several layers are averaged in the size of the first, and smoothed. `score` is one of
+    `SCORES`.
     The backbone runs once for all targets up to the layers, and from each of them on for every target. No parameter of
     `model` may require gradients: threads share them. ValueError for an unknown method or layer.
     """
@@ -112,7 +114,10 @@ def explain(
         evidence = np.maximum(cam.get_cam_image(feature_map, None, everything, *arrays, False), 0)
         size = (maps[0] if maps else evidence).shape[2:0:-1]
         maps.append(on_one_scale(np.stack([cv2.resize(each, size) for each in evidence]), everything))
-    scaled = on_one_scale(np.mean(maps, axis=0), everything)
+    averaged = np.mean(maps, axis=0)
+    if len(maps) > 1:
+        averaged = np.stack([cv2.GaussianBlur(each, (0, 0), SMOOTHING) for each in averaged])
+    scaled = on_one_scale(averaged, everything)
     return Explained(pooled, scaled[[everything.index(target) for target in asked]])
 
 
