@@ -20,8 +20,8 @@ from train.data.table import (
     without_pictures_of,
     write_trained_on,
 )
-from train.data.training_set import training_domains
 from train.fit.config import SHARES
+from train.fit.start import training_domains
 
 FILES = {"phone": "image", "worn": "photo", "people": "photo", "streets": "photo", "on_model": "image"}  # column
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from data_prep.splits import TRAIN
 from tests.train.conftest import split_of, trainer_for
-from train.data.domains import TITLES, Domain, no_targets
+from train.data.domains import TITLES, Domain
 from train.data.table import DataError
 from train.data.training_set import (
     EMPTY,
@@ -17,9 +17,9 @@ from train.data.training_set import (
     TrainingSet,
     draw_epoch,
     repeat_factors,
-    training_domains,
 )
 from train.fit.config import SHARES
+from train.fit.start import training_domains
 
 SIZE = 64
 NO_CHANGES = {"paste": 0, "paste_worn": 0, "partial": 0, "turn": 0, "illuminate": 0, "degrade": 0}
@@ -132,7 +132,8 @@ def street(tmp_path):
 def street_domain(folder, encoders, name="worn", tag="coat", accessory=False):
     box = np.array([[50 / 150, 60 / 220, 100 / 150, 160 / 220]])
     paths = [folder / "worn" / "photographs" / "1.png"]
-    domain = Domain(name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]))
+    no_targets = {attribute: torch.zeros(1, classes) for attribute, classes in encoders.num_classes.items()}
+    domain = Domain(name, paths, no_targets, boxes=box, tags=np.array([tag]))
     domain.accessories = np.array([accessory])
     return domain
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_prep.photographs import HIGH_RESOLUTION
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import CheckpointError, digest, load_checkpoint, weight_files
@@ -26,12 +28,13 @@ from train.data.table import (
     rows_of_split,
     without_pictures_of,
 )
-from train.data.training_set import TrainingSet, training_domains
+from train.data.training_set import TrainingSet
 from train.fit.config import IMAGENET, NO_WEIGHTS, FitConfig
 
 VALIDATED = 600  # images of each domain, at most
 DISTILLATION_TEMPERATURE = 2.0  # of the softened ImageNet predictions (Hinton et al. 2015, arXiv:1503.02531)
 IMAGENET_CLASSES = 1000
+BALANCED = "season"  # the attribute whose classes get the thumbnails' frequencies in high-resolution photographs
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,28 @@ def read_data(config: FitConfig) -> FitData:
         config.augmentation,
     )
     return FitData(attributes, encoders, training_set, validation_domains(validation, names), trained_on, fingerprint)
+
+
+def training_domains(split: Split, names: Sequence[str]) -> list[Domain]:
+    """Those of `names` that the data folder has; seasons of high-resolution photographs are weighted."""
+    domains = load_domains(split, names)
+    by_name = {domain.name: domain for domain in domains}
+    sharp, thumbnails = by_name.get(HIGH_RESOLUTION), by_name.get(THUMBNAILS)
+    if sharp and thumbnails and BALANCED in sharp.targets:
+        sharp.targets[BALANCED] = balance_classes(sharp.targets[BALANCED], thumbnails.targets[BALANCED])
+    return domains
+
+
+def balance_classes(targets: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Targets (N, classes), each row times a weight, so that the class shares are those of `reference` (M, classes).
+
+    Without it, a class that is frequent in one domain is predicted from the look of the domain.
+    """
+    weights = torch.ones(targets.shape[1])
+    for _ in range(100):  # iterative proportional fitting
+        shares = (targets * (targets @ weights)[:, None]).mean(dim=0)
+        weights *= reference.mean(dim=0) / shares.clamp(min=1e-9)
+    return targets * (targets @ weights)[:, None]
 
 
 def validation_domains(split: Split, names: list[str]) -> list[Domain]:
