@@ -9,9 +9,9 @@ from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.__main__ import main
 from train.data.domains import Split, load_domains
-from train.data.scenes import GROUPS, KINDS, Scenes, framed
+from train.data.scenes import GROUPS, KINDS, Photograph, Scenes, framed
 from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
-from train.evaluate.detection import Boxes, match
+from train.evaluate.finder import match
 from train.finish.finder import NAMES
 
 ATTRIBUTES = ("color", "product_type")
@@ -63,17 +63,11 @@ def test_boxes_follow_their_product(scale):
 
 
 def test_average_precision_is_the_area_below_the_curve():
-    truth = [
-        Boxes(np.array([[0, 0, 10, 10], [20, 20, 30, 30]]), np.array([0, 0])),
-        Boxes(np.empty((0, 4)), np.empty(0)),
-    ]
-    found = [
-        Boxes(
-            np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 20, 31, 30]]), np.array([0, 0, 0]), np.array([0.9, 0.8, 0.6])
-        ),
-        Boxes(np.array([[0, 0, 5, 5]]), np.array([1]), np.array([0.7])),
-    ]
-    matches = match(found, truth, 2)
+    boxes = np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 20, 31, 30]])
+    truth = np.array([[0, 0, 10, 10], [20, 20, 30, 30]])
+    found = [(boxes, np.array([0.9, 0.8, 0.6]), np.zeros(3)), (boxes[:1], np.array([0.7]), np.ones(1))]
+    photographs = [Photograph("", each, np.zeros(len(each)), np.arange(len(each))) for each in (truth, truth[:0])]
+    matches = match(found, photographs, 2)
     assert matches.right.tolist() == [True, False, False, True]  # the second is a second box of the first product
     precision, nothing = matches.average_precision()
     assert precision == pytest.approx((1 + 2 / 3) / 2)

@@ -69,11 +69,6 @@ class DomainPredictions:
         """Attribute name → (N,) class indices."""
         return {name: x.argmax(dim=1).numpy() for name, x in self.logits.items()}
 
-    @property
-    def products(self) -> np.ndarray:
-        """(N,) product ids of catalogue images, which are text."""
-        return np.array([name.removesuffix(".jpg") for name in self.names])
-
     def __getitem__(self, rows: np.ndarray) -> DomainPredictions:
         """The images at the indices, or where a bool mask is True."""
         return DomainPredictions(

@@ -114,17 +114,11 @@ def loss(sample: Sample, temperature: float) -> float:
     return float(-np.log(np.where(sample.correct, confidence, 1 - confidence)).mean())
 
 
-def calibration_samples(predictions: SplitPredictions, attribute: str) -> list[Sample]:
-    """Of the domains that temperatures are fitted on."""
-    return [sample for sample in samples_of(predictions.domains, attribute) if sample.domain in WEIGHTS]
-
-
 def draw_diagrams(predictions: SplitPredictions) -> None:
     """One reliability diagram an attribute, in the checkpoint directory."""
     (predictions.checkpoint / "figures").mkdir(exist_ok=True)
     for attribute in predictions.attributes:
-        samples = calibration_samples(predictions, attribute.name)
-        if samples:
+        if samples := [s for s in samples_of(predictions.domains, attribute.name) if s.domain in WEIGHTS]:
             temperature = predictions.config.temperatures[attribute.name]
             figure = reliability_diagram(attribute.title, samples, temperature)
             figure.savefig(predictions.checkpoint / reliability_file(attribute.name), dpi=100)

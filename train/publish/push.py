@@ -139,22 +139,16 @@ def files_of_space(model: str, root: Path = ROOT) -> dict[str, Path | bytes]:
 
 def check_release(config: ReleaseConfig) -> None:
     """Check the embedded default before a release: all its parts belong together, and README shows its metrics."""
-    if problems := find_problems(config.checkpoint):
-        raise CheckpointError("; ".join(problems))
-    print(f"{config.checkpoint}: ready")
-
-
-def find_problems(checkpoint: Path) -> list[str]:
-    """CheckpointError if it cannot be loaded or was not evaluated as it is."""
-    config, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
+    checkpoint = config.checkpoint
+    described, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
     if "domains" not in test:  # not measured, or by an older version
-        return ["metrics.json has no metrics of the test split"]
-    table = accuracy_table(config.attributes, test, README_DOMAINS)
+        raise CheckpointError("metrics.json has no metrics of the test split")
+    table = accuracy_table(described.attributes, test, README_DOMAINS)
     shown = markdown_table(table.columns, table.to_numpy())
     sizes = [path.stat().st_size for path in files_in(checkpoint, CHECKPOINT_FILES).values()]
     problems = {
         "trained_on.txt is empty": not read_trained_on(checkpoint),
-        "it is not calibrated": any(temperature == 1 for temperature in config.temperatures.values()),
+        "it is not calibrated": any(temperature == 1 for temperature in described.temperatures.values()),
         "the model card is not that of metrics.json": (checkpoint / CARD).read_text(encoding="utf-8")
         != model_card(checkpoint, test),
         "README.md does not show the table of metrics.json": shown
@@ -162,4 +156,6 @@ def find_problems(checkpoint: Path) -> list[str]:
         "there is no report": not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)),
         "its files are too large for a Space": max(sizes) > MAX_FILE or sum(sizes) > MAX_TOTAL,
     }
-    return [problem for problem, is_there in problems.items() if is_there]
+    if any(problems.values()):
+        raise CheckpointError("; ".join(problem for problem, is_there in problems.items() if is_there))
+    print(f"{checkpoint}: ready")

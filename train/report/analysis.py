@@ -21,7 +21,6 @@ ALL = "all"  # kind of the slice with every image
 GROUPED_BY = (("gender", "season"), ("year",))  # columns of the cleaned table whose values are slices
 FREQUENCIES = {"below 20": 20, "20–99": 100, "100–499": 500, "500 and more": np.inf}  # training rows: below the value
 MANY_CLASSES = 20  # attributes with at least so many classes have slices by the frequency of the label
-MIN_IMAGES = 30  # of a slice that may be called the weakest
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,12 @@ def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: p
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
     probabilities = domain.probabilities(predictions.config.temperatures)[attribute.name]  # (N, classes)
-    rows = table.reset_index().set_index(table["id"]).loc[domain.products].set_index("index")
+    rows = (
+        table.reset_index()
+        .set_index(table["id"])
+        .loc[[name.removesuffix(".jpg") for name in domain.names]]
+        .set_index("index")
+    )
     accepted, predicted = domain.accepted[attribute.name], probabilities.argmax(axis=1)
     images = (
         rows[["id", "group", NAME]]
@@ -166,12 +170,6 @@ def _slices(table: pd.DataFrame, attributes: Sequence[Attribute]) -> dict[str, p
             kind = f"training images with the same {attribute.title.lower()}"
             slices[kind] = pd.cut(training_rows, [0, *FREQUENCIES.values()], right=False, labels=list(FREQUENCIES))
     return slices
-
-
-def weakest_slice(slices: pd.DataFrame, attribute: str) -> pd.Series | None:
-    """The slice of at least `MIN_IMAGES` images whose interval ends lowest; None if there is none."""
-    slices = slices[(slices["attribute"] == attribute) & (slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
-    return None if slices.empty else slices.loc[slices["high"].idxmin()]
 
 
 def classes_document(predictions: SplitPredictions, analyses: Sequence[AttributeAnalysis]) -> dict[str, Any]:
