@@ -4,8 +4,6 @@ All functions take and return (H, W, 3) uint8 RGB arrays and draw from a NumPy g
 seed only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Read images in other processes, and keep the memory that a training frees."""
 
-from __future__ import annotations
-
 import ctypes
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Scenes for the finder: photographs of several products, or none, with a box around each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The training set: images of every prepared domain, how often each is shown, and a random view of each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The model card: README.md of a checkpoint directory and of its repository on the Hub."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

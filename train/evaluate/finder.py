@@ -3,8 +3,6 @@
 A box is right if its intersection over union with one of its group is at least a half.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

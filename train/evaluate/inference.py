@@ -1,7 +1,5 @@
 """The domains that a split is measured on, and a network's outputs for their images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ All are shares, except the negative log-likelihood, which is in nats. The 95 % i
 of images (contributors, photographs, styles, products), because images of one group are not independent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reliability diagrams: accuracy over confidence, before and after temperature scaling."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The command `evaluate`, and metrics.json: what was measured of a checkpoint, a section for each split."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The metrics of a split as Markdown tables, as `evaluate` prints them and the model card and README show them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -12,8 +12,6 @@ another calibration and are dropped from metrics.json: run `train evaluate` afte
 than they were trained at (Touvron et al., NeurIPS 2019).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

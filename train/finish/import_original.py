@@ -5,8 +5,6 @@ letterboxed and normalized as everywhere in this project. The original has no fa
 fashion product. The file is read without unpickling code. Run `train calibrate` and `train evaluate` afterwards.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass

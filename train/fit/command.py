@@ -10,8 +10,6 @@ averaged weights, and training.json says so.
 trains in N processes, each with a part of every batch; the batch size stays that of the settings.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a run starts with: data, network, and the teacher that it is compared with."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Accelerate chooses the device, joins the processes that `torchrun` or `accelerat
 bfloat16 on GPUs that have it.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Sequence

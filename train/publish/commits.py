@@ -1,7 +1,5 @@
 """Write to a repository on the Hub in one commit, which deletes no file of others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path

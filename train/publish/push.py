@@ -1,7 +1,5 @@
 """The commands `push-to-hub`, `push-space` and `check-release`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

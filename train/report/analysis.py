@@ -1,7 +1,5 @@
 """What a checkpoint gets wrong on the catalogue's thumbnails, as tables that the page and the CSV files show."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The command `report`: one HTML page with tables, photographs and figures. The template has the explanations."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -14,8 +14,6 @@ random maps and a Gaussian in the center are floors. Of crops whose product type
 In brackets is the 95 % interval. + and - mark what is better or worse than the default of fashion_model.explain.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
