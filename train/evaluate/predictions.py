@@ -19,15 +19,7 @@ from safetensors.torch import load_file, save
 
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import (
-    CONFIG,
-    Checkpoint,
-    CheckpointError,
-    deciding_files,
-    digest,
-    load_checkpoint,
-    read_json,
-)
+from fashion_model.checkpoint import CONFIG, CheckpointError, deciding_files, digest, load_checkpoint, read_json
 from fashion_model.models.config import ModelConfig
 from fashion_model.system import write_bytes
 from train.data.domains import Split
@@ -71,16 +63,12 @@ class DomainPredictions:
 
     def __getitem__(self, rows: np.ndarray) -> DomainPredictions:
         """The images at the indices, or where a bool mask is True."""
-        return DomainPredictions(
-            self.names[rows],
-            self.groups[rows],
-            self.is_fashion,
-            {name: x[rows] for name, x in self.accepted.items()},
-            {name: x[torch.from_numpy(rows)] for name, x in self.logits.items()},
-            self.fashion_scores[rows],
-            {name: x[rows] for name, x in self.gates.items()},
-            None if self.accessories is None else self.accessories[rows],
+        accepted, logits, gates = (
+            {name: x[rows] for name, x in each.items()} for each in (self.accepted, self.logits, self.gates)
         )
+        described = self.names[rows], self.groups[rows], self.is_fashion
+        accessories = None if self.accessories is None else self.accessories[rows]
+        return DomainPredictions(*described, accepted, logits, self.fashion_scores[rows], gates, accessories)
 
 
 @dataclass(frozen=True)
@@ -109,7 +97,8 @@ def saved_predictions(
         current = False
     if not current:
         return predict_split(checkpoint, data, split, device, workers)
-    return _read(checkpoint, split, load_checkpoint(checkpoint))
+    loaded = load_checkpoint(checkpoint)
+    return _read(checkpoint, split, loaded.config, loaded.encoders)
 
 
 def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1) -> SplitPredictions:
@@ -147,21 +136,21 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     path.parent.mkdir(exist_ok=True)
     contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
     write_bytes(path, save(contiguous, metadata))
-    return _read(checkpoint, split, loaded)
+    return _read(checkpoint, split, loaded.config, loaded.encoders)
 
 
 def _file(checkpoint: Path, split: str) -> Path:
     return checkpoint / "predictions" / f"{split}.safetensors"
 
 
-def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
+def _read(checkpoint: Path, split: str, config: ModelConfig, encoders: LabelEncoders) -> SplitPredictions:
     path, domains = _file(checkpoint, split), {}
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     for domain, facts in json.loads(metadata["domains"]).items():
         logits, targets, gates = (
-            {a.name: tensors[key] for a in loaded.config.attributes if (key := f"{domain}/{kind}/{a.name}") in tensors}
+            {a.name: tensors[key] for a in config.attributes if (key := f"{domain}/{kind}/{a.name}") in tensors}
             for kind in ("logits", "targets", "gates")
         )
         domains[domain] = DomainPredictions(
@@ -174,7 +163,7 @@ def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
             {name: x.numpy() for name, x in gates.items()},
             None if facts["accessories"] is None else np.array(facts["accessories"]),
         )
-    return SplitPredictions(checkpoint, split, loaded.config, loaded.encoders, domains, **json.loads(metadata["facts"]))
+    return SplitPredictions(checkpoint, split, config, encoders, domains, **json.loads(metadata["facts"]))
 
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:

@@ -130,7 +130,18 @@ def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: 
     if config.weights == IMAGENET:
         load_state(model.backbone, imagenet_state(config.backbone, config.image_size), "ImageNet weights")
     elif config.weights != NO_WEIGHTS and weights.is_dir():
-        _load_checkpoint_weights(model, weights, encoders)
+        checkpoint = load_checkpoint(weights)
+        if checkpoint.encoders != encoders:
+            raise CheckpointError(f"{weights} has other attributes or labels than this run")
+        theirs, ours = (
+            f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts" for c in (checkpoint.config, model_config)
+        )
+        if theirs != ours:
+            raise CheckpointError(f"{checkpoint.name} has {theirs}; this run has {ours}")
+        try:
+            model.load_state_dict(checkpoint.model.state_dict())
+        except RuntimeError as error:
+            raise CheckpointError(f"{checkpoint.name} was trained for another input size: {error}") from error
         trained_on, digests = read_trained_on(weights), [digest(path) for path in weight_files(weights)]
     elif config.weights != NO_WEIGHTS:
         load_state(model.backbone, file_state(weights), config.weights)
@@ -142,21 +153,6 @@ def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: 
     for module in frozen:
         module.requires_grad_(False)
     return InitialModel(model, trained_on, digests)
-
-
-def _load_checkpoint_weights(model: MultiTaskClassifier, directory: Path, encoders: LabelEncoders) -> None:
-    checkpoint = load_checkpoint(directory)
-    if checkpoint.encoders != encoders:
-        raise CheckpointError(f"{directory} has other attributes or labels than this run")
-    theirs, ours = (
-        f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts" for c in (checkpoint.config, model.config)
-    )
-    if theirs != ours:
-        raise CheckpointError(f"{checkpoint.name} has {theirs}; this run has {ours}")
-    try:
-        model.load_state_dict(checkpoint.model.state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint.name} was trained for another input size: {error}") from error
 
 
 class ImageNetTeacher(nn.Module):
