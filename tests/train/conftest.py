@@ -183,14 +183,15 @@ def imagenet_file(tmp_path_factory):
     )
 
 
+def fit(data, folder, *more):
+    assert train_main(smoke_fit(data, folder, *more)) == 0
+
+
 @pytest.fixture(scope="session")
 def trained(cleaned, imagenet_file, tmp_path_factory):
     """A checkpoint directory that `train fit --smoke` wrote from those rows."""
-
-    def make(folder):
-        assert train_main(smoke_fit(cleaned, folder, "--weights", str(imagenet_file))) == 0
-
-    return made_once(tmp_path_factory, "trained", make)
+    weights = ("--weights", str(imagenet_file))
+    return made_once(tmp_path_factory, "trained", lambda folder: fit(cleaned, folder, *weights))
 
 
 @pytest.fixture(scope="session")
@@ -203,11 +204,7 @@ def all_the_way(imagenet_file):
 @pytest.fixture(scope="session")
 def trained_on_all(prepared, all_the_way, tmp_path_factory):
     """A checkpoint trained on every domain."""
-
-    def make(folder):
-        assert train_main(smoke_fit(prepared, folder, *all_the_way)) == 0
-
-    return made_once(tmp_path_factory, "trained_on_all", make)
+    return made_once(tmp_path_factory, "trained_on_all", lambda folder: fit(prepared, folder, *all_the_way))
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,10 @@ import torch
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import read_json, save_checkpoint
 from fashion_model.models.config import TEMPERATURES
-from tests.conftest import NAMES, PRODUCTS, encoders_of, random_model
+from tests.conftest import encoders_of, random_model
 from tests.train.conftest import run
-from train.evaluate.metrics import expected_calibration_error
+from train.evaluate.metrics import Sample, expected_calibration_error
 from train.evaluate.predictions import saved_predictions
-from train.evaluate.reliability import Sample
 from train.evaluate.split_metrics import read_metrics, with_accessories
 from train.finish.calibrate import MAX_OVERCONFIDENCE, calibrate, fit_temperature, fit_threshold, overconfidence
 
@@ -108,16 +107,6 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
         assert (checkpoint / "figures" / f"reliability_{name}.png").is_file()
     assert config.fashion_threshold == fit_threshold(with_accessories(before.domains).values()) != 0
     assert set(read_metrics(checkpoint)) == {"validation"}
-
-
-def test_predict_applies_the_temperatures(calibrated, trained_on_all):
-    before, after = (FashionClassifier.from_pretrained(folder) for folder in (trained_on_all, calibrated[0]))
-    photographs = sorted((PRODUCTS / "images").iterdir())[:5]
-    for plain, warm in zip(before.predict(photographs), after.predict(photographs), strict=True):
-        for name in NAMES:
-            weights = plain[name].probabilities.astype(float) ** (1 / after.config.temperatures[name])
-            assert np.allclose(warm[name].probabilities, weights / weights.sum(), atol=1e-4)
-            assert warm[name].label == plain[name].label
 
 
 def test_input_size_is_stored_if_it_is_valid(trained, cleaned, tmp_path, capsys):

@@ -11,13 +11,7 @@ from data_prep.splits import TRAIN
 from tests.train.conftest import split_of, trainer_for
 from train.data.domains import TITLES, Domain
 from train.data.table import DataError
-from train.data.training_set import (
-    EMPTY,
-    Augmentation,
-    TrainingSet,
-    draw_epoch,
-    repeat_factors,
-)
+from train.data.training_set import EMPTY, Augmentation, TrainingSet, draw_epoch, repeat_factors
 from train.fit.config import SHARES
 from train.fit.start import training_domains
 
@@ -82,7 +76,7 @@ def test_thin_photograph_has_views(street, tiny_encoders, size):
     training_set = TrainingSet(domains, street, SIZE, SHARES, augmentation=changes)
     for index in range(len(domains) + 1):
         for seed in range(20):
-            assert training_set.view(index, np.random.default_rng(seed)).shape == (SIZE, SIZE, 3)
+            assert training_set[index, seed][0].shape == (3, SIZE, SIZE)
 
 
 def test_workers_give_the_same_batches_as_none(prepared, tmp_path):
@@ -142,7 +136,7 @@ def street_views(folder, encoders, name="worn", count=100, tag="coat", accessory
     domain = street_domain(folder, encoders, name, tag, accessory)
     changes = Augmentation(**NO_CHANGES | augmentation)
     training_set = TrainingSet([domain], folder, SIZE, {name: 1.0}, augmentation=changes)
-    return [training_set.view(0, np.random.default_rng(seed)) for seed in range(count)]
+    return [training_set[0, seed][0].permute(1, 2, 0).numpy() for seed in range(count)]
 
 
 def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):

@@ -244,8 +244,7 @@ class Scenes(Dataset):
             return self.grounds.draw(size[1], size[0], random), np.empty((0, 4)), np.empty(0)
         image = np.asarray(self.everyday[random.integers(len(self.everyday))])
         scale = min(np.array(size) / image.shape[1::-1]) * np.exp(random.uniform(np.log(0.5), np.log(2)))
-        centre = np.array(image.shape[1::-1]) / 2
-        return framed(image, np.empty((0, 4)), np.empty(0), centre, scale, size, random)
+        return framed(image, np.empty((0, 4)), np.empty(0), np.array(image.shape[1::-1]) / 2, scale, size, random)
 
     def _catalogue_piece(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int] | None:
         group = random.choice(list(self.catalogue))

@@ -88,12 +88,7 @@ class TrainingSet(Dataset):
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
-        index, seed = key
-        view = self.view(index, np.random.default_rng(seed))
-        return torch.from_numpy(view).permute(2, 0, 1), index
-
-    def view(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """Draw a view (size, size, 3) uint8 of an image."""
+        index, random = key[0], np.random.default_rng(key[1])
         domain, row = self.images[index]
         if domain.name == EMPTY:
             view = self.empty_backgrounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
@@ -105,7 +100,8 @@ class TrainingSet(Dataset):
         if random.random() < self.augmentation.degrade:
             view = aug.degrade(view, random, min_scale=0.3 if domain.name in CATALOGUE else 0.15)
         view = aug.pad_to_square(view, self.size)
-        return np.ascontiguousarray(view[:, ::-1] if random.random() < 0.5 else view)
+        view = np.ascontiguousarray(view[:, ::-1] if random.random() < 0.5 else view)
+        return torch.from_numpy(view).permute(2, 0, 1), index
 
     def _photograph_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
         if random.random() < self.augmentation.turn:

@@ -11,7 +11,7 @@ from data_prep.splits import TEST
 from fashion_model.checkpoint import CONFIG, TRAINING, read_json
 from fashion_model.models.config import ModelConfig
 from train.data.domains import PHONE, THUMBNAILS, WORN
-from train.evaluate.reliability import reliability_file
+from train.evaluate.metrics import reliability_file
 from train.evaluate.tables import TITLES, markdown
 
 TITLE = "Fashion Product Classifier"

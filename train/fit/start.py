@@ -65,15 +65,8 @@ def read_data(config: FitConfig) -> FitData:
         "rows": hashlib.sha256(content.encode()).hexdigest()[:16],
         "domains": {domain.name: domain.digest() for domain in domains},
     }
-    training_set = TrainingSet(
-        domains,
-        config.data,
-        config.image_size[0],
-        config.shares,
-        config.repeat_threshold,
-        config.accessory_share,
-        config.augmentation,
-    )
+    sampling = config.repeat_threshold, config.accessory_share, config.augmentation
+    training_set = TrainingSet(domains, config.data, config.image_size[0], config.shares, *sampling)
     return FitData(attributes, encoders, training_set, validation_domains(validation, names), trained_on, fingerprint)
 
 
@@ -116,15 +109,8 @@ class InitialModel:
 
 def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: LabelEncoders) -> InitialModel:
     """The network with `config.weights`. WeightsError or CheckpointError if they do not fit."""
-    model_config = ModelConfig.for_backbone(
-        config.backbone,
-        attributes,
-        encoders.num_classes,
-        image_size=config.image_size,
-        dropout=config.dropout,
-        heads=config.heads,
-        experts=config.experts,
-    )
+    settings = {key: getattr(config, key) for key in ("image_size", "dropout", "heads", "experts")}
+    model_config = ModelConfig.for_backbone(config.backbone, attributes, encoders.num_classes, **settings)
     model = MultiTaskClassifier(model_config)
     trained_on, digests, weights = set(), [], Path(config.weights)
     if config.weights == IMAGENET:

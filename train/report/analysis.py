@@ -210,9 +210,8 @@ def _phone_counts(predictions: SplitPredictions, attribute: str) -> Mapping[str,
     return known.groupby("label")["accepted"].agg(images="size", accepted="sum").to_dict("index")
 
 
-def _pairs(confusions: pd.DataFrame, column: str, label: str, other: str) -> list[tuple[str, int]]:
-    rows = confusions[confusions[column] == label].head(PAIRS)
-    return list(zip(rows[other].tolist(), rows["count"].tolist(), strict=True))
+def _pairs(confusions: pd.DataFrame, column: str, label: str, other: str) -> list[list[Any]]:
+    return confusions.loc[confusions[column] == label, [other, "count"]].head(PAIRS).to_numpy().tolist()
 
 
 def _rounded(share: float) -> float | None:

@@ -26,8 +26,8 @@ from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.system import write_text
 from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
 from train.data.table import read_table
+from train.evaluate.metrics import reliability_diagram, samples_of
 from train.evaluate.predictions import SplitPredictions, saved_predictions
-from train.evaluate.reliability import reliability_diagram, samples_of
 from train.evaluate.split_metrics import Config as EvaluateConfig
 from train.evaluate.split_metrics import split_metrics
 from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
