@@ -22,15 +22,8 @@ from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import CONFIG, CheckpointError, deciding_files, digest, load_checkpoint, read_json
 from fashion_model.models.config import ModelConfig
 from fashion_model.system import write_bytes
+from train.data import table as tables
 from train.data.domains import Split
-from train.data.table import (
-    TRAINED_ON,
-    DataError,
-    read_table,
-    read_trained_on,
-    rows_of_split,
-    without_pictures_of,
-)
 from train.evaluate.inference import evaluation_domains, outputs_of
 
 CALIBRATION = ("temperatures", "fashion_threshold")  # keys of config.json that predictions do not depend on
@@ -106,12 +99,12 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     if not checkpoint.is_dir():
         raise CheckpointError(f"{checkpoint} is not a directory")
     loaded = load_checkpoint(checkpoint)
-    table = read_table(data)
-    all_rows = rows_of_split(table, split)
-    known = (checkpoint / TRAINED_ON).is_file()
-    rows = without_pictures_of(all_rows, table, read_trained_on(checkpoint) if known else set())
+    table = tables.read_table(data)
+    all_rows = tables.rows_of_split(table, split)
+    known = (checkpoint / tables.TRAINED_ON).is_file()
+    rows = tables.without_pictures_of(all_rows, table, tables.read_trained_on(checkpoint) if known else set())
     if rows.empty:
-        raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
+        raise tables.DataError(f"the checkpoint was trained on every picture of split {split!r}")
     model = loaded.model.to(device, memory_format=torch.channels_last)
     tensors: dict[str, torch.Tensor] = {}
     described = {}

@@ -17,15 +17,8 @@ from fashion_model.models.backbones import Backbone, WeightsError, file_state, i
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import WithoutGradients, fold_batch_norms
 from fashion_model.models.multitask import MultiTaskClassifier
+from train.data import table as tables
 from train.data.domains import DOMAINS, PEOPLE, STREETS, THUMBNAILS, Domain, Split, load_domains
-from train.data.table import (
-    attributes_named,
-    fit_encoders,
-    read_table,
-    read_trained_on,
-    rows_of_split,
-    without_pictures_of,
-)
 from train.data.training_set import TrainingSet
 from train.fit.config import IMAGENET, NO_WEIGHTS, FitConfig
 
@@ -47,13 +40,13 @@ class FitData:
 
 def read_data(config: FitConfig) -> FitData:
     """DataError if something is missing."""
-    table = read_table(config.data)
-    attributes = attributes_named(config.attributes)
-    rows = {name: rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
-    encoders = fit_encoders(rows[TRAIN], attributes)
+    table = tables.read_table(config.data)
+    attributes = tables.attributes_named(config.attributes)
+    rows = {name: tables.rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
+    encoders = tables.fit_encoders(rows[TRAIN], attributes)
     names = [name for name, share in config.shares.items() if share]
     trained_on = set(rows[TRAIN]["id"])
-    measured = without_pictures_of(rows[VALIDATION], table, trained_on)
+    measured = tables.without_pictures_of(rows[VALIDATION], table, trained_on)
     train, validation = (
         Split(config.data, name, part, attributes, encoders, config.rows_limit)
         for name, part in ((TRAIN, rows[TRAIN]), (VALIDATION, measured))
@@ -128,7 +121,7 @@ def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: 
             model.load_state_dict(checkpoint.model.state_dict())
         except RuntimeError as error:
             raise CheckpointError(f"{checkpoint.name} was trained for another input size: {error}") from error
-        trained_on, digests = read_trained_on(weights), [digest(path) for path in weight_files(weights)]
+        trained_on, digests = tables.read_trained_on(weights), [digest(path) for path in weight_files(weights)]
     elif config.weights != NO_WEIGHTS:
         load_state(model.backbone, file_state(weights), config.weights)
         digests = [digest(weights)]
