@@ -58,6 +58,8 @@ def test_other_sources_are_never_trained_on(prepared):
     types = table_of(prepared, "on_model").query("split == 'test'")["type"]
     accessories = domains_of(prepared, TEST)["on_model"].accessories
     assert accessories.tolist() == types.isin({"Bags", "Watches"}).tolist()
+    others = domains_of(prepared, VALIDATION, ["other_sources", "other_sources_without_products"])
+    assert [(len(d), bool(d.targets["product_type"].any())) for d in others.values()] == [(4, True), (3, False)]
 
 
 def test_accepted_labels_share_the_target():
