@@ -3,8 +3,6 @@
 The settings of a command are a dataclass, the argument of its function, which is also its command line.
 """
 
-from __future__ import annotations
-
 import sys
 
 from fashion_model.system import run_command

@@ -18,7 +18,7 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.hub import DEFAULT_TIMEOUT, use_client
 from fashion_model.images import open_image
 from fashion_model.models.backbones import imagenet_state
-from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, STREET, TEST_SPLIT, random_model
+from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, STREET, TEST_SPLIT
 from train.__main__ import main as train_main
 from train.data.domains import PHONE as PHONE_DOMAIN
 from train.data.domains import THUMBNAILS, Split
@@ -36,6 +36,11 @@ def prepare(command, output, **sources):
     """Run a command of data_prep."""
     options = [word for name, path in sources.items() for word in (f"--{name.replace('_', '-')}", str(path))]
     assert data_prep_main([command, "--output", str(output), *options]) == 0
+
+
+def run(command, checkpoint, data, *more):
+    """The exit status of a command of train."""
+    return train_main([command, "--checkpoint", str(checkpoint), "--data", str(data), "--device", "cpu", *more])
 
 
 def made_once(tmp_path_factory, name, make):
@@ -156,8 +161,7 @@ def reported(measured, tmp_path_factory):
 
     def make(folder):
         copy = shutil.copytree(DEFAULT_CHECKPOINT, tmp_path_factory.mktemp("report") / "default")
-        options = ("--checkpoint", str(copy), "--data", str(measured), "--device", "cpu")
-        assert train_main(["report", *options, "--output", str(folder)]) == 0
+        assert run("report", copy, measured, "--output", str(folder)) == 0
 
     return made_once(tmp_path_factory, "reported", make)
 
@@ -179,14 +183,15 @@ def imagenet_file(tmp_path_factory):
     )
 
 
+def fit(data, folder, *more):
+    assert train_main(smoke_fit(data, folder, *more)) == 0
+
+
 @pytest.fixture(scope="session")
 def trained(cleaned, imagenet_file, tmp_path_factory):
     """A checkpoint directory that `train fit --smoke` wrote from those rows."""
-
-    def make(folder):
-        assert train_main(smoke_fit(cleaned, folder, "--weights", str(imagenet_file))) == 0
-
-    return made_once(tmp_path_factory, "trained", make)
+    weights = ("--weights", str(imagenet_file))
+    return made_once(tmp_path_factory, "trained", lambda folder: fit(cleaned, folder, *weights))
 
 
 @pytest.fixture(scope="session")
@@ -199,11 +204,7 @@ def all_the_way(imagenet_file):
 @pytest.fixture(scope="session")
 def trained_on_all(prepared, all_the_way, tmp_path_factory):
     """A checkpoint trained on every domain."""
-
-    def make(folder):
-        assert train_main(smoke_fit(prepared, folder, *all_the_way)) == 0
-
-    return made_once(tmp_path_factory, "trained_on_all", make)
+    return made_once(tmp_path_factory, "trained_on_all", lambda folder: fit(prepared, folder, *all_the_way))
 
 
 @pytest.fixture(scope="session")
@@ -212,9 +213,7 @@ def evaluated_on_all(trained_on_all, prepared, tmp_path_factory):
 
     def make(folder):
         shutil.copytree(trained_on_all, folder)
-        evaluate = ["evaluate", "--checkpoint", str(folder), "--data", str(prepared), "--device", "cpu"]
-        for split in (VALIDATION, TEST):
-            assert train_main([*evaluate, "--split", split]) == 0
+        assert all(run("evaluate", folder, prepared, "--split", split) == 0 for split in (VALIDATION, TEST))
 
     return made_once(tmp_path_factory, "evaluated_on_all", make)
 
@@ -241,30 +240,15 @@ def split_of(data, name):
     return Split(data, name, rows_of_split(table, name), attributes, encoders)
 
 
-def vision_transformer(image_size=(64, 64)):
-    """A tiny Vision Transformer with random weights."""
-    return random_model("test_vit", image_size=image_size).requires_grad_(False)
-
-
-def write_metrics(checkpoint):
-    """Give `checkpoint` metrics of the test split, of eight images in two domains."""
-    probabilities = np.tile([0.6, 0.3, 0.1], (8, 1))
-    labels = np.eye(3, dtype=bool)[[0, 0, 0, 0, 0, 1, 1, 2]]
-    of_domain = {
-        "images": 8,
-        "groups": 8,
-        "is_fashion": True,
-        "recognized": share(labels[:, 0], range(8)),
-        "attributes": {name: attribute_metrics(probabilities, labels, range(8)) for name in NAMES},
-    }
-    domains = {PHONE_DOMAIN: of_domain, THUMBNAILS: of_domain}
-    write_split_metrics(checkpoint, TEST, {"rows_left_out": 0, "trained_on_known": True, "domains": domains})
-
-
 @pytest.fixture
 def evaluated(tiny_checkpoint):
-    """A checkpoint directory with metrics and a report."""
-    write_metrics(tiny_checkpoint)
+    """A checkpoint directory with a report and metrics of the test split, of eight images in two domains."""
+    labels = np.eye(3, dtype=bool)[[0, 0, 0, 0, 0, 1, 1, 2]]
+    of_attribute = attribute_metrics(np.tile([0.6, 0.3, 0.1], (8, 1)), labels, range(8))
+    of_domain = {"images": 8, "groups": 8, "is_fashion": True, "recognized": share(labels[:, 0], range(8))}
+    of_domain["attributes"] = dict.fromkeys(NAMES, of_attribute)
+    domains = dict.fromkeys((PHONE_DOMAIN, THUMBNAILS), of_domain)
+    write_split_metrics(tiny_checkpoint, TEST, {"rows_left_out": 0, "trained_on_known": True, "domains": domains})
     for file in ("figures/reliability_color.png", "report/report.html", "report/slices.csv", "training/state.pt"):
         (tiny_checkpoint / file).parent.mkdir(parents=True, exist_ok=True)
         (tiny_checkpoint / file).write_bytes(file.encode())

@@ -8,24 +8,12 @@ import torch
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import read_json, save_checkpoint
 from fashion_model.models.config import TEMPERATURES
-from tests.conftest import NAMES, PRODUCTS, encoders_of
-from tests.train.conftest import vision_transformer
-from train.__main__ import main
-from train.evaluate.metrics import expected_calibration_error
+from tests.conftest import encoders_of, random_model
+from tests.train.conftest import run
+from train.evaluate.metrics import Sample, expected_calibration_error
 from train.evaluate.predictions import saved_predictions
-from train.evaluate.reliability import Sample
 from train.evaluate.split_metrics import read_metrics, with_accessories
-from train.finish.calibrate import (
-    MAX_OVERCONFIDENCE,
-    calibrate,
-    fit_temperature,
-    fit_threshold,
-    overconfidence,
-)
-
-
-def run_calibrate(checkpoint, data, *more):
-    return main(["calibrate", "--checkpoint", str(checkpoint), "--data", str(data), "--device", "cpu", *more])
+from train.finish.calibrate import MAX_OVERCONFIDENCE, calibrate, fit_temperature, fit_threshold, overconfidence
 
 
 def distorted(temperature, rows=20_000, classes=6, labels=1, domain="thumbnails"):
@@ -84,11 +72,12 @@ def test_no_domain_is_too_confident():
 
 
 @pytest.fixture(scope="module")
-def calibrated(trained_on_all, prepared, tmp_path_factory):
-    """A calibrated copy of the checkpoint, and its predictions before."""
-    checkpoint = shutil.copytree(trained_on_all, tmp_path_factory.mktemp("calibrated") / "run")
+def calibrated(evaluated_on_all, prepared, tmp_path_factory):
+    """A calibrated copy of the checkpoint, and its predictions before; its metrics of the test split are dropped."""
+    checkpoint = shutil.copytree(evaluated_on_all, tmp_path_factory.mktemp("calibrated") / "run")
     before = saved_predictions(checkpoint, prepared, "validation")
-    assert run_calibrate(checkpoint, prepared) == 0
+    assert set(read_metrics(checkpoint)) == {"validation", "test"}
+    assert run("calibrate", checkpoint, prepared) == 0
     return checkpoint, before
 
 
@@ -109,7 +98,7 @@ def test_threshold_weighs_domains_alike(calibrated):
 
 def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
     checkpoint, before = calibrated
-    assert run_calibrate(checkpoint, prepared) == 0  # calibrating again finds the same
+    assert run("calibrate", checkpoint, prepared) == 0  # calibrating again finds the same
     printed, config = capsys.readouterr().out, FashionClassifier.from_pretrained(checkpoint).config
     assert config == calibrate(before).config
     assert len({*config.temperatures.values()}) > 1
@@ -120,34 +109,17 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
     assert set(read_metrics(checkpoint)) == {"validation"}
 
 
-def test_predict_applies_the_temperatures(calibrated, trained_on_all):
-    before, after = (FashionClassifier.from_pretrained(folder) for folder in (trained_on_all, calibrated[0]))
-    photographs = sorted((PRODUCTS / "images").iterdir())[:5]
-    for plain, warm in zip(before.predict(photographs), after.predict(photographs), strict=True):
-        for name in NAMES:
-            weights = plain[name].probabilities.astype(float) ** (1 / after.config.temperatures[name])
-            assert np.allclose(warm[name].probabilities, weights / weights.sum(), atol=1e-4)
-            assert warm[name].label == plain[name].label
-
-
-def test_metrics_of_before_are_dropped(evaluated_on_all, prepared, tmp_path):
-    checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
-    assert "test" in read_metrics(checkpoint)
-    assert run_calibrate(checkpoint, prepared) == 0
-    assert set(read_metrics(checkpoint)) == {"validation"}
-
-
 def test_input_size_is_stored_if_it_is_valid(trained, cleaned, tmp_path, capsys):
     checkpoint, transformer = shutil.copytree(trained, tmp_path / "run"), tmp_path / "transformer"
-    model = vision_transformer()
+    model = random_model("test_vit")
     save_checkpoint(transformer, model, encoders_of(model.config.attributes))
-    assert run_calibrate(checkpoint, cleaned, "--image-size", "96", "96") == 0
+    assert run("calibrate", checkpoint, cleaned, "--image-size", "96", "96") == 0
     for folder, size, message in (
         (checkpoint, "4096", "image_size must be 2 numbers from 1 to 2048"),
         (transformer, "96", "cannot take inputs of (96, 96)"),
     ):
         before = read_json(folder / "config.json")
-        assert run_calibrate(folder, cleaned, "--image-size", size, size) == 2
+        assert run("calibrate", folder, cleaned, "--image-size", size, size) == 2
         assert message in capsys.readouterr().err
         assert read_json(folder / "config.json") == before
     config = FashionClassifier.from_pretrained(checkpoint).config

@@ -9,19 +9,10 @@ from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.images import open_image
 from tests.conftest import ATTRIBUTES, NAMES
 from tests.train.conftest import SPLITS, split_of
+from train.data import table as tables
 from train.data.domains import DOMAINS, TITLES, accepted_targets, load_domains
-from train.data.table import (
-    DataError,
-    attributes_named,
-    fit_encoders,
-    read_table,
-    read_trained_on,
-    rows_of_split,
-    without_pictures_of,
-    write_trained_on,
-)
-from train.data.training_set import training_domains
 from train.fit.config import SHARES
+from train.fit.start import training_domains
 
 FILES = {"phone": "image", "worn": "photo", "people": "photo", "streets": "photo", "on_model": "image"}  # column
 
@@ -50,7 +41,7 @@ def table_of(data, name):
 def test_domains_of_a_split_share_no_image(prepared, split):
     domains = domains_of(prepared, split)
     stems = {name: {path.stem for path in domain.paths} for name, domain in domains.items()}
-    table = read_table(prepared)
+    table = tables.read_table(prepared)
     ids = set(table.loc[table["split"] == split, "id"])
     assert stems["thumbnails"] == ids
     assert stems["high_resolution"] < ids
@@ -67,6 +58,8 @@ def test_other_sources_are_never_trained_on(prepared):
     types = table_of(prepared, "on_model").query("split == 'test'")["type"]
     accessories = domains_of(prepared, TEST)["on_model"].accessories
     assert accessories.tolist() == types.isin({"Bags", "Watches"}).tolist()
+    others = domains_of(prepared, VALIDATION, ["other_sources", "other_sources_without_products"])
+    assert [(len(d), bool(d.targets["product_type"].any())) for d in others.values()] == [(4, True), (3, False)]
 
 
 def test_accepted_labels_share_the_target():
@@ -129,7 +122,7 @@ def test_seasons_are_as_frequent_as_in_thumbnails(copied):
 def test_what_is_not_prepared_is_left_out(cleaned, copied):
     assert set(domains_of(cleaned, TRAIN)) == {"thumbnails"}
     (copied / "phone" / "phone.csv").unlink()
-    with pytest.raises(DataError, match=r"phone\.csv is missing; data_prep writes it"):
+    with pytest.raises(tables.DataError, match=r"phone\.csv is missing; data_prep writes it"):
         domains_of(copied, TRAIN)
 
 
@@ -143,29 +136,29 @@ c;style-2;validation;
 
 def test_own_table_is_read_as_text(tmp_path):
     (tmp_path / "cleaned_styles.csv").write_text(OWN, encoding="utf-16")
-    table, attributes = read_table(tmp_path), attributes_named(["fabric"])
+    table, attributes = tables.read_table(tmp_path), tables.attributes_named(["fabric"])
     assert list(table["id"]) == ["0108775015", "108775015", "b", "c"]
-    rows = rows_of_split(table, TRAIN)
-    assert fit_encoders(rows, attributes).labels == {"fabric": ("cotton", "silk")}
-    write_trained_on(tmp_path, rows["id"])
-    assert read_trained_on(tmp_path) == {"0108775015", "b"}
-    left = without_pictures_of(rows_of_split(table, VALIDATION), table, read_trained_on(tmp_path))
+    rows = tables.rows_of_split(table, TRAIN)
+    assert tables.fit_encoders(rows, attributes).labels == {"fabric": ("cotton", "silk")}
+    tables.write_trained_on(tmp_path, rows["id"])
+    assert tables.read_trained_on(tmp_path) == {"0108775015", "b"}
+    left = tables.without_pictures_of(tables.rows_of_split(table, VALIDATION), table, tables.read_trained_on(tmp_path))
     assert list(left["id"]) == ["c"]  # the other shows a picture that was trained on
 
 
 @pytest.mark.parametrize("names", [["model"], ["nll_sum"], ["fabric", "fabric"], ["Price / EUR"]])
 def test_names_of_other_things_are_no_attributes(names):
     with pytest.raises(ValueError, match=r"cannot be an attribute's name|named twice|lower-case letters"):
-        attributes_named(names)
+        tables.attributes_named(names)
 
 
 def test_empty_cell_is_no_label(cleaned):
-    table = read_table(cleaned)
-    rows = rows_of_split(table, TRAIN)
+    table = tables.read_table(cleaned)
+    rows = tables.rows_of_split(table, TRAIN)
     rows.loc[rows.index[:3], "season"] = ""
     known = domains_of(cleaned, TRAIN, rows=rows)["thumbnails"].targets["season"].sum(dim=1)
     assert known.tolist() == [0.0] * 3 + [1.0] * (len(rows) - 3)
-    with pytest.raises(DataError, match="the column 'gender' of the training rows is empty"):
-        fit_encoders(rows.assign(gender=""), ATTRIBUTES)
-    with pytest.raises(DataError, match=r"no rows in split 'test'; it has \['train', 'validation'\]"):
-        rows_of_split(table[table["split"] != TEST], TEST)
+    with pytest.raises(tables.DataError, match="the column 'gender' of the training rows is empty"):
+        tables.fit_encoders(rows.assign(gender=""), ATTRIBUTES)
+    with pytest.raises(tables.DataError, match=r"no rows in split 'test'; it has \['train', 'validation'\]"):
+        tables.rows_of_split(table[table["split"] != TEST], TEST)

@@ -12,8 +12,7 @@ from fashion_model import FashionClassifier
 from fashion_model.checkpoint import CheckpointError, read_json, write_json
 from fashion_model.images import open_image
 from tests.conftest import NAMES, TEST_SPLIT
-from tests.train.conftest import split_of
-from train.__main__ import main
+from tests.train.conftest import run, split_of
 from train.evaluate.inference import BATCH_SIZE, PASTED_SIDE, evaluation_domains, pooled_features
 from train.evaluate.metrics import mean_interval
 from train.evaluate.predictions import predictions_digest, saved_predictions
@@ -21,10 +20,6 @@ from train.evaluate.split_metrics import read_metrics, split_metrics
 
 EMPTY = "other_sources_without_products"
 COMMON = ["thumbnails", "high_resolution", "phone", "worn", "on_model", "people", "everyday", "pasted"]
-
-
-def evaluate(checkpoint, data, *more):
-    return main(["evaluate", "--checkpoint", str(checkpoint), "--data", str(data), "--device", "cpu", *more])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +91,7 @@ def test_every_domain_of_a_split_is_measured(measured, prepared):
 
 
 def test_card_and_terminal_show_the_metrics(evaluated_on_all, copied, prepared, measured, capsys):
-    assert evaluate(copied, prepared) == 0
+    assert run("evaluate", copied, prepared) == 0
     printed, card = capsys.readouterr().out, (copied / "README.md").read_text(encoding="utf-8")
     domains = measured["test"]["domains"]
     shares = (
@@ -112,7 +107,7 @@ def test_card_and_terminal_show_the_metrics(evaluated_on_all, copied, prepared, 
 
 def test_readme_of_others_is_not_replaced(copied, prepared, capsys):
     (copied / "README.md").write_text("My own notes")
-    assert evaluate(copied, prepared) == 2
+    assert run("evaluate", copied, prepared) == 2
     assert "README.md is not a model card of this command" in capsys.readouterr().err
     assert (copied / "README.md").read_text() == "My own notes"
 
@@ -140,7 +135,7 @@ def test_metrics_of_other_weights_are_not_read(copied, cleaned, measured):
     change(copied, fashion_threshold=3.0)
     with pytest.raises(CheckpointError, match="other weights or another calibration"):
         read_metrics(copied)
-    assert evaluate(copied, cleaned, "--split", "validation") == 0
+    assert run("evaluate", copied, cleaned, "--split", "validation") == 0
     assert set(read_metrics(copied)) == {"validation"}  # those of the test split had another threshold
     (copied / "metrics.json").write_text('{"splits": 1}')
     with pytest.raises(CheckpointError, match="cannot be read"):
@@ -155,11 +150,11 @@ def test_what_was_trained_on_is_left_out(trained, cleaned, tmp_path, capsys):
     data.mkdir()
     (data / "images").symlink_to(cleaned / "images")
     table.to_csv(data / "cleaned_styles.csv", index=False)
-    assert evaluate(checkpoint, data) == 0
+    assert run("evaluate", checkpoint, data) == 0
     assert "trained on: 2 rows" in capsys.readouterr().out
     assert read_metrics(checkpoint)["test"]["domains"]["thumbnails"]["images"] == 8
     (checkpoint / "trained_on.txt").unlink()
-    assert evaluate(checkpoint, data) == 0
+    assert run("evaluate", checkpoint, data) == 0
     assert "It is not known whether it was trained on images measured" in (checkpoint / "README.md").read_text()
 
 

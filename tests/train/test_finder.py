@@ -7,21 +7,17 @@ from fashion_model import FashionClassifier
 from fashion_model.checkpoint import load_checkpoint, read_json, save_checkpoint
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
+from tests.train.conftest import run, split_of
 from train.__main__ import main
-from train.data.domains import Split, load_domains
-from train.data.scenes import GROUPS, KINDS, Scenes, framed
-from train.data.table import attributes_named, fit_encoders, read_table, rows_of_split
-from train.evaluate.detection import Boxes, match
+from train.data.domains import load_domains
+from train.data.scenes import GROUPS, KINDS, Photograph, Scenes, framed
+from train.evaluate.finder import match
 from train.finish.finder import NAMES
-
-ATTRIBUTES = ("color", "product_type")
 
 
 @pytest.fixture(scope="module")
 def split(prepared):
-    table = read_table(prepared)
-    attributes, rows = attributes_named(ATTRIBUTES), rows_of_split(table, "train")
-    return Split(prepared, "train", rows, attributes, fit_encoders(table, attributes))
+    return split_of(prepared, "train")
 
 
 @pytest.fixture(scope="module")
@@ -48,32 +44,19 @@ def test_boxes_lie_in_their_scene(scenes, kind, monkeypatch):
 def test_boxes_follow_their_product(scale):
     image = np.full((100, 60, 3), 255, np.uint8)
     image[40:60, 20:40] = 0
-    view, boxes, _ = framed(
-        image,
-        np.array([[20.0, 40, 40, 60]]),
-        np.zeros(1),
-        np.array([30, 50]),
-        scale,
-        (80, 90),
-        np.random.default_rng(0),
-    )
+    box, centre, random = np.array([[20.0, 40, 40, 60]]), np.array([30, 50]), np.random.default_rng(0)
+    view, boxes, _ = framed(image, box, np.zeros(1), centre, scale, (80, 90), random)
     rows, columns = np.nonzero(view.mean(axis=2) < 128)
     drawn = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     np.testing.assert_allclose(boxes[0], drawn, atol=2.5)
 
 
 def test_average_precision_is_the_area_below_the_curve():
-    truth = [
-        Boxes(np.array([[0, 0, 10, 10], [20, 20, 30, 30]]), np.array([0, 0])),
-        Boxes(np.empty((0, 4)), np.empty(0)),
-    ]
-    found = [
-        Boxes(
-            np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 20, 31, 30]]), np.array([0, 0, 0]), np.array([0.9, 0.8, 0.6])
-        ),
-        Boxes(np.array([[0, 0, 5, 5]]), np.array([1]), np.array([0.7])),
-    ]
-    matches = match(found, truth, 2)
+    boxes = np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 20, 31, 30]])
+    truth = np.array([[0, 0, 10, 10], [20, 20, 30, 30]])
+    found = [(boxes, np.array([0.9, 0.8, 0.6]), np.zeros(3)), (boxes[:1], np.array([0.7]), np.ones(1))]
+    photographs = [Photograph("", each, np.zeros(len(each)), np.arange(len(each))) for each in (truth, truth[:0])]
+    matches = match(found, photographs, 2)
     assert matches.right.tolist() == [True, False, False, True]  # the second is a second box of the first product
     precision, nothing = matches.average_precision()
     assert precision == pytest.approx((1 + 2 / 3) / 2)
@@ -91,7 +74,6 @@ def test_trained_finder_belongs_to_the_checkpoint(split, tmp_path):
     finder = load_checkpoint(tmp_path).finder
     assert list(finder.config.groups) == list(GROUPS)
     assert "Shirts" in finder.config.groups["upper body"]
-    measured = ("--checkpoint", str(tmp_path), "--data", str(split.data), "--split", "validation", "--device", "cpu")
-    assert main(["evaluate", *measured]) == 0
+    assert run("evaluate", tmp_path, split.data, "--split", "validation") == 0
     assert "finder.safetensors" in read_json(tmp_path / "metrics.json")["digests"]
     assert isinstance(FashionClassifier.from_pretrained(tmp_path).find("tests/data/street/photos/0699.jpg"), list)

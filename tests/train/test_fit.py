@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import TRAINING, load_checkpoint, read_json, write_json
 from tests.conftest import NAMES, ROOT, TINY
-from tests.train.conftest import smoke_fit, trainer_for
+from tests.train.conftest import fit, run, smoke_fit, trainer_for
 from train.__main__ import main
 from train.data.table import read_table
 from train.fit.command import STATE
@@ -44,10 +44,8 @@ def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_pa
     """Through fit, calibration, evaluation, report and prediction."""
     checkpoint = tmp_path / "checkpoint"
     options = ("--weights", str(imagenet_file), "--attributes", *NAMES, "usage")
-    assert main(smoke_fit(cleaned, checkpoint, *options)) == 0
-    measure = ["--checkpoint", str(checkpoint), "--data", str(cleaned), "--device", "cpu"]
-    for command in ("calibrate", "evaluate", "report"):
-        assert main([command, *measure]) == 0
+    fit(cleaned, checkpoint, *options)
+    assert all(run(command, checkpoint, cleaned) == 0 for command in ("calibrate", "evaluate", "report"))
     assert "| Usage " in (checkpoint / "README.md").read_text()
     assert "Usage" in (checkpoint / "report" / "report.html").read_text()
     photograph = next(iter((cleaned / "images").iterdir()))
@@ -64,8 +62,8 @@ def test_fifth_attribute_is_served_by_flags_alone(cleaned, imagenet_file, tmp_pa
     ],
 )
 def test_other_networks_are_trained_and_measured(cleaned, tmp_path, options):
-    assert main(smoke_fit(cleaned, tmp_path, "--epochs", "1", "--epoch-views", "32", *options)) == 0
-    assert main(["evaluate", "--checkpoint", str(tmp_path), "--data", str(cleaned), "--device", "cpu"]) == 0
+    fit(cleaned, tmp_path, "--epochs", "1", "--epoch-views", "32", *options)
+    assert run("evaluate", tmp_path, cleaned) == 0
     assert ("gate weights on catalogue thumbnails" in (tmp_path / "README.md").read_text()) == ("moe" in options)
     assert FashionClassifier.from_pretrained(tmp_path).config.backbone == options[1]
 
@@ -77,12 +75,12 @@ def one_epoch(prepared, all_the_way, tmp_path_factory):
     (folder / STATE).parent.mkdir(parents=True)
     for file in (TRAINING, STATE):
         (folder / file).write_bytes(b"of an older run")
-    assert main(smoke_fit(prepared, folder, *all_the_way, "--epochs", "1")) == 0
+    fit(prepared, folder, *all_the_way, "--epochs", "1")
     return folder
 
 
 def resumed(prepared, folder, *options):
-    assert main(smoke_fit(prepared, folder, *options, "--resume")) == 0
+    fit(prepared, folder, *options, "--resume")
     return load_file(folder / "model.safetensors"), read_json(folder / TRAINING)
 
 
@@ -167,7 +165,7 @@ def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
         file.write("7654321\n")
     trainer, _ = trainer_for(cleaned, tmp_path / "x", weights=str(start))
     assert same_tensors(load_checkpoint(start).model.state_dict(), trainer.model.state_dict())
-    assert main(smoke_fit(cleaned, tmp_path / "run", "--weights", str(start), "--epochs", "1")) == 0
+    fit(cleaned, tmp_path / "run", "--weights", str(start), "--epochs", "1")
     assert "7654321" in (tmp_path / "run" / "trained_on.txt").read_text().split()
 
 
@@ -201,8 +199,7 @@ def test_missing_or_damaged_image_is_named(cleaned, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "calibrate", "report"])
 def test_missing_data_is_a_sentence(command, trained, tmp_path, capsys):
-    options = ["--output", str(tmp_path / "run")] if command == "fit" else ["--checkpoint", str(trained)]
-    assert main([command, "--data", str(tmp_path), *options]) == 2
+    assert (main(smoke_fit(tmp_path, tmp_path / "run")) if command == "fit" else run(command, trained, tmp_path)) == 2
     assert "cleaned_styles.csv is missing" in capsys.readouterr().err
 
 
@@ -215,12 +212,12 @@ TOGETHER += ("--cooldown-epochs", "0")
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(prepared, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
-    assert main(smoke_fit(prepared, alone, *TOGETHER)) == 0
+    fit(prepared, alone, *TOGETHER)
     command = [*TORCHRUN, *smoke_fit(prepared, together, *TOGETHER, "--epochs", "1")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("'epoch': 1") == 1  # one process prints
-    assert main(smoke_fit(prepared, together, *TOGETHER, "--resume")) == 0  # one process continues the run of two
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("'epoch': 1") == 1  # one process prints
+    fit(prepared, together, *TOGETHER, "--resume")  # one process continues the run of two
     histories = [read_json(folder / TRAINING)["history"] for folder in (alone, together)]
     for expected, entry in zip(*histories, strict=True):
         assert entry["loss"] == pytest.approx(expected["loss"], rel=1e-4)

@@ -1,16 +1,9 @@
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
 
 from tests.conftest import ATTRIBUTES
-from train.evaluate.metrics import (
-    attribute_metrics,
-    calibration_interval,
-    mean_interval,
-    share,
-    share_interval,
-    single_label_metrics,
-)
+from train.evaluate.metrics import attribute_metrics, calibration_interval, share, share_interval, single_label_metrics
 from train.evaluate.tables import markdown
 
 # By hand: 4 images, 3 classes; images 0, 1 and 3 are right.
@@ -41,7 +34,6 @@ def test_single_label_metrics_are_scikit_learns():
     probabilities = random.dirichlet(np.ones(20), 600) + 0.3 * np.eye(20)[labels]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     metrics, predicted = single_label_metrics(probabilities, labels), probabilities.argmax(axis=1)
-    assert metrics["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert metrics["top5_accuracy"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=range(20)))
     assert metrics["nll"] == pytest.approx(log_loss(labels, probabilities, labels=range(20)))
@@ -56,7 +48,6 @@ def test_interval_is_as_wide_as_chance_makes_it(groups, independent):
     assert (measured["images"], measured["share"]) == (2000, 0.5)
     assert high - low == pytest.approx(2 * 1.96 * (0.25 / independent) ** 0.5, rel=0.15)
     assert (low + high) / 2 == pytest.approx(0.5, abs=0.02)
-    assert mean_interval(hit, groups) == measured["interval"]
 
 
 def test_interval_of_no_error_reaches_0():
@@ -72,10 +63,7 @@ def test_interval_of_no_error_reaches_0():
 
 
 def test_interval_of_a_share_is_wilsons():
-    p, n, z = 0.9, 40, 1.959964
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    assert share_interval(36, 40) == pytest.approx((middle - half, middle + half), abs=1e-6)
+    assert share_interval(36, 40) == pytest.approx((0.7695, 0.9604), abs=1e-4)
 
 
 def of_domain(right, is_fashion=True):

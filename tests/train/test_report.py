@@ -13,8 +13,7 @@ import pytest
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.images import open_image
 from tests.conftest import ATTRIBUTES, NAMES
-from tests.train.conftest import HOSTILE
-from train.__main__ import main
+from tests.train.conftest import HOSTILE, run
 from train.data.table import read_table
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.split_metrics import read_metrics
@@ -136,7 +135,7 @@ def test_all_figures_are_drawn(page):
 def test_report_is_written_beside_the_checkpoint(evaluated_on_all, prepared, tmp_path):
     """It has how often photographs of the other domains accept each answer."""
     checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "checkpoint")
-    assert main(["report", "--checkpoint", str(checkpoint), "--data", str(prepared), "--device", "cpu"]) == 0
+    assert run("report", checkpoint, prepared) == 0
     rows = {tuple(row) for table in parse(checkpoint / "report").iter("table") for row in cells(table)}
     table = accuracy_table(ATTRIBUTES, read_metrics(checkpoint)["test"])
     assert len(table)
@@ -161,9 +160,7 @@ def test_attributes_without_labels_are_reported(measured, tmp_path, capsys):
         table.loc[table.index[table["split"] == split][count:], "split"] = "train"
     table.loc[table["split"] != "train", ["season", "gender", "baseColour"]] = ["", "Robots", "Purple|Red|Blue|Black"]
     table.to_csv(data / "cleaned_styles.csv", index=False)
-    where = ["--checkpoint", str(checkpoint), "--data", str(data), "--device", "cpu"]
-    for command in ("calibrate", "evaluate", "report"):
-        assert main([command, *where]) == 0, command
+    assert all(run(command, checkpoint, data) == 0 for command in ("calibrate", "evaluate", "report"))
     assert "| Season" not in capsys.readouterr().out
     sections = {part.get("id"): "".join(part.itertext()) for part in parse(checkpoint / "report").iter("section")}
     assert "No thumbnail of the test split has a label." in sections["attribute-season"]

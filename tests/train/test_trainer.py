@@ -15,23 +15,12 @@ from train.fit.start import ImageNetTeacher
 from train.fit.trainer import DivergenceError, load_imbalance
 
 
-@pytest.fixture
-def at_full_rate(monkeypatch):
-    """Without warm-up, so that a few steps learn."""
-    monkeypatch.setitem(CONSTANTS, "warmup_steps", 1)
-
-
 def batch_of(trainer, *names, count=4):
     """Views of the first images of each domain by seed 0, and their indices; of all domains if none is named."""
     indices = []
     for name in names or dict.fromkeys(domain.name for domain, _ in trainer.training_set.images):
         indices += [i for i, (domain, _) in enumerate(trainer.training_set.images) if domain.name == name][:count]
     return torch.stack([trainer.training_set[i, 0][0] for i in indices]), torch.tensor(indices)
-
-
-def train_on(trainer, batch, steps):
-    trainer.model.train()
-    return [trainer.train_one_batch(*batch) for _ in range(steps)]
 
 
 @torch.no_grad()
@@ -71,7 +60,7 @@ def test_average_of_the_weights_is_saved(cleaned, tmp_path, monkeypatch):
     weight, average = (model.heads.linear["color"].weight for model in (trainer.model, trainer.ema.module))
     expected = torch.zeros_like(weight)
     for decay in (0, 2 / 11, 3 / 12, 0.3, 0.3):
-        train_on(trainer, batch_of(trainer, "thumbnails"), 1)
+        trainer.train_one_batch(*batch_of(trainer, "thumbnails"))
         expected = decay * expected + (1 - decay) * weight.detach()
     assert torch.allclose(average, expected, atol=1e-6)
     assert not torch.allclose(average, weight)
@@ -99,7 +88,7 @@ def test_linear_probe_trains_the_heads_alone(prepared, tmp_path):
     assert unchanged(backbone, trainer.model.backbone) == set(backbone)
     assert not unchanged(heads, trainer.model.heads)
     assert trainer.model.fashion.weight.any()
-    train_on(trainer, batch_of(trainer, "thumbnails"), 1)
+    trainer.train_one_batch(*batch_of(trainer, "thumbnails"))
     assert unchanged(backbone, trainer.model.backbone) != set(backbone)
 
 
@@ -140,7 +129,8 @@ def test_uneven_use_of_experts_costs():
     assert load_imbalance(torch.eye(4)) == 0  # each image has its own
 
 
-def test_imagenet_predictions_are_kept(cleaned, imagenet_file, tmp_path, at_full_rate):
+def test_imagenet_predictions_are_kept(cleaned, imagenet_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(CONSTANTS, "warmup_steps", 1)  # so that a few steps learn
     teacher = ImageNetTeacher(BACKBONE, (64, 64))
     before, losses = tensors_of(teacher), []
     for weight in (5.0, 0.0):

@@ -9,17 +9,11 @@ from PIL import Image
 
 from data_prep.splits import TRAIN
 from tests.train.conftest import split_of, trainer_for
-from train.data.domains import TITLES, Domain, no_targets
+from train.data.domains import TITLES, Domain
 from train.data.table import DataError
-from train.data.training_set import (
-    EMPTY,
-    Augmentation,
-    TrainingSet,
-    draw_epoch,
-    repeat_factors,
-    training_domains,
-)
+from train.data.training_set import EMPTY, Augmentation, TrainingSet, draw_epoch, repeat_factors
 from train.fit.config import SHARES
+from train.fit.start import training_domains
 
 SIZE = 64
 NO_CHANGES = {"paste": 0, "paste_worn": 0, "partial": 0, "turn": 0, "illuminate": 0, "degrade": 0}
@@ -82,7 +76,7 @@ def test_thin_photograph_has_views(street, tiny_encoders, size):
     training_set = TrainingSet(domains, street, SIZE, SHARES, augmentation=changes)
     for index in range(len(domains) + 1):
         for seed in range(20):
-            assert training_set.view(index, np.random.default_rng(seed)).shape == (SIZE, SIZE, 3)
+            assert training_set[index, seed][0].shape == (3, SIZE, SIZE)
 
 
 def test_workers_give_the_same_batches_as_none(prepared, tmp_path):
@@ -132,7 +126,8 @@ def street(tmp_path):
 def street_domain(folder, encoders, name="worn", tag="coat", accessory=False):
     box = np.array([[50 / 150, 60 / 220, 100 / 150, 160 / 220]])
     paths = [folder / "worn" / "photographs" / "1.png"]
-    domain = Domain(name, paths, no_targets(1, encoders), boxes=box, tags=np.array([tag]))
+    no_targets = {attribute: torch.zeros(1, classes) for attribute, classes in encoders.num_classes.items()}
+    domain = Domain(name, paths, no_targets, boxes=box, tags=np.array([tag]))
     domain.accessories = np.array([accessory])
     return domain
 
@@ -141,7 +136,7 @@ def street_views(folder, encoders, name="worn", count=100, tag="coat", accessory
     domain = street_domain(folder, encoders, name, tag, accessory)
     changes = Augmentation(**NO_CHANGES | augmentation)
     training_set = TrainingSet([domain], folder, SIZE, {name: 1.0}, augmentation=changes)
-    return [training_set.view(0, np.random.default_rng(seed)) for seed in range(count)]
+    return [training_set[0, seed][0].permute(1, 2, 0).numpy() for seed in range(count)]
 
 
 def test_worn_view_shows_the_box_with_its_margins(street, tiny_encoders):

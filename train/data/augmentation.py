@@ -4,8 +4,6 @@ All functions take and return (H, W, 3) uint8 RGB arrays and draw from a NumPy g
 seed only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +114,14 @@ class Backgrounds:
         kinds = [k for k, images in enumerate((self.textures, self.photographs, self.everyday)) if len(images)]
         kind = random.choice([*kinds, *kinds, 3])
         if kind == 0:
-            return self._texture(height, width, random)
+            # Tiled, at a random scale and angle.
+            texture = np.asarray(self.textures[random.integers(len(self.textures))])
+            side = random.uniform(0.4, 2.0) * max(height, width)
+            source = rotated(corners(width, height) / side * texture.shape[0], random.uniform(0, 360))
+            matrix = cv2.getPerspectiveTransform(perturbed(source, 0.1, random), corners(width, height))
+            return cv2.warpPerspective(
+                texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+            )
         if kind == 3:
             return plain(height, width, random)
         images = self.photographs if kind == 1 else self.everyday
@@ -130,14 +135,6 @@ class Backgrounds:
             top, left = (random.integers(full - part + 1) for full, part in zip(image.shape, (h, w), strict=False))
         piece = image[top : top + h, left : left + w]
         return cv2.resize(piece, (width, height), interpolation=cv2.INTER_CUBIC)
-
-    def _texture(self, height: int, width: int, random: np.random.Generator) -> np.ndarray:
-        """A tiled texture at a random scale and angle."""
-        texture = np.asarray(self.textures[random.integers(len(self.textures))])
-        side = random.uniform(0.4, 2.0) * max(height, width)
-        source = rotated(corners(width, height) / side * texture.shape[0], random.uniform(0, 360))
-        matrix = cv2.getPerspectiveTransform(perturbed(source, 0.1, random), corners(width, height))
-        return cv2.warpPerspective(texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def studio(height: int, width: int, random: np.random.Generator) -> np.ndarray:
@@ -180,19 +177,15 @@ def paste_on_background(
     mask = cv2.warpPerspective(alpha, matrix, (width, height), flags=cv2.INTER_LINEAR)
     view = background.astype(np.float32)
     if random.random() < 0.7:
-        view *= 1 - random.uniform(0.15, 0.6) * _shadow(mask, random)[..., None]
+        strength = random.uniform(0.15, 0.6)
+        x, y = random.normal(0, 0.03, 2) * height
+        moved = cv2.warpAffine(mask, np.float32([[1, 0, x], [0, 1, y]]), (width, height))
+        shadow = cv2.GaussianBlur(moved, (0, 0), random.uniform(0.01, 0.05) * height).astype(np.float32) / 255
+        view *= 1 - strength * shadow[..., None]
     share = mask[..., None].astype(np.float32) / 255
     gain = random.uniform(0.75, 1.1) if random.random() < 0.5 else 1.0
     view = view * (1 - share) + product.astype(np.float32) * gain * share
     return np.clip(view, 0, 255).astype(np.uint8)
-
-
-def _shadow(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The mask, shifted and blurred: (H, W) float32 in [0, 1]."""
-    size = mask.shape[0]
-    x, y = random.normal(0, 0.03, 2) * size
-    moved = cv2.warpAffine(mask, np.float32([[1, 0, x], [0, 1, y]]), mask.shape[::-1])
-    return cv2.GaussianBlur(moved, (0, 0), random.uniform(0.01, 0.05) * size).astype(np.float32) / 255
 
 
 def jitter_illumination(view: np.ndarray, random: np.random.Generator, strength: float = 1.0) -> np.ndarray:

@@ -1,11 +1,9 @@
 """Read images in other processes, and keep the memory that a training frees."""
 
-from __future__ import annotations
-
 import ctypes
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 LARGEST_INT = 2**31 - 1
 
 
-def batches_of(dataset: Dataset, workers: int, **options: Any) -> Iterator[Any]:
+def batches_of(dataset: Dataset | Sequence[Any], workers: int, **options: Any) -> Iterator[Any]:
     """The batches of a DataLoader with these options. DataError if an image cannot be read."""
     try:
         yield from DataLoader(dataset, num_workers=workers_with_room(workers), **options)

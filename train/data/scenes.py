@@ -1,7 +1,5 @@
 """Scenes for the finder: photographs of several products, or none, with a box around each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +14,9 @@ from tqdm import tqdm
 from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN
 from fashion_model.attributes import PRODUCT_TYPE
-from train.data.augmentation import (
-    WHITE,
-    Backgrounds,
-    central_object,
-    cut_out,
-    degrade,
-    jitter_illumination,
-    studio,
-)
+from train.data import augmentation as aug
 from train.data.domains import PHONE, THUMBNAILS, WORN, Domain, read_image
-from train.data.training_set import mask_of
+from train.data.training_set import read_mask
 
 # Groups of products → their product types in the catalogue, and their tags in street photographs.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -78,6 +68,8 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "wrist": (("Watches", "Bracelet", "Bangle", "Wristbands"), ("watch", "bracelet")),
     "necklace": (("Necklace and Chains", "Pendant", "Jewellery Set"), ("necklace",)),
 }
+GROUP_OF_TYPE = {name: number for number, (types, _) in enumerate(GROUPS.values()) for name in types}
+GROUP_OF_TAG = {tag: number for number, (_, tags) in enumerate(GROUPS.values()) for tag in tags}
 # Types whose catalogue images show nothing else: clothes are often worn by a model, together with others.
 ALONE = ("footwear", "bag", "hat", "eyewear", "belt", "scarf and tie", "wrist", "necklace")
 KINDS = {"street": 0.58, "phone": 0.16, "composite": 0.16, "nothing": 0.1}  # parts of the scenes
@@ -99,19 +91,9 @@ class Photograph:
 Scene = tuple[np.ndarray, np.ndarray, np.ndarray]  # image (H, W, 3) uint8, boxes (N, 4) in pixels, groups (N,)
 
 
-def group_of_tag() -> dict[str, int]:
-    return {tag: number for number, (_, tags) in enumerate(GROUPS.values()) for tag in tags}
-
-
-def group_of_type() -> dict[str, int]:
-    return {name: number for number, (types, _) in enumerate(GROUPS.values()) for name in types}
-
-
 def street_photographs(worn: Domain) -> list[Photograph]:
     """Those of the domain, with the boxes of their products. A product without a group is left out."""
-    assert worn.boxes is not None
-    assert worn.tags is not None
-    groups = np.array([group_of_tag().get(tag, -1) for tag in worn.tags])
+    groups = np.array([GROUP_OF_TAG.get(tag, -1) for tag in worn.tags])
     rows: dict[Path, list[int]] = {}
     for row, path in enumerate(worn.paths):
         rows.setdefault(path, []).extend([row] if groups[row] >= 0 else [])
@@ -120,20 +102,19 @@ def street_photographs(worn: Domain) -> list[Photograph]:
 
 def phone_photographs(phone: Domain, types: tuple[str, ...]) -> list[Photograph]:
     """Those with a product type that has a group, and whose product GrabCut finds."""
-    groups, photographs = group_of_type(), []
-    best = [types[i] for i in phone.targets[PRODUCT_TYPE].argmax(dim=1)]
-    known = phone.targets[PRODUCT_TYPE].any(dim=1).tolist()
+    photographs, targets = [], phone.targets[PRODUCT_TYPE]
     for row, path in enumerate(tqdm(phone.paths, desc="phone photographs", unit="image", disable=None)):
-        if known[row] and best[row] in groups:
+        group = GROUP_OF_TYPE.get(types[targets[row].argmax()])
+        if targets[row].any() and group is not None:
             box = box_of_product(np.asarray(read_image(path)))
             if box is not None:
-                photographs.append(Photograph(path, box[None], np.array([groups[best[row]]]), np.array([row])))
+                photographs.append(Photograph(path, box[None], np.array([group]), np.array([row])))
     return photographs
 
 
 def box_of_product(image: np.ndarray) -> np.ndarray | None:
     """Of what is in the middle: (4,) left, top, right, bottom as parts of width and height. None if it is not clear."""
-    alpha = central_object(image, np.random.default_rng(0))
+    alpha = aug.central_object(image, np.random.default_rng(0))
     if alpha is None:
         return None
     _, _, facts, _ = cv2.connectedComponentsWithStats((alpha > 127).astype(np.uint8))
@@ -148,12 +129,11 @@ class Scenes(Dataset):
     """(image (3, H, W) uint8, boxes (N, 4) in pixels, groups (N,)); a key is a seed and the size (width, height)."""
 
     def __init__(self, domains: Mapping[str, Domain], data: Path, types: tuple[str, ...]):
-        groups = group_of_type()
         self.street = street_photographs(domains[WORN])
         self.phone = phone_photographs(domains[PHONE], types)
         self.everyday = domains[EVERYDAY]
         textures = Domain(BACKGROUNDS, sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")), {})
-        self.grounds = Backgrounds(textures, [], self.everyday)
+        self.grounds = aug.Backgrounds(textures, [], self.everyday)
         self.tags = json.loads((data / WORN / "tags.json").read_text(encoding="utf-8"))
         self.worn = domains[WORN]
         counts = np.bincount(np.concatenate([p.groups for p in self.street]), minlength=len(GROUPS))
@@ -166,7 +146,7 @@ class Scenes(Dataset):
             if name in domains:
                 best = domains[name].targets[PRODUCT_TYPE].argmax(dim=1).tolist()
                 for path, label in zip(domains[name].paths, best, strict=True):
-                    if (group := groups.get(types[label])) in alone:
+                    if (group := GROUP_OF_TYPE.get(types[label])) in alone:
                         self.catalogue.setdefault(group, []).append(path)
 
     def __getitem__(self, key: tuple[int, tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -175,9 +155,9 @@ class Scenes(Dataset):
         kind = random.choice(list(KINDS), p=list(KINDS.values()))
         image, boxes, groups = getattr(self, f"_{kind}")(size, random)
         if random.random() < 0.6:
-            image = jitter_illumination(image, random, 0.6)
+            image = aug.jitter_illumination(image, random, 0.6)
         if random.random() < 0.5:
-            image = degrade(image, random, min_scale=0.5)
+            image = aug.degrade(image, random, min_scale=0.5)
         if random.random() < 0.5:
             image = image[:, ::-1]
             boxes = np.stack([size[0] - boxes[:, 2], boxes[:, 1], size[0] - boxes[:, 0], boxes[:, 3]], axis=1)
@@ -228,7 +208,7 @@ class Scenes(Dataset):
     def _composite(self, size: tuple[int, int], random: np.random.Generator) -> Scene:
         """One to five products, cut out of catalogue images and street photographs, on one ground."""
         width, height = size
-        image = (studio if random.random() < 0.3 else self.grounds.draw)(height, width, random)
+        image = (aug.studio if random.random() < 0.3 else self.grounds.draw)(height, width, random)
         boxes, groups = np.empty((0, 4)), []
         for _ in range(random.integers(1, 6)):
             piece = self._catalogue_piece(random) if random.random() < 0.7 else self._worn_piece(random)
@@ -247,7 +227,7 @@ class Scenes(Dataset):
             for _ in range(10):
                 left, top = random.integers(0, width - w), random.integers(0, height - h)
                 box = np.array([left, top, left + w, top + h])
-                if not overlap(boxes, box).any():
+                if not (np.minimum(boxes[:, 2:], box[2:]) > np.maximum(boxes[:, :2], box[:2])).all(axis=1).any():
                     break
             else:
                 continue
@@ -264,13 +244,12 @@ class Scenes(Dataset):
             return self.grounds.draw(size[1], size[0], random), np.empty((0, 4)), np.empty(0)
         image = np.asarray(self.everyday[random.integers(len(self.everyday))])
         scale = min(np.array(size) / image.shape[1::-1]) * np.exp(random.uniform(np.log(0.5), np.log(2)))
-        centre = np.array(image.shape[1::-1]) / 2
-        return framed(image, np.empty((0, 4)), np.empty(0), centre, scale, size, random)
+        return framed(image, np.empty((0, 4)), np.empty(0), np.array(image.shape[1::-1]) / 2, scale, size, random)
 
     def _catalogue_piece(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int] | None:
         group = random.choice(list(self.catalogue))
         paths = self.catalogue[group]
-        piece = cut_out(np.asarray(read_image(paths[random.integers(len(paths))])), random)
+        piece = aug.cut_out(np.asarray(read_image(paths[random.integers(len(paths))])), random)
         return piece and (*piece, group)
 
     def _worn_piece(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int] | None:
@@ -278,7 +257,7 @@ class Scenes(Dataset):
         if not len(photograph.rows):
             return None
         number = random.integers(len(photograph.rows))
-        mask = cv2.imread(str(mask_of(photograph.path)), cv2.IMREAD_GRAYSCALE)
+        mask = read_mask(photograph.path)
         tag = self.worn.tags[photograph.rows[number]]
         left, top, right, bottom = (photograph.boxes[number] * np.tile(mask.shape[::-1], 2)).round().astype(int)
         alpha = np.where(mask[top:bottom, left:right] == self.tags.index(tag), 255, 0).astype(np.uint8)
@@ -312,7 +291,7 @@ def framed(
     source = np.minimum(source, np.tile(image.shape[1::-1], 2))
     part = image[source[1] : max(source[3], source[1] + 1), source[0] : max(source[2], source[0] + 1)]
     w, h = (visible[2:] - visible[:2]).astype(int)
-    canvas = np.full((size[1], size[0], 3), WHITE, np.uint8)
+    canvas = np.full((size[1], size[0], 3), aug.WHITE, np.uint8)
     left, top = (visible[:2] - start).astype(int)
     canvas[top : top + h, left : left + w] = cv2.resize(
         part, (w, h), interpolation=cv2.INTER_AREA if max(scales) < 1 else cv2.INTER_LINEAR
@@ -322,8 +301,3 @@ def framed(
     sides, shown = moved[:, 2:] - moved[:, :2], clipped[:, 2:] - clipped[:, :2]
     keep = (shown.prod(axis=1) >= MIN_VISIBLE * sides.prod(axis=1)) & (shown.min(axis=1, initial=np.inf) >= 4)
     return canvas, clipped[keep], groups[keep]
-
-
-def overlap(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(N, 4), (4,) → (N,) bool: whether they have a point in common."""
-    return (np.minimum(boxes[:, 2:], box[2:]) > np.maximum(boxes[:, :2], box[:2])).all(axis=1)

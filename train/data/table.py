@@ -1,7 +1,5 @@
 """The cleaned table, its splits, and the attributes that are trained from its columns."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 

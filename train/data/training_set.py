@@ -1,7 +1,5 @@
 """The training set: images of every prepared domain, how often each is shown, and a random view of each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,42 +10,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data_prep.photographs import BACKGROUNDS, EVERYDAY, HIGH_RESOLUTION
+from data_prep.photographs import BACKGROUNDS, EVERYDAY
 from data_prep.splits import TRAIN
-from train.data.augmentation import (
-    Backgrounds,
-    central_object,
-    crop_region,
-    cut_out,
-    degrade,
-    jitter_illumination,
-    pad_to_square,
-    paste_on_background,
-    random_crop,
-    resize_and_recompress,
-    studio,
-    visible,
-)
-from train.data.domains import (
-    PERSON,
-    PHONE,
-    STREETS,
-    THUMBNAILS,
-    WORN,
-    Domain,
-    Split,
-    load_domains,
-    read_image,
-    with_margins,
-)
+from train.data import augmentation as aug
+from train.data.domains import CATALOGUE, PERSON, PHONE, STREETS, THUMBNAILS, WORN, Domain, read_image, with_margins
 from train.data.table import DataError
 
 EMPTY = "backgrounds"  # without a product
 EMPTY_IMAGES = 100
-CATALOGUE = (THUMBNAILS, HIGH_RESOLUTION)
 MIN_PASTED_SIDE, MIN_PASTED_SHARE = 40, 0.35  # pixels of the box of a worn product, and its part that the mask fills
 MAX_REPEAT = 3.0  # of an image with rare labels, against the others
-BALANCED = "season"  # the attribute whose classes get the thumbnails' frequencies in high-resolution photographs
 
 
 @dataclass(frozen=True)
@@ -68,16 +40,6 @@ class Augmentation:
     """Brightness, gamma and white balance change."""
     degrade: float = 1.0
     """Resolution, focus, noise and compression change, each with a probability of its own."""
-
-
-def training_domains(split: Split, names: Sequence[str]) -> list[Domain]:
-    """Those of `names` that the data folder has; seasons of high-resolution photographs are weighted."""
-    domains = load_domains(split, names)
-    by_name = {domain.name: domain for domain in domains}
-    sharp, thumbnails = by_name.get(HIGH_RESOLUTION), by_name.get(THUMBNAILS)
-    if sharp and thumbnails and BALANCED in sharp.targets:
-        sharp.targets[BALANCED] = balance_classes(sharp.targets[BALANCED], thumbnails.targets[BALANCED])
-    return domains
 
 
 class TrainingSet(Dataset):
@@ -101,8 +63,10 @@ class TrainingSet(Dataset):
         by_name = {domain.name: domain for domain in domains}
         textures = Domain(BACKGROUNDS, sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")), {})
         everyday = by_name.get(EVERYDAY, [])
-        self.backgrounds = Backgrounds(textures, by_name.get(PHONE, []), everyday)
-        self.empty_backgrounds = Backgrounds(textures, [], everyday)  # corners of phone photographs may show clothes
+        self.backgrounds = aug.Backgrounds(textures, by_name.get(PHONE, []), everyday)
+        self.empty_backgrounds = aug.Backgrounds(
+            textures, [], everyday
+        )  # corners of phone photographs may show clothes
         if shares.get(EMPTY):
             nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
             domains = [*domains, Domain(EMPTY, [Path()] * EMPTY_IMAGES, nothing, is_fashion=False)]
@@ -124,51 +88,40 @@ class TrainingSet(Dataset):
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
-        index, seed = key
-        view = self.view(index, np.random.default_rng(seed))
-        return torch.from_numpy(view).permute(2, 0, 1), index
-
-    def view(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """Draw a view (size, size, 3) uint8 of an image."""
+        index, random = key[0], np.random.default_rng(key[1])
         domain, row = self.images[index]
         if domain.name == EMPTY:
             view = self.empty_backgrounds.draw(self.size, round(self.size * random.choice([0.75, 1])), random)
         else:
+            views = {WORN: self._worn_view, EVERYDAY: self._everyday_view, STREETS: self._street_view}
+            views |= dict.fromkeys(CATALOGUE, self._catalogue_view)
             image = np.asarray(read_image(domain.paths[row]))
-            if domain.name in CATALOGUE:
-                view = self._catalogue_view(image, domain.name, random)
-            elif domain.name == WORN:
-                view = self._worn_view(image, domain, row, random)
-            elif domain.name == EVERYDAY:
-                view = self._everyday_view(image, random)
-            elif domain.name == STREETS:
-                view = self._street_view(image, domain.paths[row], random)
-            else:
-                view = self._photograph_view(image, random)
+            view = views.get(domain.name, self._photograph_view)(image, domain, row, random)
         if random.random() < self.augmentation.degrade:
-            view = degrade(view, random, min_scale=0.3 if domain.name in CATALOGUE else 0.15)
-        view = pad_to_square(view, self.size)
-        return np.ascontiguousarray(view[:, ::-1] if random.random() < 0.5 else view)
+            view = aug.degrade(view, random, min_scale=0.3 if domain.name in CATALOGUE else 0.15)
+        view = aug.pad_to_square(view, self.size)
+        view = np.ascontiguousarray(view[:, ::-1] if random.random() < 0.5 else view)
+        return torch.from_numpy(view).permute(2, 0, 1), index
 
-    def _photograph_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _photograph_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
         if random.random() < self.augmentation.turn:
             image = np.ascontiguousarray(np.rot90(image, int(random.integers(1, 4))))
-        view = random_crop(image, self.size, random, min_area=0.4, max_angle=14, border=cv2.BORDER_REFLECT_101)
+        view = aug.random_crop(image, self.size, random, min_area=0.4, max_angle=14, border=cv2.BORDER_REFLECT_101)
         return self._illuminated(view, random, 0.6)
 
-    def _everyday_view(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        if random.random() >= self.augmentation.isolate or (alpha := central_object(image, random)) is None:
-            return self._photograph_view(image, random)
-        draw_background = studio if random.random() < 0.7 else self.empty_backgrounds.draw
-        return self._illuminated(paste_on_background(image, alpha, draw_background, self.size, random), random, 0.5)
+    def _everyday_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
+        if random.random() >= self.augmentation.isolate or (alpha := aug.central_object(image, random)) is None:
+            return self._photograph_view(image, domain, row, random)
+        draw_background = aug.studio if random.random() < 0.7 else self.empty_backgrounds.draw
+        return self._illuminated(aug.paste_on_background(image, alpha, draw_background, self.size, random), random, 0.5)
 
-    def _catalogue_view(self, image: np.ndarray, domain: str, random: np.random.Generator) -> np.ndarray:
-        if random.random() < self.augmentation.paste and (product := cut_out(image, random)) is not None:
-            view = paste_on_background(*product, self.backgrounds.draw, self.size, random)
+    def _catalogue_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
+        if random.random() < self.augmentation.paste and (product := aug.cut_out(image, random)) is not None:
+            view = aug.paste_on_background(*product, self.backgrounds.draw, self.size, random)
             return self._illuminated(view, random, 0.7)
-        if domain == THUMBNAILS and random.random() < self.augmentation.degrade:
-            image = resize_and_recompress(image, random)
-        view = random_crop(image, self.size, random, min_area=0.7, max_angle=6, border=cv2.BORDER_CONSTANT)
+        if domain.name == THUMBNAILS and random.random() < self.augmentation.degrade:
+            image = aug.resize_and_recompress(image, random)
+        view = aug.random_crop(image, self.size, random, min_area=0.7, max_angle=6, border=cv2.BORDER_CONSTANT)
         return self._illuminated(view, random, 0.5) if random.random() < 0.5 else view
 
     def _worn_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
@@ -177,14 +130,12 @@ class TrainingSet(Dataset):
         The margins are 0 to 40 % of the box's sides, or, for a crop nearer to a square, of its longer side; around some
         accessories up to 80 %.
         """
-        assert domain.boxes is not None
-        assert domain.accessories is not None
         size = np.array(image.shape[1::-1])
         box = domain.boxes[row] * np.tile(size, 2)
         if random.random() < self.augmentation.paste_worn:
             alpha = self._matte(domain, row, box)
             if alpha is not None:
-                view = paste_on_background(image, alpha, self.backgrounds.draw, self.size, random)
+                view = aug.paste_on_background(image, alpha, self.backgrounds.draw, self.size, random)
                 return self._illuminated(view, random, 0.7)
         wide = domain.accessories[row] and random.random() < 0.3
         amount = random.uniform(0.4, 0.8) if wide else random.uniform(0, 0.4)
@@ -195,14 +146,14 @@ class TrainingSet(Dataset):
         if random.random() < self.augmentation.partial:
             margins[random.integers(4)] = random.uniform(-0.33, 0)
         box = with_margins(box, margins).clip(0, np.tile(size, 2))
-        return self._illuminated(crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
+        return self._illuminated(aug.crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
 
-    def _street_view(self, image: np.ndarray, path: Path, random: np.random.Generator) -> np.ndarray:
+    def _street_view(self, image: np.ndarray, domain: Domain, row: int, random: np.random.Generator) -> np.ndarray:
         """A part of the photograph without a product: face, hair and hands, what is above the people, or the ground.
 
         Between these, people whom the masks leave out walk by. The part is a tenth to six tenths as wide.
         """
-        mask = self._mask(path)
+        mask = read_mask(domain.paths[row])
         person, skin = (
             np.isin(mask, [self.tags.index(t) for t in tags if t in self.tags]) for tags in (PERSON, PERSON[1:])
         )
@@ -219,36 +170,38 @@ class TrainingSet(Dataset):
             if apart and person[top:bottom, left:right].mean() > 0.99:
                 box = drawn
                 break
-        return self._illuminated(crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
-
-    def _mask(self, photograph: Path) -> np.ndarray:
-        """The number of the tag at each pixel of the photograph, (H, W) uint8."""
-        path = mask_of(photograph)
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise DataError(f"{path} is missing or damaged; `python -m data_prep street-photographs` writes it")
-        return mask
+        return self._illuminated(aug.crop_region(image, box, self.size, random, max_angle=10), random, 0.6)
 
     def _matte(self, domain: Domain, row: int, box: np.ndarray) -> np.ndarray | None:
         """255 where the product of the row is, (H, W) uint8; None if that is small or little of its box."""
-        assert domain.tags is not None
         if domain.tags[row] not in self.tags:
             return None
-        mask = self._mask(domain.paths[row])
+        mask = read_mask(domain.paths[row])
         left, top, right, bottom = box.round().astype(int)
         alpha = np.zeros_like(mask)
         product = mask[top:bottom, left:right] == self.tags.index(domain.tags[row])
         if product.size == 0 or min(product.shape) < MIN_PASTED_SIDE or product.mean() < MIN_PASTED_SHARE:
             return None
         alpha[top:bottom, left:right] = np.where(product, 255, 0)
-        return visible(cv2.GaussianBlur(alpha, (3, 3), 0))
+        return aug.visible(cv2.GaussianBlur(alpha, (3, 3), 0))
 
     def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
-        return jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
+        return (
+            aug.jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
+        )
 
 
 def mask_of(street_photograph: Path) -> Path:
     return street_photograph.parent.with_name("masks") / f"{street_photograph.stem}.png"
+
+
+def read_mask(street_photograph: Path) -> np.ndarray:
+    """The number of the tag at each pixel of the photograph, (H, W) uint8. DataError if it cannot be read."""
+    path = mask_of(street_photograph)
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DataError(f"{path} is missing or damaged; `python -m data_prep street-photographs` writes it")
+    return mask
 
 
 def sampling_weights(
@@ -289,15 +242,3 @@ def draw_epoch(weights: torch.Tensor, views: int, generator: torch.Generator) ->
     points = (torch.arange(views) + torch.rand((), generator=generator)) * (ends[-1] / views)
     rows = torch.searchsorted(ends, points, right=True).clamp(max=len(weights) - 1)
     return rows[torch.randperm(views, generator=generator)].tolist()
-
-
-def balance_classes(targets: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Targets (N, classes), each row times a weight, so that the class shares are those of `reference` (M, classes).
-
-    Without it, a class that is frequent in one domain is predicted from the look of the domain.
-    """
-    weights = torch.ones(targets.shape[1])
-    for _ in range(100):  # iterative proportional fitting
-        shares = (targets * (targets @ weights)[:, None]).mean(dim=0)
-        weights *= reference.mean(dim=0) / shares.clamp(min=1e-9)
-    return targets * (targets @ weights)[:, None]

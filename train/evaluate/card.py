@@ -1,7 +1,5 @@
 """The model card: README.md of a checkpoint directory and of its repository on the Hub."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from data_prep.splits import TEST
 from fashion_model.checkpoint import CONFIG, TRAINING, read_json
 from fashion_model.models.config import ModelConfig
 from train.data.domains import PHONE, THUMBNAILS, WORN
-from train.evaluate.reliability import reliability_file
+from train.evaluate.metrics import reliability_file
 from train.evaluate.tables import TITLES, markdown
 
 TITLE = "Fashion Product Classifier"

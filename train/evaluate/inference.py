@@ -1,16 +1,14 @@
 """The domains that a split is measured on, and a network's outputs for their images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from data_prep.photographs import BACKGROUNDS, HIGH_RESOLUTION
@@ -94,7 +92,8 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
         keep_freed_memory()
     model.eval()
     workers = workers if len(images) > BATCH_SIZE else 0  # a single batch is read as soon here
-    batches = batches_of(_Inputs(images, model.config.preprocessing), workers, batch_size=BATCH_SIZE)
+    collate = partial(_inputs, model.config.preprocessing)
+    batches = batches_of(images, workers, batch_size=BATCH_SIZE, collate_fn=collate)
     count = math.ceil(len(images) / BATCH_SIZE)
     progress = tqdm(batches, getattr(images, "name", "images"), count, unit="batch", leave=False, disable=None)
     return torch.cat(
@@ -102,14 +101,6 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
     )
 
 
-class _Inputs(Dataset):
-    """Transformed images (3, H, W)."""
-
-    def __init__(self, images: Sequence[Image.Image], transform: Preprocessing):
-        self.images, self.transform = images, transform
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.transform(self.images[index])
+def _inputs(transform: Preprocessing, images: list[Image.Image]) -> torch.Tensor:
+    """(B, 3, H, W), in the worker that reads them."""
+    return torch.stack([transform(image) for image in images])

@@ -19,26 +19,11 @@ from safetensors.torch import load_file, save
 
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import (
-    CONFIG,
-    Checkpoint,
-    CheckpointError,
-    deciding_files,
-    digest,
-    load_checkpoint,
-    read_json,
-)
+from fashion_model.checkpoint import CONFIG, CheckpointError, deciding_files, digest, load_checkpoint, read_json
 from fashion_model.models.config import ModelConfig
 from fashion_model.system import write_bytes
+from train.data import table as tables
 from train.data.domains import Split
-from train.data.table import (
-    TRAINED_ON,
-    DataError,
-    read_table,
-    read_trained_on,
-    rows_of_split,
-    without_pictures_of,
-)
 from train.evaluate.inference import evaluation_domains, outputs_of
 
 CALIBRATION = ("temperatures", "fashion_threshold")  # keys of config.json that predictions do not depend on
@@ -69,23 +54,14 @@ class DomainPredictions:
         """Attribute name → (N,) class indices."""
         return {name: x.argmax(dim=1).numpy() for name, x in self.logits.items()}
 
-    @property
-    def products(self) -> np.ndarray:
-        """(N,) product ids of catalogue images, which are text."""
-        return np.array([name.removesuffix(".jpg") for name in self.names])
-
     def __getitem__(self, rows: np.ndarray) -> DomainPredictions:
         """The images at the indices, or where a bool mask is True."""
-        return DomainPredictions(
-            self.names[rows],
-            self.groups[rows],
-            self.is_fashion,
-            {name: x[rows] for name, x in self.accepted.items()},
-            {name: x[torch.from_numpy(rows)] for name, x in self.logits.items()},
-            self.fashion_scores[rows],
-            {name: x[rows] for name, x in self.gates.items()},
-            None if self.accessories is None else self.accessories[rows],
+        accepted, logits, gates = (
+            {name: x[rows] for name, x in each.items()} for each in (self.accepted, self.logits, self.gates)
         )
+        described = self.names[rows], self.groups[rows], self.is_fashion
+        accessories = None if self.accessories is None else self.accessories[rows]
+        return DomainPredictions(*described, accepted, logits, self.fashion_scores[rows], gates, accessories)
 
 
 @dataclass(frozen=True)
@@ -114,7 +90,8 @@ def saved_predictions(
         current = False
     if not current:
         return predict_split(checkpoint, data, split, device, workers)
-    return _read(checkpoint, split, load_checkpoint(checkpoint))
+    loaded = load_checkpoint(checkpoint)
+    return _read(checkpoint, split, loaded.config, loaded.encoders)
 
 
 def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1) -> SplitPredictions:
@@ -122,12 +99,12 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     if not checkpoint.is_dir():
         raise CheckpointError(f"{checkpoint} is not a directory")
     loaded = load_checkpoint(checkpoint)
-    table = read_table(data)
-    all_rows = rows_of_split(table, split)
-    known = (checkpoint / TRAINED_ON).is_file()
-    rows = without_pictures_of(all_rows, table, read_trained_on(checkpoint) if known else set())
+    table = tables.read_table(data)
+    all_rows = tables.rows_of_split(table, split)
+    known = (checkpoint / tables.TRAINED_ON).is_file()
+    rows = tables.without_pictures_of(all_rows, table, tables.read_trained_on(checkpoint) if known else set())
     if rows.empty:
-        raise DataError(f"the checkpoint was trained on every picture of split {split!r}")
+        raise tables.DataError(f"the checkpoint was trained on every picture of split {split!r}")
     model = loaded.model.to(device, memory_format=torch.channels_last)
     tensors: dict[str, torch.Tensor] = {}
     described = {}
@@ -152,21 +129,21 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     path.parent.mkdir(exist_ok=True)
     contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
     write_bytes(path, save(contiguous, metadata))
-    return _read(checkpoint, split, loaded)
+    return _read(checkpoint, split, loaded.config, loaded.encoders)
 
 
 def _file(checkpoint: Path, split: str) -> Path:
     return checkpoint / "predictions" / f"{split}.safetensors"
 
 
-def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
+def _read(checkpoint: Path, split: str, config: ModelConfig, encoders: LabelEncoders) -> SplitPredictions:
     path, domains = _file(checkpoint, split), {}
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     for domain, facts in json.loads(metadata["domains"]).items():
         logits, targets, gates = (
-            {a.name: tensors[key] for a in loaded.config.attributes if (key := f"{domain}/{kind}/{a.name}") in tensors}
+            {a.name: tensors[key] for a in config.attributes if (key := f"{domain}/{kind}/{a.name}") in tensors}
             for kind in ("logits", "targets", "gates")
         )
         domains[domain] = DomainPredictions(
@@ -179,7 +156,7 @@ def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
             {name: x.numpy() for name, x in gates.items()},
             None if facts["accessories"] is None else np.array(facts["accessories"]),
         )
-    return SplitPredictions(checkpoint, split, loaded.config, loaded.encoders, domains, **json.loads(metadata["facts"]))
+    return SplitPredictions(checkpoint, split, config, encoders, domains, **json.loads(metadata["facts"]))
 
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:

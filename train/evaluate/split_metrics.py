@@ -1,13 +1,12 @@
 """The command `evaluate`, and metrics.json: what was measured of a checkpoint, a section for each split."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
 from data_prep.phone_photographs import COARSE
@@ -116,14 +115,9 @@ def domain_metrics(predictions: SplitPredictions, domain: DomainPredictions) -> 
         "images": len(domain),
         "groups": len(set(domain.groups)),
         "is_fashion": domain.is_fashion,
-        "recognized": share(is_recognized(predictions, domain), domain.groups),
+        "recognized": share(domain.fashion_scores >= predictions.config.fashion_threshold, domain.groups),
         "attributes": {name: metrics for name, metrics in attributes.items() if metrics},
     } | ({"gates": gates} if gates else {})
-
-
-def is_recognized(predictions: SplitPredictions, domain: DomainPredictions) -> np.ndarray:
-    """(N,) bool: which images count as fashion products."""
-    return domain.fashion_scores >= predictions.config.fashion_threshold
 
 
 def coarse_label_metrics(predictions: SplitPredictions, data: Path) -> dict[str, Any]:
@@ -138,8 +132,6 @@ def coarse_label_metrics(predictions: SplitPredictions, data: Path) -> dict[str,
 
 def agreement(thumbnails: DomainPredictions, photographs: DomainPredictions) -> dict[str, float]:
     """Attribute → how often the thumbnail and the photograph of a product get the same label."""
-    rows = {product: i for i, product in enumerate(thumbnails.products)}
-    same_products = thumbnails[np.array([rows[product] for product in photographs.products])]
-    return {
-        name: float((same_products.predicted[name] == label).mean()) for name, label in photographs.predicted.items()
-    }
+    rows = pd.Index(thumbnails.names).get_indexer(photographs.names)
+    predicted = thumbnails.predicted
+    return {name: float((predicted[name][rows] == label).mean()) for name, label in photographs.predicted.items()}

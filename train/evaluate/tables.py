@@ -1,7 +1,5 @@
 """The metrics of a split as Markdown tables, as `evaluate` prints them and the model card and README show them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,10 +51,9 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
         for name, of_domain in domains.items()
         if "gates" in of_domain
     ]
+    tables += finder_tables(metrics["finder"]) if metrics.get("finder") else []
     parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
     parts.insert(1, note(metrics))
-    if found := metrics.get("finder"):
-        parts += [markdown_table(table.columns, table.to_numpy()) for table in finder_tables(found)]
     if agreement := metrics.get("agreement"):
         same = [f"{a.title.lower()} {percent(agreement[a.name])} %" for a in attributes if a.name in agreement]
         parts.append(f"The thumbnail and the photograph of a product get the same label: {', '.join(same)}.")

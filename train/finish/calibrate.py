@@ -12,8 +12,6 @@ another calibration and are dropped from metrics.json: run `train evaluate` afte
 than they were trained at (Touvron et al., NeurIPS 2019).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,8 +25,8 @@ from data_prep.splits import VALIDATION
 from fashion_model.checkpoint import CONFIG, CheckpointError, read_checkpoint, read_json, write_json
 from fashion_model.models.config import TEMPERATURES, ModelConfig
 from train.data.domains import DOMAINS
+from train.evaluate.metrics import Sample, reliability_diagram, reliability_file, samples_of
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
-from train.evaluate.reliability import Sample, reliability_diagram, reliability_file, samples_of
 from train.evaluate.split_metrics import split_metrics, with_accessories, write_split_metrics
 
 WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}
@@ -53,9 +51,13 @@ def run(config: Config) -> None:
     calibrated = calibrate(predictions)
     write_json(config.checkpoint / CONFIG, calibrated.config.to_dict())
     write_split_metrics(config.checkpoint, VALIDATION, split_metrics(calibrated, config.data))
-    draw_diagrams(calibrated)
-    for name, temperature in calibrated.config.temperatures.items():
-        print(f"{name}: temperature {temperature:.3f}")
+    (config.checkpoint / "figures").mkdir(exist_ok=True)
+    for attribute in calibrated.attributes:
+        temperature = calibrated.config.temperatures[attribute.name]
+        if samples := [s for s in samples_of(calibrated.domains, attribute.name) if s.domain in WEIGHTS]:
+            figure = reliability_diagram(attribute.title, samples, temperature)
+            figure.savefig(config.checkpoint / reliability_file(attribute.name), dpi=100)
+        print(f"{attribute.name}: temperature {temperature:.3f}")
     print(f"fashion score: at least {calibrated.config.fashion_threshold:.3f}")
 
 
@@ -112,22 +114,6 @@ def loss(sample: Sample, temperature: float) -> float:
     """Binary cross-entropy of the confidence."""
     confidence = np.clip(sample.confidence(temperature), EPSILON, 1 - EPSILON)
     return float(-np.log(np.where(sample.correct, confidence, 1 - confidence)).mean())
-
-
-def calibration_samples(predictions: SplitPredictions, attribute: str) -> list[Sample]:
-    """Of the domains that temperatures are fitted on."""
-    return [sample for sample in samples_of(predictions.domains, attribute) if sample.domain in WEIGHTS]
-
-
-def draw_diagrams(predictions: SplitPredictions) -> None:
-    """One reliability diagram an attribute, in the checkpoint directory."""
-    (predictions.checkpoint / "figures").mkdir(exist_ok=True)
-    for attribute in predictions.attributes:
-        samples = calibration_samples(predictions, attribute.name)
-        if samples:
-            temperature = predictions.config.temperatures[attribute.name]
-            figure = reliability_diagram(attribute.title, samples, temperature)
-            figure.savefig(predictions.checkpoint / reliability_file(attribute.name), dpi=100)
 
 
 def set_image_size(checkpoint: Path, image_size: tuple[int, int]) -> None:

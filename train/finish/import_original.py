@@ -5,8 +5,6 @@ letterboxed and normalized as everywhere in this project. The original has no fa
 fashion product. The file is read without unpickling code. Run `train calibrate` and `train evaluate` afterwards.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,14 +41,6 @@ def run(config: Config) -> None:
     print(f"{config.output}: run train calibrate and train evaluate on it")
 
 
-def renamed(key: str) -> str:
-    """`backbone.features.0.weight` → `backbone.net.0.weight`, `type_head.1.bias` → `heads.linear.product_type.bias`."""
-    for before, after in RENAMED.items():
-        if key.startswith(before):
-            return key.replace(before, after, 1)
-    return key
-
-
 def import_original(
     weights: Path, labels: Path, image_size: tuple[int, int]
 ) -> tuple[MultiTaskClassifier, LabelEncoders]:
@@ -68,9 +58,12 @@ def import_original(
         raise CheckpointError(f"{weights} does not hold a state dict")
     config = ModelConfig.for_backbone(EFFICIENTNET_V2_S, attributes, encoders.num_classes, image_size=image_size)
     model = MultiTaskClassifier(config)
-    own = model.fashion.state_dict(prefix="fashion.")
+    tensors = model.fashion.state_dict(prefix="fashion.")
+    for key, tensor in state.items():  # such as backbone.features.0.weight → backbone.net.0.weight
+        theirs = next((start for start in RENAMED if key.startswith(start)), "")
+        tensors[RENAMED.get(theirs, "") + key.removeprefix(theirs)] = tensor
     try:
-        model.load_state_dict({renamed(key): tensor for key, tensor in state.items()} | own, strict=True)
+        model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{weights} does not fit {labels}: {error}") from error
     return model.eval(), encoders

@@ -10,8 +10,6 @@ averaged weights, and training.json says so.
 trains in N processes, each with a part of every batch; the batch size stays that of the settings.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +66,8 @@ def run(config: FitConfig) -> None:
             metrics = trainer.validate(data.validation)
             entry = {"epoch": epoch + 1, "image_side": trainer.model.config.image_size[0], **trained}
             entry["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
-            print(f"{entry | flattened(metrics)}", flush=True)
+            shown = {f"{domain}_{name}": round(x, 4) for domain, of in metrics.items() for name, x in of.items()}
+            print(f"{entry | shown}", flush=True)
             document["history"].append(entry | {"validation": metrics})
             save(config.output, trainer, data, document, trained_on)
     trainer.accelerator.end_training()
@@ -104,7 +103,3 @@ def save(output: Path, trainer: Trainer, data: FitData, document: dict[str, Any]
     seconds = sum(entry["seconds"] for entry in document["history"])
     write_json(output / TRAINING, document | {"hours": round(seconds / 3600, 2)})
     trainer.save_state(output / STATE)
-
-
-def flattened(metrics: dict[str, dict[str, float]]) -> dict[str, float]:
-    return {f"{domain}_{name}": round(value, 4) for domain, of in metrics.items() for name, value in of.items()}

@@ -1,8 +1,7 @@
 """What a run starts with: data, network, and the teacher that it is compared with."""
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_prep.photographs import HIGH_RESOLUTION
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.checkpoint import CheckpointError, digest, load_checkpoint, weight_files
@@ -17,21 +17,15 @@ from fashion_model.models.backbones import Backbone, WeightsError, file_state, i
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import WithoutGradients, fold_batch_norms
 from fashion_model.models.multitask import MultiTaskClassifier
+from train.data import table as tables
 from train.data.domains import DOMAINS, PEOPLE, STREETS, THUMBNAILS, Domain, Split, load_domains
-from train.data.table import (
-    attributes_named,
-    fit_encoders,
-    read_table,
-    read_trained_on,
-    rows_of_split,
-    without_pictures_of,
-)
-from train.data.training_set import TrainingSet, training_domains
+from train.data.training_set import TrainingSet
 from train.fit.config import IMAGENET, NO_WEIGHTS, FitConfig
 
 VALIDATED = 600  # images of each domain, at most
 DISTILLATION_TEMPERATURE = 2.0  # of the softened ImageNet predictions (Hinton et al. 2015, arXiv:1503.02531)
 IMAGENET_CLASSES = 1000
+BALANCED = "season"  # the attribute whose classes get the thumbnails' frequencies in high-resolution photographs
 
 
 @dataclass(frozen=True)
@@ -46,13 +40,13 @@ class FitData:
 
 def read_data(config: FitConfig) -> FitData:
     """DataError if something is missing."""
-    table = read_table(config.data)
-    attributes = attributes_named(config.attributes)
-    rows = {name: rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
-    encoders = fit_encoders(rows[TRAIN], attributes)
+    table = tables.read_table(config.data)
+    attributes = tables.attributes_named(config.attributes)
+    rows = {name: tables.rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
+    encoders = tables.fit_encoders(rows[TRAIN], attributes)
     names = [name for name, share in config.shares.items() if share]
     trained_on = set(rows[TRAIN]["id"])
-    measured = without_pictures_of(rows[VALIDATION], table, trained_on)
+    measured = tables.without_pictures_of(rows[VALIDATION], table, trained_on)
     train, validation = (
         Split(config.data, name, part, attributes, encoders, config.rows_limit)
         for name, part in ((TRAIN, rows[TRAIN]), (VALIDATION, measured))
@@ -64,16 +58,31 @@ def read_data(config: FitConfig) -> FitData:
         "rows": hashlib.sha256(content.encode()).hexdigest()[:16],
         "domains": {domain.name: domain.digest() for domain in domains},
     }
-    training_set = TrainingSet(
-        domains,
-        config.data,
-        config.image_size[0],
-        config.shares,
-        config.repeat_threshold,
-        config.accessory_share,
-        config.augmentation,
-    )
+    sampling = config.repeat_threshold, config.accessory_share, config.augmentation
+    training_set = TrainingSet(domains, config.data, config.image_size[0], config.shares, *sampling)
     return FitData(attributes, encoders, training_set, validation_domains(validation, names), trained_on, fingerprint)
+
+
+def training_domains(split: Split, names: Sequence[str]) -> list[Domain]:
+    """Those of `names` that the data folder has; seasons of high-resolution photographs are weighted."""
+    domains = load_domains(split, names)
+    by_name = {domain.name: domain for domain in domains}
+    sharp, thumbnails = by_name.get(HIGH_RESOLUTION), by_name.get(THUMBNAILS)
+    if sharp and thumbnails and BALANCED in sharp.targets:
+        sharp.targets[BALANCED] = balance_classes(sharp.targets[BALANCED], thumbnails.targets[BALANCED])
+    return domains
+
+
+def balance_classes(targets: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Targets (N, classes), each row times a weight, so that the class shares are those of `reference` (M, classes).
+
+    Without it, a class that is frequent in one domain is predicted from the look of the domain.
+    """
+    weights = torch.ones(targets.shape[1])
+    for _ in range(100):  # iterative proportional fitting
+        shares = (targets * (targets @ weights)[:, None]).mean(dim=0)
+        weights *= reference.mean(dim=0) / shares.clamp(min=1e-9)
+    return targets * (targets @ weights)[:, None]
 
 
 def validation_domains(split: Split, names: list[str]) -> list[Domain]:
@@ -93,22 +102,26 @@ class InitialModel:
 
 def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: LabelEncoders) -> InitialModel:
     """The network with `config.weights`. WeightsError or CheckpointError if they do not fit."""
-    model_config = ModelConfig.for_backbone(
-        config.backbone,
-        attributes,
-        encoders.num_classes,
-        image_size=config.image_size,
-        dropout=config.dropout,
-        heads=config.heads,
-        experts=config.experts,
-    )
+    settings = {key: getattr(config, key) for key in ("image_size", "dropout", "heads", "experts")}
+    model_config = ModelConfig.for_backbone(config.backbone, attributes, encoders.num_classes, **settings)
     model = MultiTaskClassifier(model_config)
     trained_on, digests, weights = set(), [], Path(config.weights)
     if config.weights == IMAGENET:
         load_state(model.backbone, imagenet_state(config.backbone, config.image_size), "ImageNet weights")
     elif config.weights != NO_WEIGHTS and weights.is_dir():
-        _load_checkpoint_weights(model, weights, encoders)
-        trained_on, digests = read_trained_on(weights), [digest(path) for path in weight_files(weights)]
+        checkpoint = load_checkpoint(weights)
+        if checkpoint.encoders != encoders:
+            raise CheckpointError(f"{weights} has other attributes or labels than this run")
+        theirs, ours = (
+            f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts" for c in (checkpoint.config, model_config)
+        )
+        if theirs != ours:
+            raise CheckpointError(f"{checkpoint.name} has {theirs}; this run has {ours}")
+        try:
+            model.load_state_dict(checkpoint.model.state_dict())
+        except RuntimeError as error:
+            raise CheckpointError(f"{checkpoint.name} was trained for another input size: {error}") from error
+        trained_on, digests = tables.read_trained_on(weights), [digest(path) for path in weight_files(weights)]
     elif config.weights != NO_WEIGHTS:
         load_state(model.backbone, file_state(weights), config.weights)
         digests = [digest(weights)]
@@ -119,21 +132,6 @@ def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: 
     for module in frozen:
         module.requires_grad_(False)
     return InitialModel(model, trained_on, digests)
-
-
-def _load_checkpoint_weights(model: MultiTaskClassifier, directory: Path, encoders: LabelEncoders) -> None:
-    checkpoint = load_checkpoint(directory)
-    if checkpoint.encoders != encoders:
-        raise CheckpointError(f"{directory} has other attributes or labels than this run")
-    theirs, ours = (
-        f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts" for c in (checkpoint.config, model.config)
-    )
-    if theirs != ours:
-        raise CheckpointError(f"{checkpoint.name} has {theirs}; this run has {ours}")
-    try:
-        model.load_state_dict(checkpoint.model.state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint.name} was trained for another input size: {error}") from error
 
 
 class ImageNetTeacher(nn.Module):

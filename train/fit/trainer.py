@@ -4,11 +4,9 @@ Accelerate chooses the device, joins the processes that `torchrun` or `accelerat
 bfloat16 on GPUs that have it.
 """
 
-from __future__ import annotations
-
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -50,7 +48,9 @@ class Trainer:
         teacher: ImageNetTeacher | None = None,
     ):
         self.config, self.training_set = config, training_set
-        self.accelerator = accelerator_for(config.device)
+        on_cpu = config.device == "cpu"  # any other name stands for the accelerator of this machine
+        bfloat16 = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if bfloat16 else "no")
         self.device = self.accelerator.device
         if config.batch_size % self.accelerator.num_processes:
             raise ValueError(f"batch_size must be a multiple of the processes; it is {config.batch_size}")
@@ -94,7 +94,8 @@ class Trainer:
             progress.set_postfix(loss=f"{total / batch:.3f}", refresh=False)
             times.append(time.perf_counter())
         loss = self.accelerator.reduce(torch.tensor(total / steps, device=self.device), "mean").item()
-        seconds = seconds_without_pauses(times)
+        of_steps = np.diff(times)
+        seconds = float(np.minimum(of_steps, 10 * np.median(of_steps)).sum())  # the process may have been stopped
         speed = round(steps * self.config.batch_size / seconds, 2)
         return {"loss": loss, "seconds": round(seconds), "images_per_second": speed}
 
@@ -229,15 +230,6 @@ def check_finite(loss: float, where: str) -> None:
         raise DivergenceError(f"the loss is {loss} {where}: a smaller learning_rate is needed")
 
 
-def seconds_without_pauses(times: Sequence[float]) -> float:
-    """Seconds from the first to the last of the times at which steps ended.
-
-    A step counts at most ten times the median, as the process may have been stopped meanwhile.
-    """
-    steps = np.diff(times)
-    return float(np.minimum(steps, 10 * np.median(steps)).sum())
-
-
 def validation_metrics(outputs: Outputs, domain: Domain) -> dict[str, float]:
     """`fashion`: share of images recognized as what they are, fashion products or not, at score 0; for each attribute
     the share of accepted predictions; `nll_sum`: the negative log-likelihoods, added up."""
@@ -260,10 +252,3 @@ def load_imbalance(shares: torch.Tensor) -> torch.Tensor:
     """
     use = shares.mean(dim=0)
     return use.var(correction=0) / use.mean() ** 2
-
-
-def accelerator_for(device: str) -> Accelerator:
-    """`cpu`, or any other name for the accelerator of this machine."""
-    on_cpu = device == "cpu"
-    bfloat16 = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if bfloat16 else "no")

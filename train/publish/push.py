@@ -1,11 +1,14 @@
-"""The commands `push-to-hub`, `push-space` and `check-release`."""
+"""The commands `push-to-hub`, `push-space` and `check-release`: one commit each, which deletes no file of others."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import RepoCard
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, constants
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import (
@@ -21,12 +24,11 @@ from fashion_model.checkpoint import (
     load_checkpoint,
     read_checkpoint,
 )
-from fashion_model.hub import DEFAULT_TIMEOUT, HubError
+from fashion_model.hub import DEFAULT_TIMEOUT, FAULTS, HubError, reason, use_client
 from train.data.table import read_trained_on
 from train.evaluate.card import model_card
 from train.evaluate.split_metrics import read_metrics
 from train.evaluate.tables import README_DOMAINS, accuracy_table, markdown_table
-from train.publish.commits import clear_errors, commit, connect, create, files_in
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "FASHION_MODEL"
@@ -35,6 +37,7 @@ PACKAGE_FILES = (
     *(f"{PACKAGE}/{pattern}" for pattern in ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")),
     *(f"{DEFAULT}/{pattern}" for pattern in CHECKPOINT_FILES),
 )
+CREATED_WITH = {".gitattributes", "README.md"}  # files of a repository created on the website
 MAX_FILE, MAX_TOTAL = 10 * 10**6, 50 * 10**6  # bytes; a Space rejects larger files outside of Git LFS
 
 
@@ -139,22 +142,16 @@ def files_of_space(model: str, root: Path = ROOT) -> dict[str, Path | bytes]:
 
 def check_release(config: ReleaseConfig) -> None:
     """Check the embedded default before a release: all its parts belong together, and README shows its metrics."""
-    if problems := find_problems(config.checkpoint):
-        raise CheckpointError("; ".join(problems))
-    print(f"{config.checkpoint}: ready")
-
-
-def find_problems(checkpoint: Path) -> list[str]:
-    """CheckpointError if it cannot be loaded or was not evaluated as it is."""
-    config, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
+    checkpoint = config.checkpoint
+    described, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
     if "domains" not in test:  # not measured, or by an older version
-        return ["metrics.json has no metrics of the test split"]
-    table = accuracy_table(config.attributes, test, README_DOMAINS)
+        raise CheckpointError("metrics.json has no metrics of the test split")
+    table = accuracy_table(described.attributes, test, README_DOMAINS)
     shown = markdown_table(table.columns, table.to_numpy())
     sizes = [path.stat().st_size for path in files_in(checkpoint, CHECKPOINT_FILES).values()]
     problems = {
         "trained_on.txt is empty": not read_trained_on(checkpoint),
-        "it is not calibrated": any(temperature == 1 for temperature in config.temperatures.values()),
+        "it is not calibrated": any(temperature == 1 for temperature in described.temperatures.values()),
         "the model card is not that of metrics.json": (checkpoint / CARD).read_text(encoding="utf-8")
         != model_card(checkpoint, test),
         "README.md does not show the table of metrics.json": shown
@@ -162,4 +159,81 @@ def find_problems(checkpoint: Path) -> list[str]:
         "there is no report": not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)),
         "its files are too large for a Space": max(sizes) > MAX_FILE or sum(sizes) > MAX_TOTAL,
     }
-    return [problem for problem, is_there in problems.items() if is_there]
+    if any(problems.values()):
+        raise CheckpointError("; ".join(problem for problem, is_there in problems.items() if is_there))
+    print(f"{checkpoint}: ready")
+
+
+def files_in(folder: Path, patterns: Sequence[str], below: str = "") -> dict[str, Path]:
+    """Path relative to `folder` → path of the files under `folder/below` that match one of `patterns`."""
+    paths = (path for path in sorted((folder / below).rglob("*")) if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: names[name] for name in filter_repo_objects(names, allow_patterns=list(patterns))}
+
+
+@contextmanager
+def clear_errors(repository: str) -> Iterator[None]:
+    """Errors of the Hub and of the network become a HubError that names the repository."""
+    try:
+        yield
+    except LocalTokenNotFoundError as error:
+        raise HubError("there is no token: `hf auth login` stores one, or set HF_TOKEN") from error
+    except HubError as error:
+        raise HubError(f"{repository}: {error}") from error
+    except FAULTS as error:
+        raise HubError(f"{repository}: {reason(error)}") from error
+
+
+def connect(timeout: float) -> HfApi:
+    """The Hub's client with this machine's token. HubError if there is none or HF_HUB_OFFLINE is set.
+
+    `timeout`: seconds that a request may stall; the client repeats most requests up to five times.
+    """
+    if constants.is_offline_mode():
+        raise HubError("HF_HUB_OFFLINE is set")
+    use_client(timeout)
+    api = HfApi()
+    api.whoami()
+    return api
+
+
+def create(api: HfApi, repository: str, private: bool, **kind: Any) -> None:
+    """Create the repository if it does not exist; `kind` is for `create_repo`. HubError if it exists but is public."""
+    api.create_repo(repository, private=private or None, exist_ok=True, **kind)
+    if private and not api.repo_info(repository, repo_type=kind.get("repo_type")).private:
+        raise HubError("it exists already and is public, so --private cannot hold")
+
+
+def commit(
+    api: HfApi,
+    repository: str,
+    files: Mapping[str, Path | bytes],
+    *,
+    ours: Sequence[str],
+    sign: str,
+    message: str,
+    repo_type: str = "model",
+) -> CommitInfo:
+    """Write `files` (path in the repository → content) in one commit.
+
+    Files in the repository that match a pattern of `ours` and are not among `files` are deleted in the same commit;
+    others stay. HubError if the repository lacks `sign`, a file that all of this kind have, and is not new.
+    """
+    head = api.repo_info(repository, repo_type=repo_type).sha
+    there = api.list_repo_files(repository, repo_type=repo_type, revision=head)
+    if sign not in there and set(there) - CREATED_WITH:
+        raise HubError(f"the name is taken: what is there has no {sign}, so it is something else")
+    stale = filter_repo_objects((file for file in there if file not in files), allow_patterns=list(ours))
+    operations = [CommitOperationAdd(file, content) for file, content in files.items()]
+    operations += [CommitOperationDelete(file) for file in stale]
+    try:
+        return api.create_commit(
+            repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head
+        )
+    except FAULTS as error:
+        with suppress(*FAULTS):
+            refused = isinstance(error, HfHubHTTPError) and error.response.status_code < 500
+            if not refused and api.repo_info(repository, repo_type=repo_type).sha != head:
+                why = "but there is a new commit; if it is yours, the same command again does the rest"
+                raise HubError(f"{reason(error)}, {why}") from error
+        raise

@@ -1,7 +1,5 @@
 """What a checkpoint gets wrong on the catalogue's thumbnails, as tables that the page and the CSV files show."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +19,6 @@ ALL = "all"  # kind of the slice with every image
 GROUPED_BY = (("gender", "season"), ("year",))  # columns of the cleaned table whose values are slices
 FREQUENCIES = {"below 20": 20, "20–99": 100, "100–499": 500, "500 and more": np.inf}  # training rows: below the value
 MANY_CLASSES = 20  # attributes with at least so many classes have slices by the frequency of the label
-MIN_IMAGES = 30  # of a slice that may be called the weakest
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,12 @@ def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: p
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
     probabilities = domain.probabilities(predictions.config.temperatures)[attribute.name]  # (N, classes)
-    rows = table.reset_index().set_index(table["id"]).loc[domain.products].set_index("index")
+    rows = (
+        table.reset_index()
+        .set_index(table["id"])
+        .loc[[name.removesuffix(".jpg") for name in domain.names]]
+        .set_index("index")
+    )
     accepted, predicted = domain.accepted[attribute.name], probabilities.argmax(axis=1)
     images = (
         rows[["id", "group", NAME]]
@@ -168,12 +170,6 @@ def _slices(table: pd.DataFrame, attributes: Sequence[Attribute]) -> dict[str, p
     return slices
 
 
-def weakest_slice(slices: pd.DataFrame, attribute: str) -> pd.Series | None:
-    """The slice of at least `MIN_IMAGES` images whose interval ends lowest; None if there is none."""
-    slices = slices[(slices["attribute"] == attribute) & (slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
-    return None if slices.empty else slices.loc[slices["high"].idxmin()]
-
-
 def classes_document(predictions: SplitPredictions, analyses: Sequence[AttributeAnalysis]) -> dict[str, Any]:
     """report/classes.json, which the app reads: metrics and most frequent confusions of each class.
 
@@ -214,9 +210,8 @@ def _phone_counts(predictions: SplitPredictions, attribute: str) -> Mapping[str,
     return known.groupby("label")["accepted"].agg(images="size", accepted="sum").to_dict("index")
 
 
-def _pairs(confusions: pd.DataFrame, column: str, label: str, other: str) -> list[tuple[str, int]]:
-    rows = confusions[confusions[column] == label].head(PAIRS)
-    return list(zip(rows[other].tolist(), rows["count"].tolist(), strict=True))
+def _pairs(confusions: pd.DataFrame, column: str, label: str, other: str) -> list[list[Any]]:
+    return confusions.loc[confusions[column] == label, [other, "count"]].head(PAIRS).to_numpy().tolist()
 
 
 def _rounded(share: float) -> float | None:

@@ -1,7 +1,5 @@
 """The command `report`: one HTML page with tables, photographs and figures. The template has the explanations."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json
@@ -28,21 +26,14 @@ from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.system import write_text
 from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
 from train.data.table import read_table
+from train.evaluate.metrics import reliability_diagram, samples_of
 from train.evaluate.predictions import SplitPredictions, saved_predictions
-from train.evaluate.reliability import reliability_diagram, samples_of
 from train.evaluate.split_metrics import Config as EvaluateConfig
 from train.evaluate.split_metrics import split_metrics
 from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
-from train.report.analysis import (
-    ALL,
-    MIN_IMAGES,
-    AttributeAnalysis,
-    accuracy_by_slice,
-    analyze,
-    classes_document,
-    weakest_slice,
-)
+from train.report.analysis import ALL, AttributeAnalysis, accuracy_by_slice, analyze, classes_document
 
+MIN_IMAGES = 30  # of a slice that may be called the weakest
 CONFUSIONS, EXAMPLES = 20, 6  # confusions shown, photographs of each
 LABEL_ERRORS = 60  # shown
 MATRIX_CLASSES = 150  # in a matrix at most
@@ -131,12 +122,13 @@ def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, s
 
 def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, str]:
     confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in analysis.confusions.head(1).itertuples()]
-    weakest = weakest_slice(slices, analysis.attribute.name)
-    described = "" if weakest is None else f"{weakest['slice']} ({weakest['kind']}): {percent(weakest['accuracy'])}"
+    large = slices[(slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
+    ranked = large[large["attribute"] == analysis.attribute.name].sort_values("high", kind="stable")
+    weakest = [f"{row.slice} ({row.kind}): {percent(row.accuracy)}" for row in ranked.head(1).itertuples()]
     return {
         "": analysis.attribute.title,
         "most frequent confusion": "".join(confusion),
-        f"weakest slice of at least {MIN_IMAGES} images, accuracy %": described,
+        f"weakest slice of at least {MIN_IMAGES} images, accuracy %": "".join(weakest),
         "likely label errors": f"{len(analysis.label_errors):,}",
     }
 

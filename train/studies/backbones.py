@@ -7,8 +7,6 @@ is built, and explains a label on its first, middle and last stage. Prints a tab
 there is no backbone. The exit status is 1 if a network that was accepted fails afterwards.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import dataclass

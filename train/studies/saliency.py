@@ -14,8 +14,6 @@ random maps and a Gaussian in the center are floors. Of crops whose product type
 In brackets is the 95 % interval. + and - mark what is better or worse than the default of fashion_model.explain.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +33,7 @@ from fashion_model.explain import LAYERS, METHOD, METHODS, SCORE, SCORES, Target
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.data.domains import WORN, Split, load_domains
 from train.data.table import DataError, read_table
+from train.data.training_set import mask_of
 from train.evaluate.metrics import mean_interval
 from train.evaluate.tables import markdown_table
 
@@ -134,7 +133,7 @@ def crops_of(checkpoint: Path, data: Path) -> Iterator[Crop]:
         return
     letterbox = model.config.preprocessing.letterbox
     tags = json.loads((data / "worn" / "tags.json").read_text(encoding="utf-8"))
-    masks = replace(worn, paths=[path.parents[1] / "masks" / f"{path.stem}.png" for path in worn.paths])
+    masks = replace(worn, paths=list(map(mask_of, worn.paths)))
     for row in np.random.default_rng(0).permutation(len(worn)):
         number = tags.index(worn.tags[row])
         mask = np.asarray(letterbox(masks[row].point(lambda value, number=number: 255 * (value != number))))
