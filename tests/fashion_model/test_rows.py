@@ -11,7 +11,7 @@ import pytest
 from fashion_model.batch import not_done
 from fashion_model.images import ImageError
 from fashion_model.predictions import AttributePrediction, Prediction, Product
-from fashion_model.rows import OutputError, csv_of, fields_of, json_line, open_output, row_of, rows_of
+from fashion_model.rows import OutputError, csv_of, fields_of, json_line, open_output, rows_of
 from tests.conftest import NAMES, USAGE
 
 FOUR = (
@@ -60,7 +60,7 @@ def files_in(path):
     ],
 )
 def test_fields_of_a_row_keep_their_order(names, fields):
-    good, bad = row_of("x.jpg", prediction_of(names), names), row_of("y.jpg", EMPTY, names)
+    [good], [bad] = rows_of("x.jpg", prediction_of(names), names), rows_of("y.jpg", EMPTY, names)
     assert tuple(good) == tuple(bad) == fields_of(names) == fields
     assert (good["file"], good["error"], good["is_fashion"]) == ("x.jpg", None, True)
     assert (good["fashion_score"], good["fashion_threshold"]) == (1.0, -0.5)
@@ -78,7 +78,7 @@ FORMULAS = ("=cmd|' /C calc'!A0.jpg", "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "\t=1.
 
 @pytest.mark.parametrize("name", [*FORMULAS, "a=b.jpg", "'quoted'.jpg", "shoe.jpg"])
 def test_spreadsheet_calculates_no_name(name):
-    (row,) = csv.DictReader(io.StringIO(csv_of([row_of(name, prediction_of(NAMES), NAMES)], fields_of(NAMES))))
+    (row,) = csv.DictReader(io.StringIO(csv_of(rows_of(name, prediction_of(NAMES), NAMES), fields_of(NAMES))))
     assert row["file"] == (f"'{name}" if name in FORMULAS else name)
 
 
