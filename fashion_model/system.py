@@ -6,6 +6,7 @@ import errno
 import importlib
 import inspect
 import io
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 MAX_MESSAGE = 500  # characters
 
@@ -120,3 +121,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace the content of `path`."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(data)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """ValueError if the file does not hold a JSON object."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError("does not hold a JSON object")
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
