@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -83,8 +84,8 @@ def onnx_engine(
     """What `network` computes for images (B, 3, H, W) in float32, without gradients.
 
     None if the packages are not installed or, with a line on standard error, cannot be used: they fail, the network
-    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch. It
-    is for images of the size of `example`, or, with `any_size`, of others too.
+    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch, and
+    so does one in a forked process. It is for images of the size of `example`, or, with `any_size`, of others too.
     """
     if not all(map(importlib.util.find_spec, PACKAGES)):
         return None
@@ -98,9 +99,12 @@ def onnx_engine(
         _say_that_pytorch_takes_its_place("its outputs differ")
         return None
     compute: Callable[[torch.Tensor], torch.Tensor] = session
+    process = os.getpid()
 
     def run(images: torch.Tensor) -> torch.Tensor:
         nonlocal compute
+        if compute is session and os.getpid() != process:  # where its threads are not; to delete it would wait for them
+            compute = network
         try:
             return compute(images)
         except Exception as error:
