@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data_prep import TABLE
 from data_prep.__main__ import main
 from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
-from data_prep.source import COLUMNS, HUB, KaggleSource, ParquetSource
+from data_prep.source import COLUMNS, HUB, Source, hub_source, kaggle_source
 from data_prep.splits import (
     TEST,
     TRAIN,
@@ -63,7 +63,7 @@ class Config:
 
 def run(config: Config) -> None:
     name = config.source
-    source = ParquetSource(name.removeprefix(HUB)) if name.startswith(HUB) else KaggleSource(Path(name))
+    source = hub_source(name.removeprefix(HUB)) if name.startswith(HUB) else kaggle_source(Path(name))
     table, counts = clean(source, config.output)
     for what, count in counts.items():
         print(f"{count:>8,}  {what}")
@@ -74,14 +74,14 @@ def run(config: Config) -> None:
     print("\n".join(describe_splits(table)))
 
 
-def clean(source: KaggleSource | ParquetSource, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
+def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
     """Write the usable rows and their images. Returns these rows, with `group` and `split`, by id, and the counts."""
     counts = Counter(
         dict.fromkeys((READ, MALFORMED, REPEATED, *MISSING_LABELS.values(), NO_IMAGE, BAD_IMAGE, KEPT, RECOVERED), 0)
     )
     candidates: dict[str, dict[str, str]] = {}
     # Sorted, so that which of two rows with the same id is kept does not depend on the row order.
-    for row in sorted(source.rows()):
+    for row in sorted(source.rows):
         product = parse_row(row)
         counts[READ] += 1
         counts[RECOVERED] += product is not None and len(row) > len(COLUMNS)
@@ -89,7 +89,7 @@ def clean(source: KaggleSource | ParquetSource, output: Path) -> tuple[pd.DataFr
             counts[reason] += 1
         else:
             candidates[product["id"]] = product
-    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files()):
+    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files):
         table = _write_images(source, candidates, output / "images", counts)
         if not table.empty:
             write_text(output / TABLE, table.to_csv(index=False))
@@ -128,7 +128,7 @@ def _reason_to_drop(product: Mapping[str, str] | None, kept: Mapping[str, object
 
 
 def _write_images(
-    source: KaggleSource | ParquetSource, candidates: dict[str, dict[str, str]], folder: Path, counts: Counter[str]
+    source: Source, candidates: dict[str, dict[str, str]], folder: Path, counts: Counter[str]
 ) -> pd.DataFrame:
     """The rows, sorted by id, of the candidates whose image is usable; it is written to `folder`."""
     products, hashes, miniatures = [], [], []
