@@ -16,7 +16,7 @@ from typing import IO
 import pandas as pd
 from PIL import Image
 
-from data_prep.splits import TEST, TRAIN, VALIDATION
+from data_prep.splits import SPLITS
 from data_prep.tables import SourceError
 from fashion_model.images import SUFFIXES, ImageError, files_below, is_hidden, is_photograph, open_image
 from fashion_model.system import replacing, write_text
@@ -153,7 +153,7 @@ def prepared_name(path: str) -> str:
 
 def print_splits(table: pd.DataFrame, group: str, kind: str) -> None:
     """Print the number of rows in each split, and of different values in the column `group`, which `kind` names."""
-    for split in (TRAIN, VALIDATION, TEST):
+    for split in SPLITS:
         rows = table[table["split"] == split]
         print(f"{len(rows):>8,}  {split}, {kind.format(rows[group].nunique())}")
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +27,7 @@ from data_prep import TABLE
 from data_prep.__main__ import main
 from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
 from data_prep.source import COLUMNS, HUB, Source, hub_source, kaggle_source
-from data_prep.splits import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    difference_hash,
-    miniature,
-    same_picture_groups,
-    split_column,
-)
+from data_prep.splits import SPLITS, difference_hash, miniature, same_picture_groups, split_column
 from data_prep.tables import SourceError, read_cleaned, whole_number
 from fashion_model.images import ImageError, open_image
 from fashion_model.system import replacing, write_bytes, write_text
@@ -85,7 +76,13 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
         product = parse_row(row)
         counts[READ] += 1
         counts[RECOVERED] += product is not None and len(row) > len(COLUMNS)
-        if reason := _reason_to_drop(product, candidates):
+        if product is None:
+            reason = MALFORMED
+        elif product["id"] in candidates:
+            reason = REPEATED
+        else:
+            reason = next((reason for column, reason in MISSING_LABELS.items() if not product[column]), None)
+        if reason:
             counts[reason] += 1
         else:
             candidates[product["id"]] = product
@@ -117,14 +114,6 @@ def normalise_case(label: str) -> str:
     words[1:] = ["and" if word == "And" else word for word in words[1:]]
     text = " ".join(words)
     return "" if text.lower() in MISSING else text
-
-
-def _reason_to_drop(product: Mapping[str, str] | None, kept: Mapping[str, object]) -> str | None:
-    if product is None:
-        return MALFORMED
-    if product["id"] in kept:
-        return REPEATED
-    return next((reason for column, reason in MISSING_LABELS.items() if not product[column]), None)
 
 
 def _write_images(
@@ -164,16 +153,15 @@ def _write_images(
 def describe_splits(table: pd.DataFrame) -> list[str]:
     """Lines with the size of each split, the number of duplicates, and the labels that are missing in some split."""
     sizes = table["split"].value_counts()
-    lines = [f"{sizes.get(split, 0):>8,}  {split}" for split in (TRAIN, VALIDATION, TEST)]
+    lines = [f"{sizes.get(split, 0):>8,}  {split}" for split in SPLITS]
     per_group = table["group"].value_counts()
     shared = per_group[per_group > 1]
     lines.append(f"{shared.sum():>8,}  rows share their picture with another id, in {len(shared):,} groups")
     for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS):
         labeled = table[table[column] != ""]
-        present = pd.crosstab(labeled[column], labeled["split"])
-        present = present.reindex(columns=[TRAIN, VALIDATION, TEST], fill_value=0)
+        present = pd.crosstab(labeled[column], labeled["split"]).reindex(columns=SPLITS, fill_value=0)
         lines.append(f"{len(present):>8,}  classes of {column}")
-        for split in (TRAIN, VALIDATION, TEST):
+        for split in SPLITS:
             lacking = present[present[split] == 0].index
             if len(lacking):
                 lines.append(f"{len(lacking):>8,}    not in {split}: {', '.join(lacking)}")
