@@ -54,13 +54,14 @@ def sentence_of(error: Exception) -> str:
     return f"{text}; make room and run the command again" if full else text
 
 
-def run_command(package: str, commands: Mapping[str, str], arguments: list[str]) -> int:
+def run_command(package: str, commands: Mapping[str, str], arguments: list[str] | None = None) -> int:
     """Run `python -m PACKAGE NAME …`: the function of a command, whose argument `config`, a dataclass, is its options.
 
-    `commands`: name → "module:function", or "module" for its function `run`. The exit status is what the function
-    returns, 0 for None, or 2 with one sentence on standard error.
+    `commands`: name → "module:function", or "module" for its function `run`; `arguments`: by default the process's. The
+    exit status is what the function returns, 0 for None, or 2 with one sentence on standard error.
     """
     show_all_characters()
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] not in commands:
         print(f"usage: python -m {package} {{{','.join(commands)}}} …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
