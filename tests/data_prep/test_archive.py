@@ -100,14 +100,6 @@ def test_damaged_member_of_a_zip_is_an_error(tmp_path):
         Archive(file).image("a.jpg")
 
 
-def test_linked_folders_are_entered_once(tmp_path):
-    write_files(tmp_path / "elsewhere", {"a.jpg": FILES["z/a.jpg"]})
-    source = write_files(tmp_path / "source", {"b.jpg": FILES["z/a.jpg"]})
-    (source / "linked").symlink_to(tmp_path / "elsewhere")
-    (source / "endless").symlink_to(source)
-    assert Archive(source).photographs() == {"a.jpg": "linked/a.jpg", "b.jpg": "b.jpg"}
-
-
 def write(folder, names, sources=()):
     with replacing_files(folder, names, sources):
         write_files(folder, dict.fromkeys(names, b"ours"))
