@@ -120,11 +120,8 @@ def save_checkpoint(
         file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(new / CONFIG, dataclasses.replace(model.config, finder=None).to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
-    files = list(new.iterdir())
     before = {path for pattern in (*WEIGHT_FILES, FINDER) for path in directory.glob(pattern)}
-    for file in files:
-        file.replace(directory / file.name)
-    for file in before - {directory / file.name for file in files}:
+    for file in before - {file.replace(directory / file.name) for file in list(new.iterdir())}:
         file.unlink(missing_ok=True)
     (directory / METRICS).unlink(missing_ok=True)  # the last: until then its digests show that files are mixed
     new.rmdir()

