@@ -125,12 +125,12 @@ def _write_images(
     for product in tqdm(in_order, desc="reading", unit="image", disable=None):
         try:
             data = source.image(product["id"])
-            image = None if data is None else open_image(data, PREPARED_SIDE)
+            if data is None:
+                counts[NO_IMAGE] += 1
+                continue
+            image = open_image(data, PREPARED_SIDE)
         except (ImageError, SourceError, OSError):
             counts[BAD_IMAGE] += 1
-            continue
-        if image is None:
-            counts[NO_IMAGE] += 1
             continue
         products.append(product)
         hashes.append(difference_hash(image))
