@@ -54,7 +54,9 @@ class Backbone(nn.Module):
         self._engine_size: tuple[int, ...] = ()
         try:
             self.net, names = _build(name, image_size)
+            self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
             self._after, self.channels = self._measure(names)
+            self.stages = tuple(self._after)
         except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # from timm
             raise ValueError(f"backbone {name!r} cannot be used: {str(error) or type(error).__name__}") from error
 
@@ -75,10 +77,6 @@ class Backbone(nn.Module):
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise TypeError(f"its output {shape} is no feature map")
         return after | {FEATURE_MAP: []}, channels
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return tuple(self._after)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.as_map(self.outputs(images, [-1])[0])
@@ -148,10 +146,6 @@ class Backbone(nn.Module):
             if 1 < grid[0] * grid[1] == count - prefix:  # a single one is the class token
                 return prefix, grid
         return NO_TOKENS
-
-    @property
-    def _channels_last(self) -> bool:
-        return getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
 
 def _build(name: str, image_size: tuple[int, int]) -> tuple[Any, list[str]]:
