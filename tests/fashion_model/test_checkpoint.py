@@ -110,7 +110,7 @@ def test_tensor_that_does_not_fit_is_named(tiny_checkpoint, change, message):
 
 
 def test_change_after_the_measurement_is_found(tmp_path):
-    """In the embedded default, whose metrics.json has digests; also a shard that is cut, missing or of another number."""
+    """In the embedded default, whose metrics.json has digests; also shards that are cut, missing or too many."""
     measured = shutil.copytree(DEFAULT_CHECKPOINT, tmp_path / "measured")
     for file in (ENCODERS, "model-00002-of-00002.safetensors"):
         whole = (measured / file).read_bytes()
