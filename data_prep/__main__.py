@@ -1,8 +1,7 @@
 """python -m data_prep COMMAND …; `python -m data_prep COMMAND --help` explains each."""
 
-from __future__ import annotations
-
 import sys
+from functools import partial
 
 from fashion_model.system import run_command
 
@@ -13,12 +12,7 @@ COMMANDS = {
     "photographs": "data_prep.photographs",
     "class-distribution": "data_prep.clean_data:draw_class_distribution",
 }
-
-
-def main(arguments: list[str]) -> int:
-    """The exit status of the command; the module of each can also be run by itself."""
-    return run_command("data_prep", COMMANDS, arguments)
-
+main = partial(run_command, "data_prep", COMMANDS)  # the modules of the first commands can also be run by themselves
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, NoReturn
+from typing import IO
 
 import pandas as pd
 from PIL import Image
 
-from data_prep.splits import TEST, TRAIN, VALIDATION
+from data_prep.splits import SPLITS
 from data_prep.tables import SourceError
-from fashion_model.images import OVERLAY, SUFFIXES, ImageError, is_hidden, is_photograph, open_image
+from fashion_model.images import SUFFIXES, ImageError, files_below, is_hidden, is_photograph, open_image
 from fashion_model.system import replacing, write_text
 
 PREPARED_SIDE = 400  # pixels of the longer side of a prepared photograph, at most
@@ -48,7 +48,10 @@ class Archive:
         if path.is_dir():
             if output and output.resolve().is_relative_to(path.resolve()):
                 raise SourceError(f"the data folder {output} lies in the source {path}; choose another --output")
-            paths: Iterable[str] = _files_below(path)
+            files = list(files_below(path, set()))
+            for folder in filter(Path.is_dir, files):
+                next(folder.iterdir(), None)  # the error says why it could not be listed
+            paths: Iterable[str] = (file.relative_to(path).as_posix() for file in files)
             self._open = lambda name: (path / name).open("rb")
         else:
             try:
@@ -120,25 +123,9 @@ class Archive:
 
     def _is_photograph(self, path: str) -> bool:
         try:
-            return not OVERLAY.fullmatch(PurePosixPath(path).name) and is_photograph(path, lambda: self._open(path))
+            return is_photograph(path, lambda: self._open(path))
         except DAMAGED:
             return False
-
-
-def _files_below(top: Path) -> Iterator[str]:
-    """Paths relative to `top`. Links to folders are followed, each folder is entered once."""
-    entered: set[str] = set()
-    for folder, folders, names in os.walk(top, onerror=_fail, followlinks=True):
-        if (real := os.path.realpath(folder)) in entered:
-            folders.clear()
-        else:
-            entered.add(real)
-            folders[:] = [name for name in folders if not is_hidden(name)]
-            yield from ((Path(folder) / name).relative_to(top).as_posix() for name in names)
-
-
-def _fail(error: OSError) -> NoReturn:
-    raise error
 
 
 def _open_zip(file: Path | IO[bytes]) -> zipfile.ZipFile:
@@ -166,7 +153,7 @@ def prepared_name(path: str) -> str:
 
 def print_splits(table: pd.DataFrame, group: str, kind: str) -> None:
     """Print the number of rows in each split, and of different values in the column `group`, which `kind` names."""
-    for split in (TRAIN, VALIDATION, TEST):
+    for split in SPLITS:
         rows = table[table["split"] == split]
         print(f"{len(rows):>8,}  {split}, {kind.format(rows[group].nunique())}")
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +26,8 @@ from tqdm import tqdm
 from data_prep import TABLE
 from data_prep.__main__ import main
 from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
-from data_prep.source import COLUMNS, HUB, KaggleSource, ParquetSource
-from data_prep.splits import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    difference_hash,
-    miniature,
-    same_picture_groups,
-    split_column,
-)
+from data_prep.source import COLUMNS, HUB, Source, hub_source, kaggle_source
+from data_prep.splits import SPLITS, difference_hash, miniature, same_picture_groups, split_column
 from data_prep.tables import SourceError, read_cleaned, whole_number
 from fashion_model.images import ImageError, open_image
 from fashion_model.system import replacing, write_bytes, write_text
@@ -63,7 +54,7 @@ class Config:
 
 def run(config: Config) -> None:
     name = config.source
-    source = ParquetSource(name.removeprefix(HUB)) if name.startswith(HUB) else KaggleSource(Path(name))
+    source = hub_source(name.removeprefix(HUB)) if name.startswith(HUB) else kaggle_source(Path(name))
     table, counts = clean(source, config.output)
     for what, count in counts.items():
         print(f"{count:>8,}  {what}")
@@ -74,22 +65,28 @@ def run(config: Config) -> None:
     print("\n".join(describe_splits(table)))
 
 
-def clean(source: KaggleSource | ParquetSource, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
+def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
     """Write the usable rows and their images. Returns these rows, with `group` and `split`, by id, and the counts."""
     counts = Counter(
         dict.fromkeys((READ, MALFORMED, REPEATED, *MISSING_LABELS.values(), NO_IMAGE, BAD_IMAGE, KEPT, RECOVERED), 0)
     )
     candidates: dict[str, dict[str, str]] = {}
     # Sorted, so that which of two rows with the same id is kept does not depend on the row order.
-    for row in sorted(source.rows()):
+    for row in sorted(source.rows):
         product = parse_row(row)
         counts[READ] += 1
         counts[RECOVERED] += product is not None and len(row) > len(COLUMNS)
-        if reason := _reason_to_drop(product, candidates):
+        if product is None:
+            reason = MALFORMED
+        elif product["id"] in candidates:
+            reason = REPEATED
+        else:
+            reason = next((reason for column, reason in MISSING_LABELS.items() if not product[column]), None)
+        if reason:
             counts[reason] += 1
         else:
             candidates[product["id"]] = product
-    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files()):
+    with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files):
         table = _write_images(source, candidates, output / "images", counts)
         if not table.empty:
             write_text(output / TABLE, table.to_csv(index=False))
@@ -119,16 +116,8 @@ def normalise_case(label: str) -> str:
     return "" if text.lower() in MISSING else text
 
 
-def _reason_to_drop(product: Mapping[str, str] | None, kept: Mapping[str, object]) -> str | None:
-    if product is None:
-        return MALFORMED
-    if product["id"] in kept:
-        return REPEATED
-    return next((reason for column, reason in MISSING_LABELS.items() if not product[column]), None)
-
-
 def _write_images(
-    source: KaggleSource | ParquetSource, candidates: dict[str, dict[str, str]], folder: Path, counts: Counter[str]
+    source: Source, candidates: dict[str, dict[str, str]], folder: Path, counts: Counter[str]
 ) -> pd.DataFrame:
     """The rows, sorted by id, of the candidates whose image is usable; it is written to `folder`."""
     products, hashes, miniatures = [], [], []
@@ -136,12 +125,12 @@ def _write_images(
     for product in tqdm(in_order, desc="reading", unit="image", disable=None):
         try:
             data = source.image(product["id"])
-            image = None if data is None else open_image(data, PREPARED_SIDE)
+            if data is None:
+                counts[NO_IMAGE] += 1
+                continue
+            image = open_image(data, PREPARED_SIDE)
         except (ImageError, SourceError, OSError):
             counts[BAD_IMAGE] += 1
-            continue
-        if image is None:
-            counts[NO_IMAGE] += 1
             continue
         products.append(product)
         hashes.append(difference_hash(image))
@@ -164,16 +153,15 @@ def _write_images(
 def describe_splits(table: pd.DataFrame) -> list[str]:
     """Lines with the size of each split, the number of duplicates, and the labels that are missing in some split."""
     sizes = table["split"].value_counts()
-    lines = [f"{sizes.get(split, 0):>8,}  {split}" for split in (TRAIN, VALIDATION, TEST)]
+    lines = [f"{sizes.get(split, 0):>8,}  {split}" for split in SPLITS]
     per_group = table["group"].value_counts()
     shared = per_group[per_group > 1]
     lines.append(f"{shared.sum():>8,}  rows share their picture with another id, in {len(shared):,} groups")
     for column in (*LABEL_COLUMNS, *OPTIONAL_COLUMNS):
         labeled = table[table[column] != ""]
-        present = pd.crosstab(labeled[column], labeled["split"])
-        present = present.reindex(columns=[TRAIN, VALIDATION, TEST], fill_value=0)
+        present = pd.crosstab(labeled[column], labeled["split"]).reindex(columns=SPLITS, fill_value=0)
         lines.append(f"{len(present):>8,}  classes of {column}")
-        for split in (TRAIN, VALIDATION, TEST):
+        for split in SPLITS:
             lacking = present[present[split] == 0].index
             if len(lacking):
                 lines.append(f"{len(lacking):>8,}    not in {split}: {', '.join(lacking)}")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from data_prep.__main__ import main
 from data_prep.archive import Archive, SourceConfig, print_splits, replacing_files, save_image
-from data_prep.splits import TEST, TRAIN, VALIDATION, difference_hash, hashed_split, miniature, same_picture_groups
+from data_prep.splits import SPLITS, difference_hash, hashed_split, miniature, same_picture_groups
 from fashion_model.system import write_text
 
 LABELS = Path(__file__).with_name("phone.csv")
@@ -80,7 +80,7 @@ def drop_duplicates_across_splits(table: pd.DataFrame, groups: np.ndarray) -> pd
 
     `groups` (N,) numbers the photographs that show the same picture.
     """
-    order = table["split"].map({TRAIN: 0, VALIDATION: 1, TEST: 2})
+    order = table["split"].map(SPLITS.index)
     return table[order == order.groupby(groups).transform("min")].reset_index(drop=True)
 
 

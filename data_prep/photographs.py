@@ -170,8 +170,7 @@ def _published(archive: Archive, name: str, columns: tuple[str, ...]) -> tuple[p
 
 
 def _write_labeled(folder: Path, archive: Archive, paths: dict[str, str], table: pd.DataFrame) -> dict[str, int]:
-    images = {f"images/{name}": paths[name] for name in table["image"]}
-    _write(folder, archive, images, {f"{folder.name}.csv": table.to_csv(index=False)})
+    _write(folder, archive, {f"images/{name}": paths[name] for name in table["image"]}, table)
     return table["split"].value_counts().to_dict()
 
 
@@ -181,17 +180,18 @@ def write_splits(folder: Path, archive: Archive) -> dict[str, int]:
     if not paths:
         raise SourceError(f"{archive.path} holds no images")
     splits = {name: hashed_split(source_group(name)) for name in paths}
-    _write(folder, archive, {f"{splits[name]}/{name}": path for name, path in paths.items()}, {})
+    _write(folder, archive, {f"{splits[name]}/{name}": path for name, path in paths.items()})
     return dict(Counter(splits.values()))
 
 
-def _write(folder: Path, archive: Archive, images: Mapping[str, str], tables: Mapping[str, str]) -> None:
-    """Write `images`, name in `folder` → path in `archive`, and `tables`, name → text."""
+def _write(folder: Path, archive: Archive, images: Mapping[str, str], table: pd.DataFrame | None = None) -> None:
+    """Write `images`, name in `folder` → path in `archive`, and the table, which is called as the folder."""
+    tables = [] if table is None else [f"{folder.name}.csv"]
     with replacing_files(folder, [*images, *tables], archive.files()):
         for name, path in tqdm(images.items(), desc=folder.name, unit="image", disable=None):
             save_image(archive.image(path), folder / name)
-        for name, text in tables.items():
-            write_text(folder / name, text)
+        for name in tables:
+            write_text(folder / name, table.to_csv(index=False))
 
 
 def source_group(name: str) -> str:

@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 HELD_OUT_SHARE = 0.1  # of the rows of a product type, for validation and for test each
 SMALLEST_SPLITTABLE = 3  # groups
 
@@ -37,16 +37,11 @@ THUMBNAIL = (60, 80)  # width, height of the catalogue's thumbnails
 
 def split_column(table: pd.DataFrame) -> pd.Series:
     """The split of each row, with the index of `table`. `table` has the columns group and articleType."""
-    groups = table.groupby("group")["articleType"].agg(rows="size", product_type=_most_common)
+    rows = table.groupby(["group", "articleType"]).size().groupby("group")
+    groups = pd.DataFrame({"rows": rows.sum(), "product_type": rows.idxmax().str[1]})  # the most frequent, then first
     groups["order"] = [hashlib.sha256(str(group).encode()).hexdigest() for group in groups.index]
     split_of_group = pd.concat(_assign(of_type) for _, of_type in groups.groupby("product_type"))
     return table["group"].map(split_of_group)
-
-
-def _most_common(labels: pd.Series) -> str:
-    """The most frequent label, of several the first in the alphabet."""
-    values, counts = np.unique(labels.to_numpy(dtype=str), return_counts=True)
-    return str(values[counts.argmax()])
 
 
 def _assign(groups: pd.DataFrame) -> pd.Series:

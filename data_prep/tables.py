@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from data_prep.splits import TEST, TRAIN, VALIDATION
+from data_prep.splits import SPLITS
 
 NOT_LABELS = ("id", "group", "split", "productDisplayName")  # columns in which `?` has no meaning
 UNKNOWN = "?"
@@ -50,30 +50,23 @@ def read_table(data: bytes, name: str, required: Sequence[str]) -> pd.DataFrame:
     text = decoded(data, name)
     separator = separator_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
     lines = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
-    numbers, rows = [], []
-    for number, fields in _numbered(lines, name):
-        numbers.append(number)
-        rows.append([field.strip() for field in fields])
+    try:  # records that are not empty, with the number of their last line, from 1
+        records = [(lines.line_num, [field.strip() for field in fields]) for fields in lines if any(fields)]
+    except csv.Error as error:
+        raise SourceError(f"{name}, row {lines.line_num}: {error}") from error
+    (_, header), *rows = records or [(0, [])]
     spelling = {column.lower(): column for column in required}
-    columns = [spelling.get(column.lower(), column) for column in rows[0]] if rows else []
+    columns = [spelling.get(column.lower(), column) for column in header]
     missing = [column for column in required if column not in columns]
     if missing or len(set(columns)) < len(columns):
         wrong = f"lacks the columns {missing}" if missing else "has two columns of one name"
         raise SourceError(f"{name} {wrong}; its columns are {columns}")
-    for number, row in zip(numbers[1:], rows[1:], strict=True):
+    for number, row in rows:
         if len(row) < len(columns) or any(row[len(columns) :]):
             raise SourceError(f"{name}, row {number}: {len(row)} fields, but {len(columns)} columns")
-    if len(rows) == 1:
+    if not rows:
         raise SourceError(f"{name} has no rows")
-    return pd.DataFrame([row[: len(columns)] for row in rows[1:]], index=numbers[1:], columns=columns)
-
-
-def _numbered(lines: Iterator[list[str]], name: str) -> Iterator[tuple[int, list[str]]]:
-    """The records that are not empty, with the number of their last line, from 1."""
-    try:
-        yield from ((lines.line_num, fields) for fields in lines if any(fields))
-    except csv.Error as error:
-        raise SourceError(f"{name}, row {lines.line_num}: {error}") from error
+    return pd.DataFrame([row[: len(columns)] for _, row in rows], [number for number, _ in rows], columns)
 
 
 def read_cleaned(path: Path) -> pd.DataFrame:
@@ -91,7 +84,7 @@ def read_cleaned(path: Path) -> pd.DataFrame:
         (~table["id"].map(_names_a_file), "the id {id!r} cannot be the name of a photograph"),
         (table["id"].duplicated(), "the id {id!r} is repeated"),
         (table["group"] == "", "the group is empty"),
-        (~table["split"].isin((TRAIN, VALIDATION, TEST)), "the split {split!r} is none of train, validation and test"),
+        (~table["split"].isin(SPLITS), "the split {split!r} is none of train, validation and test"),
     ):
         if wrong.any():
             row = table[wrong].iloc[0]

@@ -4,20 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fashion_model.checkpoint import CheckpointError, HubCheckpointError
-    from fashion_model.classifier import FashionClassifier
-    from fashion_model.images import ImageError
-    from fashion_model.predictions import AttributePrediction, Prediction
+    from fashion_model.checkpoint import CheckpointError as CheckpointError
+    from fashion_model.checkpoint import HubCheckpointError as HubCheckpointError
+    from fashion_model.classifier import FashionClassifier as FashionClassifier
+    from fashion_model.images import ImageError as ImageError
+    from fashion_model.predictions import AttributePrediction as AttributePrediction
+    from fashion_model.predictions import Prediction as Prediction
 
-__all__ = [
-    "AttributePrediction",
-    "CheckpointError",
-    "FashionClassifier",
-    "HubCheckpointError",
-    "ImageError",
-    "Prediction",
-    "__version__",
-]
 __version__ = "1.0.0"
 # Imported when they are asked for: PyTorch takes seconds.
 _MODULES = {
@@ -28,6 +21,7 @@ _MODULES = {
     "ImageError": "images",
     "Prediction": "predictions",
 }
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

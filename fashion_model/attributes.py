@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from fashion_model.system import write_text
+from fashion_model.system import read_json, write_json
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PRODUCT_TYPE = "product_type"  # the attribute that groups of products and contributors' coarse labels are about
@@ -78,15 +77,12 @@ class LabelEncoders:
 
     def save(self, path: Path, attributes: Sequence[Attribute]) -> None:
         """Write `{column: {"0": label, …}}`."""
-        document = {a.column: {str(i): label for i, label in enumerate(self.labels[a.name])} for a in attributes}
-        write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        write_json(path, {a.column: {str(i): label for i, label in enumerate(self.labels[a.name])} for a in attributes})
 
     @classmethod
     def load(cls, path: Path, attributes: Sequence[Attribute]) -> LabelEncoders:
         """ValueError unless the file has exactly the columns of `attributes`, with the indices 0 … n-1 each."""
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict):
-            raise ValueError("does not hold a JSON object")
+        document = read_json(path)
         unknown = set(document) - {a.column for a in attributes}
         if unknown:
             raise ValueError(f"has columns of no attribute: {shortened(sorted(unknown))}")

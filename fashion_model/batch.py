@@ -99,7 +99,12 @@ def label(config: Config) -> int:
     fields = fields_of(names, config.products)
     with open_output(config.output, fields, checkpoint, config.resume) as (done, write):
         kept, left = sum(done.values()), not_done(chain([first], files), done, config.products)
-        for file, result in tqdm(results_of(classifier, left, config), unit="image", disable=None):
+        results: Iterator[tuple[Path, Prediction | list[Product] | ImageError]]
+        if config.products:
+            results = classifier.stream_products(left)
+        else:
+            results = write_overlays(classifier, left, config.heatmaps) if config.heatmaps else classifier.stream(left)
+        for file, result in tqdm(results, unit="image", disable=None):
             write(rows_of(file, result, names, config.products))
             written, failed = written + 1, failed + isinstance(result, ImageError)
     if config.output or failed or passed_over:
@@ -107,15 +112,6 @@ def label(config: Config) -> int:
         others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
         print(f"predict: {written:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
     return 1 if failed and failed == written + kept else 0
-
-
-def results_of(
-    classifier: FashionClassifier, files: Iterable[Path], config: Config
-) -> Iterator[tuple[Path, Prediction | list[Product] | ImageError]]:
-    """What is asked for of each file."""
-    if config.products:
-        return classifier.stream_products(files)
-    return write_overlays(classifier, files, config.heatmaps) if config.heatmaps else classifier.stream(files)
 
 
 def not_done(files: Iterable[Path], done: Counter[str], products: bool = False) -> Iterator[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import building
 from fashion_model.models.finder import Finder
 from fashion_model.models.multitask import MultiTaskClassifier
-from fashion_model.system import write_bytes, write_text
+from fashion_model.system import read_json, write_bytes, write_json
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
 TRAINING = "training.json"  # settings, data, history and hours of the training
@@ -83,11 +82,8 @@ class Checkpoint:
 
 def weight_files(directory: Path) -> list[Path]:
     """The files that `read_checkpoint` reads the weights from: the shards if there is an index, else the one file."""
-    return sorted(directory.glob(SHARDS)) if has_shards(directory) else [directory / WEIGHTS]
-
-
-def has_shards(directory: Path) -> bool:
-    return (directory / WEIGHTS_INDEX).is_file()
+    has_shards = (directory / WEIGHTS_INDEX).is_file()
+    return sorted(directory.glob(SHARDS)) if has_shards else [directory / WEIGHTS]
 
 
 def deciding_files(directory: Path) -> list[Path]:
@@ -124,11 +120,8 @@ def save_checkpoint(
         file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(new / CONFIG, dataclasses.replace(model.config, finder=None).to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
-    files = list(new.iterdir())
     before = {path for pattern in (*WEIGHT_FILES, FINDER) for path in directory.glob(pattern)}
-    for file in files:
-        file.replace(directory / file.name)
-    for file in before - {directory / file.name for file in files}:
+    for file in before - {file.replace(directory / file.name) for file in list(new.iterdir())}:
         file.unlink(missing_ok=True)
     (directory / METRICS).unlink(missing_ok=True)  # the last: until then its digests show that files are mixed
     new.rmdir()
@@ -253,15 +246,3 @@ def _read(directory: Path, file: str, name: str, reader: Callable[[Path], Any]) 
         raise CheckpointError(f"{name}: {file} is damaged or cut off: {error}") from error
     except (ValueError, TypeError, OSError) as error:  # json and unicode errors are ValueErrors
         raise CheckpointError(f"{name}: {file} {getattr(error, 'strerror', None) or error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """ValueError if the file does not hold a JSON object."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict):
-        raise ValueError("does not hold a JSON object")
-    return document
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

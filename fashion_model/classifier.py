@@ -67,10 +67,7 @@ class FashionClassifier:
                 model.backbone.use_engine(example)
             self.model = model.to(self._device).to(memory_format=torch.channels_last)
             self.finder = self._served(checkpoint.finder) if checkpoint.finder else None
-            # Kept also where they are not used: to delete one waits for its threads.
-            self._engines = (model.backbone.engine, self.finder and self.finder.engine)
         self._transform = self.config.preprocessing
-        self._process = os.getpid()
 
     @classmethod
     def from_pretrained(
@@ -248,7 +245,6 @@ class FashionClassifier:
         """Box, group and score of what may be products, the most certain one first."""
         if not self.finder:
             return []
-        self._leave_engines_of_parent()
         with isolated(self._device.type):
             boxes, scores, groups = (x.tolist() for x in self.finder.locate(photograph, self._transform))
         names = list(self.finder.config.groups)
@@ -347,17 +343,8 @@ class FashionClassifier:
             finder.engine = onnx_engine(finder.points, torch.rand(1, 3, 128, 96), any_size=True)
         return finder
 
-    def _leave_engines_of_parent(self) -> None:
-        """In a forked process their threads are not there any more."""
-        if os.getpid() != self._process:
-            self.backbone.engine = None
-            if self.finder:
-                self.finder.engine = None
-            self._process = os.getpid()
-
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         """Inputs (3, H, W) → (B, 3, H, W) on the device."""
-        self._leave_engines_of_parent()
         return torch.stack(inputs).to(self._device, memory_format=torch.channels_last)
 
     def _explain(self, photograph: Image.Image, targets: Any, *how: Any) -> Explained:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -52,8 +51,7 @@ class Target(NamedTuple):
     rank: int = 0  # 0 is the predicted class
 
 
-@dataclass(frozen=True)
-class Explained:
+class Explained(NamedTuple):
     pooled: torch.Tensor  # (1, C) features
     maps: np.ndarray  # (targets, h, w) float32 in [0, 1]
 

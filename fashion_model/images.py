@@ -8,11 +8,12 @@ import re
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from pillow_heif import register_heif_opener
 
@@ -34,16 +35,7 @@ OTHER_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")  # such as .csv or .cr2
 HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 OVERLAY = re.compile(r".+\.[0-9a-f]{12}\.[a-z][a-z0-9_]*\.png")  # as `predict --heatmaps` calls them
 ORIENTATION = 0x0112  # EXIF tag
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = (5, 6, 7, 8)
+SIDEWAYS = (5, 6, 7, 8)  # its values for photographs that are turned by a quarter
 
 # What Pillow's decoders raise on damaged files (https://github.com/python-pillow/Pillow/issues/3863).
 _DECODER_ERRORS = (
@@ -98,52 +90,53 @@ def find_images(
     folder that cannot be listed is yielded in its place.
     """
     for path in map(Path, paths):
-        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir fails for a name too long; reading says what is wrong)
-            entered = {Path(leave_out).resolve()} if leave_out is not None else set()
-            yield from _images_below(path, entered, pass_over)
-        else:
+        if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir fails for a name too long; reading says what is wrong)
             yield path
+            continue
+        entered = {Path(leave_out).resolve()} if leave_out is not None else set()
+        for file in files_below(path, entered):
+            if _is_image(file) or os.path.isdir(file):  # noqa: PTH112
+                yield file
+            else:
+                pass_over(file)
 
 
-def _images_below(folder: Path, entered: set[Path], pass_over: Callable[[Path], object]) -> Iterator[Path]:
+def files_below(folder: Path, entered: set[Path]) -> Iterator[Path]:
+    """What no other program hides, in order; links to folders are followed, and each folder is entered once.
+
+    A folder that cannot be listed is yielded in its place: reading it as a file fails, and the error says why.
+    """
     if (resolved := folder.resolve()) in entered:
         return
     entered.add(resolved)
     try:
         names = sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))  # paths take more memory
     except OSError:
-        yield folder  # reading it as a file fails, and the error says why
+        yield folder
         return
     for path in (folder / name for name in names):
         if os.path.isdir(path):  # noqa: PTH112 (as in _is_image)
-            yield from _images_below(path, entered, pass_over)
-        elif _is_image(path):
-            yield path
+            yield from files_below(path, entered)
         else:
-            pass_over(path)
+            yield path
 
 
 def _is_image(path: Path) -> bool:
     # os.path has False for a link that leads nowhere, or where nobody may look; pathlib raises errors for some of them.
-    if not os.path.exists(path):  # noqa: PTH110
-        return has_image_suffix(path.name)  # reading it says what is wrong
-    is_file = os.path.isfile(path) and not OVERLAY.fullmatch(path.name)  # noqa: PTH113
-    return is_file and is_photograph(path.name, lambda: path.open("rb"))
-
-
-def has_image_suffix(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+    is_pipe = os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113
+    return not is_pipe and is_photograph(path.name, lambda: path.open("rb"))
 
 
 def is_photograph(name: str, open_file: Callable[[], IO[bytes]]) -> bool:
-    """Whether a file is a photograph: by its suffix, or by its content if the suffix is unknown.
+    """Whether a file is a photograph: by its suffix, or by its content if the suffix is unknown. Our overlays are none.
 
     The file is opened only for names such as `b.jpg?v=169`, or without a suffix. A file with the suffix of a photograph
     is one, even if it is damaged.
     """
-    if has_image_suffix(name):
-        return True
-    if OTHER_SUFFIX.fullmatch(PurePath(name).suffix):
+    path = PurePath(name)
+    if path.suffix.lower() in SUFFIXES:
+        return not OVERLAY.fullmatch(path.name)
+    if OTHER_SUFFIX.fullmatch(path.suffix):
         return False
     try:
         with open_file() as file, Image.open(file, formats=FORMATS):
@@ -163,10 +156,8 @@ def is_hidden(path: str) -> bool:
 def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"The file cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:  # a NUL in the name
-        raise ImageError(f"The file cannot be read: {error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Image:
@@ -181,21 +172,16 @@ def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Im
     if at_least and isinstance(image, JpegImageFile):
         image.draft(None, (at_least, at_least))
     upright = _to_rgb(image)
-    orientation = _orientation(image)
-    if orientation in UPRIGHT:
-        upright = upright.transpose(UPRIGHT[orientation])
+    orientation = None
+    with suppress(*_DECODER_ERRORS):  # the pixels of a file with damaged EXIF are used as they are
+        orientation = image.getexif().get(ORIENTATION)
+    upright.info = {}  # Pillow would write the whole EXIF block again and fail on unusual ones
+    upright.getexif()[ORIENTATION] = orientation
+    ImageOps.exif_transpose(upright, in_place=True)
     if orientation in SIDEWAYS:
         width, height = height, width
     upright.info = {"size": (width, height)}  # no EXIF: a later reader would apply the orientation a second time
     return upright
-
-
-def _orientation(image: Image.Image) -> int | None:
-    """The EXIF tag. ImageOps.exif_transpose would write the whole block again and fail on unusual ones."""
-    try:
-        return image.getexif().get(ORIENTATION)
-    except _DECODER_ERRORS:
-        return None  # the pixels of a file with damaged EXIF are used as they are
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

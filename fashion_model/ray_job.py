@@ -14,7 +14,6 @@ import logging
 import os
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +51,12 @@ class Labeller:
             if self.products
             else self.classifier.stream(contents, read=lambda content: open_for_network(content or b""))
         )
-        of_files = (
-            rows_of(path, result, self.names, self.products) for path, (_, result) in zip(paths, results, strict=True)
-        )
-        rows = chain.from_iterable(of_files)
-        fields = (*fields_of(self.names, self.products), CHECKPOINT)
-        return pa.Table.from_pylist([row | {CHECKPOINT: self.checkpoint} for row in rows], parquet_schema(fields))
+        rows = [
+            row | {CHECKPOINT: self.checkpoint}
+            for path, (_, result) in zip(paths, results, strict=True)
+            for row in rows_of(path, result, self.names, self.products)
+        ]
+        return pa.Table.from_pylist(rows, parquet_schema((*fields_of(self.names, self.products), CHECKPOINT)))
 
 
 def write_rows(

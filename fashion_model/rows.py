@@ -51,38 +51,30 @@ def fields_of(attributes: Sequence[str], products: bool = False) -> tuple[str, .
     return (*fields, *BOX_FIELDS, *FOUND_FIELDS) if products else fields
 
 
-def row_of(file: str | os.PathLike[str], result: Prediction | ImageError, attributes: Sequence[str]) -> Row:
-    """The row of `file`, with the fields of `attributes`; None where there is no value."""
-    row: Row = dict.fromkeys(fields_of(attributes)) | {"file": name_in_row(file)}
-    if isinstance(result, ImageError):
-        return row | {"error": str(result)}
-    document = result.to_document()
-    for name in attributes:
-        row |= {name: document[name]["label"], f"{name}_confidence": document[name]["confidence"]}
-    return row | {field: document[field] for field in FASHION_FIELDS}
-
-
 def rows_of(
     file: str | os.PathLike[str],
     result: Prediction | Sequence[Product] | ImageError,
     attributes: Sequence[str],
     products: bool = False,
 ) -> list[Row]:
-    """The row of `file`, or, with `products`, one for each of its products.
+    """The row of `file`, or, with `products`, one for each of its products; None where there is no value.
 
-    Where there is none, one row says that the photograph shows no fashion product.
+    Where there is no product, one row says that the photograph shows no fashion product.
     """
-    empty = dict.fromkeys(fields_of(attributes, products))
-    if isinstance(result, Prediction | ImageError):
-        return [empty | row_of(file, result, attributes)]
-    rows = [
-        empty
-        | row_of(file, product.prediction, attributes)
-        | dict(zip(BOX_FIELDS, product.box, strict=True))
-        | {"group": product.group, "score": round(product.score, DIGITS)}
-        for product in result
-    ]
-    return rows or [empty | {"file": name_in_row(file), IS_FASHION: False}]
+    empty: Row = dict.fromkeys(fields_of(attributes, products)) | {"file": name_in_row(file)}
+    if isinstance(result, ImageError):
+        return [empty | {"error": str(result)}]
+    found = [result] if isinstance(result, Prediction) else result
+    return [empty | dict(_values(each.to_document())) for each in found] or [empty | {IS_FASHION: False}]
+
+
+def _values(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a row from `to_document` of a prediction or a product."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from ((name, value["label"]), (f"{name}_confidence", value["confidence"]))
+        else:
+            yield from zip(BOX_FIELDS, value, strict=True) if name == "box" else [(name, value)]
 
 
 def name_in_row(file: str | os.PathLike[str]) -> str:
@@ -90,23 +82,15 @@ def name_in_row(file: str | os.PathLike[str]) -> str:
     return os.fspath(file).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def csv_of(rows: Iterable[Row], fields: Sequence[str]) -> str:
-    """A CSV file with header."""
-    return "".join([csv_line(fields), *map(csv_row, rows)])
+def csv_of(rows: Iterable[Row], header: Sequence[str] = ()) -> str:
+    """Lines of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text).writerows([*([header] if header else []), *(map(_cell, row.values()) for row in rows)])
+    return text.getvalue()
 
 
 def json_line(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def csv_row(row: Row) -> str:
-    return csv_line(map(_cell, row.values()))
-
-
-def csv_line(cells: Iterable[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)
-    return text.getvalue()
 
 
 def _cell(value: str | float | bool | None) -> str:
@@ -155,8 +139,8 @@ def open_output(
     """
     fields = (*fields, CHECKPOINT)
     if path is None:
-        _print(csv_line(fields))
-        yield Counter(), lambda rows: _print("".join(csv_row(row | {CHECKPOINT: checkpoint}) for row in rows))
+        _print(csv_of([], fields))
+        yield Counter(), lambda rows: _print(csv_of(row | {CHECKPOINT: checkpoint} for row in rows))
         return
     unfinished = _unfinished(path)
     done = _keep_rows(unfinished, fields, checkpoint) if resume and unfinished.exists() else Counter()
@@ -216,8 +200,8 @@ def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[st
 
 def _write_csv(path: Path, rows: Iterator[Row], fields: Sequence[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(csv_line(fields))
-        file.writelines(map(csv_row, rows))
+        file.write(csv_of([], fields))
+        file.writelines(csv_of([row]) for row in rows)
 
 
 def _write_parquet(path: Path, rows: Iterator[Row], fields: Sequence[str]) -> None:

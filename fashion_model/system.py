@@ -6,6 +6,7 @@ import errno
 import importlib
 import inspect
 import io
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 MAX_MESSAGE = 500  # characters
 
@@ -53,13 +54,14 @@ def sentence_of(error: Exception) -> str:
     return f"{text}; make room and run the command again" if full else text
 
 
-def run_command(package: str, commands: Mapping[str, str], arguments: list[str]) -> int:
+def run_command(package: str, commands: Mapping[str, str], arguments: list[str] | None = None) -> int:
     """Run `python -m PACKAGE NAME …`: the function of a command, whose argument `config`, a dataclass, is its options.
 
-    `commands`: name → "module:function", or "module" for its function `run`. The exit status is what the function
-    returns, 0 for None, or 2 with one sentence on standard error.
+    `commands`: name → "module:function", or "module" for its function `run`; `arguments`: by default the process's. The
+    exit status is what the function returns, 0 for None, or 2 with one sentence on standard error.
     """
     show_all_characters()
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] not in commands:
         print(f"usage: python -m {package} {{{','.join(commands)}}} …", file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -120,3 +122,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace the content of `path`."""
     with replacing(path) as unfinished:
         unfinished.write_bytes(data)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """ValueError if the file does not hold a JSON object."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError("does not hold a JSON object")
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

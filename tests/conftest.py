@@ -20,12 +20,8 @@ SCRATCH = tempfile.TemporaryDirectory(prefix="fashion-tests-")
 for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": "gradio", "MPLCONFIGDIR": "matplotlib"}.items():
     os.environ[variable] = str(Path(SCRATCH.name) / folder)
 LISTENER = listener()  # requests to the Hub come here; nothing answers until a test starts the loopback Hub
-os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "HF_HUB_DISABLE_XET": "1"}
-os.environ |= {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
+os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "GRADIO_ANALYTICS_ENABLED": "False"}
+os.environ |= dict.fromkeys(("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
 os.environ["OMP_NUM_THREADS"] = "1"  # workers and other processes share the cores; read when torch is imported
 if method := os.environ.get("START_METHOD"):  # spawn, as on macOS and Windows, or forkserver, as in Python 3.14
     multiprocessing.set_start_method(method, force=True)  # a spawned worker that imports this has one already

@@ -48,22 +48,15 @@ def killed(output, *command, resume=(), check=None, files=("",)):
     """
     undisturbed = output.with_name(f"undisturbed-{output.name}")
     command = [sys.executable, *map(str, command)]
-
-    def begin(path):
-        shutil.rmtree(path, ignore_errors=True)
-        path.unlink(missing_ok=True)
-
-    begin(undisturbed)
     began = time.monotonic()
     subprocess.run([*command, undisturbed], cwd=conftest.ROOT, check=True, stdout=-3)
     seconds, moments, count = time.monotonic() - began, random.Random(0), 0
     expected = written(undisturbed, files)
-    begin(output)
     while count < KILLS:
         with subprocess.Popen([*command, output, *resume], cwd=conftest.ROOT, stdout=-3, stderr=-3) as process:
             try:
                 assert process.wait(moments.uniform(0.3, 1.0) * seconds) == 0
-                begin(output)
+                shutil.rmtree(output) if output.is_dir() else output.unlink()
             except subprocess.TimeoutExpired:
                 process.kill()
                 count += 1

@@ -35,7 +35,6 @@ class Repository:
     kind: str  # model, dataset or space
     name: str
     private: bool = False
-    gated: bool = False
     sdk: str | None = None
     variables: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # sha → path → content
@@ -173,8 +172,6 @@ def respond(hub, request, body):
         return refusal(404 if given else 401, "RepoNotFound", "Repository not found")
     if method == "POST":
         return write(hub, repository, step, argument, body)
-    if repository.gated and not given and step in ("resolve", "tree"):
-        return refusal(403, "GatedRepo", "Access to this repository is restricted")
     return read(repository, step, argument, request)
 
 
@@ -243,9 +240,9 @@ def read(repository, step, argument, request):
         return JSONResponse([entry(repository, path, content) for path, content in sorted(files.items())])
     if step == "resolve":
         return content_of(repository, sha, path, request) if path in files else refusal(404, "EntryNotFound")
-    properties = {"private": repository.private, "gated": "auto" if repository.gated else False}
     siblings = [{"rfilename": path} for path in sorted(files)]
-    return JSONResponse({"_id": "0", "id": repository.name, "sha": sha, "siblings": siblings, "tags": [], **properties})
+    document = {"_id": "0", "id": repository.name, "sha": sha, "siblings": siblings, "tags": []}
+    return JSONResponse(document | {"private": repository.private})
 
 
 def is_large(path, size):

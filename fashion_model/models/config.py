@@ -64,15 +64,6 @@ class FinderConfig:
         others = {each for of_group in self.groups.values() for each in of_group} - set(self.groups[group])
         return [self.type_weight if each in others else 1.0 for each in types]
 
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> FinderConfig:
-        """ValueError for an unknown or missing key or an invalid value."""
-        try:
-            groups = {str(name): tuple(map(str, types)) for name, types in document["groups"].items()}
-            return cls(**{**document, "groups": groups})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"finder is no valid section: {error}") from error
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -130,8 +121,12 @@ class ModelConfig:
             values["attributes"] = tuple(Attribute(**attribute) for attribute in document["attributes"])
         except TypeError as error:
             raise ValueError("attributes must be a list of objects with name, column and title") from error
-        if document.get("finder") is not None:
-            values["finder"] = FinderConfig.from_dict(document["finder"])
+        if (section := document.get("finder")) is not None:
+            try:
+                groups = {str(name): tuple(map(str, types)) for name, types in section["groups"].items()}
+                values["finder"] = FinderConfig(**{**section, "groups": groups})
+            except (AttributeError, KeyError, TypeError) as error:
+                raise ValueError(f"finder is no valid section: {error}") from error
         return cls(**values)
 
     def __post_init__(self) -> None:

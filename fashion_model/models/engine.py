@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ PACKAGES = ("onnx", "onnxruntime")
 THREADS = torch.get_num_threads()  # what OMP_NUM_THREADS says, or one a core
 TOLERANCE = 1e-3  # of the largest output
 Network = TypeVar("Network", bound=nn.Module)
+Compute = Callable[[torch.Tensor], Any]
 
 
 @contextmanager
@@ -68,28 +70,25 @@ def fold_batch_norms(network: Network, example: torch.Tensor) -> Network:
 
 
 @torch.no_grad()
-def same_outputs(
-    network: Callable[[torch.Tensor], torch.Tensor],
-    faster: Callable[[torch.Tensor], torch.Tensor],
-    example: torch.Tensor,
-) -> bool:
-    expected, outputs = network(example), faster(example)
+def same_outputs(network: Compute, faster: Compute, example: torch.Tensor) -> bool:
+    expected, outputs = (
+        torch.cat([output.flatten() for output in ([found] if isinstance(found, torch.Tensor) else found)])
+        for found in (network(example), faster(example))
+    )
     return bool((outputs - expected).abs().max() <= TOLERANCE * expected.abs().max())
 
 
-def onnx_engine(
-    network: nn.Module, example: torch.Tensor, any_size: bool = False
-) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """What `network` computes for images (B, 3, H, W) in float32, without gradients.
+def onnx_engine(network: nn.Module, example: torch.Tensor, any_size: bool = False) -> Compute | None:
+    """What `network` computes for images (B, 3, H, W) in float32, a tensor or a list of them, without gradients.
 
     None if the packages are not installed or, with a line on standard error, cannot be used: they fail, the network
-    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch. It
-    is for images of the size of `example`, or, with `any_size`, of others too.
+    cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch, and
+    so does one in a forked process. It is for images of the size of `example`, or, with `any_size`, of others too.
     """
     if not all(map(importlib.util.find_spec, PACKAGES)):
         return None
     try:
-        session = _onnx_session(export_onnx(network, example[:1], any_size))
+        session = _onnx_session(network, example[:1], any_size)
         same = same_outputs(network, session, example)
     except Exception as error:  # of other packages, which may be damaged in any way; the user reads the reason
         _say_that_pytorch_takes_its_place(error)
@@ -97,10 +96,13 @@ def onnx_engine(
     if not same:
         _say_that_pytorch_takes_its_place("its outputs differ")
         return None
-    compute: Callable[[torch.Tensor], torch.Tensor] = session
+    compute: Compute = session
+    process = os.getpid()
 
-    def run(images: torch.Tensor) -> torch.Tensor:
+    def run(images: torch.Tensor) -> Any:
         nonlocal compute
+        if compute is session and os.getpid() != process:  # where its threads are not; to delete it would wait for them
+            compute = network
         try:
             return compute(images)
         except Exception as error:
@@ -119,14 +121,14 @@ class WithoutGradients(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network.eval()
-        self.engines: dict[torch.Size, Callable[[torch.Tensor], torch.Tensor]] = {}
+        self.engines: dict[torch.Size, Compute] = {}
 
     def train(self, mode: bool = True) -> WithoutGradients:
         """It stays in evaluation mode."""
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> Any:
         size = images.shape[2:]
         if size not in self.engines:
             engine = onnx_engine(self.network, images[:2]) if images.device.type == "cpu" else None
@@ -139,38 +141,31 @@ def _say_that_pytorch_takes_its_place(reason: object) -> None:
     print(f"ONNX Runtime is not used, PyTorch takes its place: {first}", file=sys.stderr, flush=True)
 
 
-def _onnx_session(model: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
+def _onnx_session(network: nn.Module, image: torch.Tensor, any_size: bool) -> Compute:
+    """For any number of images. PyTorch's errors for what ONNX lacks."""
     import onnxruntime
 
+    with torch.no_grad():
+        outputs = network(image)
+    single = isinstance(outputs, torch.Tensor)
+    ranks = {f"output{i}": each.ndim for i, each in enumerate([outputs] if single else outputs)}
+    axes = {"images": {0: "batch", 2: "height", 3: "width"} if any_size else {0: "batch"}}
+    for name, rank in ranks.items():
+        axes[name] = {0: "batch"} | {axis: f"{name}_{axis}" for axis in range(1, rank) if any_size}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's newer exporter takes 30 times as long, too long for every start
+        model: Any = io.BytesIO()
+        names: dict[str, Any] = {"input_names": ["images"], "output_names": list(ranks), "dynamic_axes": axes}
+        torch.onnx.export(network.eval(), (image,), model, **names, dynamo=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # photographs are decoded meanwhile
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.getvalue(), options, providers=["CPUExecutionProvider"])
 
-    def compute(images: torch.Tensor) -> torch.Tensor:
+    def compute(images: torch.Tensor) -> Any:
         # Copied by NumPy: PyTorch's threads would go on spinning for a while, and the engine needs the cores.
         array = np.ascontiguousarray(images.detach().numpy())
-        return torch.from_numpy(session.run(None, {"images": array})[0])
+        results = [torch.from_numpy(result) for result in session.run(None, {"images": array})]
+        return results[0] if single else results
 
     return compute
-
-
-def export_onnx(network: nn.Module, image: torch.Tensor, any_size: bool = False) -> bytes:
-    """An ONNX model of the network for any number of images. PyTorch's errors for what ONNX lacks."""
-    file: Any = io.BytesIO()
-    inputs = outputs = {0: "batch"}
-    if any_size:
-        inputs = inputs | {2: "height", 3: "width"}
-        outputs = outputs | {axis: f"outputs_{axis}" for axis in range(1, network(image).ndim)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's newer exporter takes 30 times as long, too long for every start
-        torch.onnx.export(
-            network.eval(),
-            (image,),
-            file,
-            input_names=["images"],
-            output_names=["outputs"],
-            dynamic_axes={"images": inputs, "outputs": outputs},
-            dynamo=False,
-        )
-    return file.getvalue()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +18,6 @@ from torchvision.ops import FeaturePyramidNetwork, box_area, box_iou
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import STRIDES, FinderConfig
 from fashion_model.models.engine import WithoutGradients
-from fashion_model.models.stages import SideBySide, separate
 from fashion_model.preprocessing import Preprocessing
 
 MAX_PRODUCTS = 20  # of a photograph
@@ -30,14 +27,6 @@ MIN_SIDE = 12  # pixels of the photograph: smaller products are left out
 # the smaller of two boxes of one group that lies in the other: it is a part of the same product.
 SAME_GROUP, SAME_PRODUCT, PART = 0.4, 0.7, 0.8
 OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as torchvision names them
-
-
-class Detections(NamedTuple):
-    """N products, best first."""
-
-    boxes: torch.Tensor  # (N, 4) left, top, right, bottom in pixels of the input
-    scores: torch.Tensor  # (N,)
-    groups: torch.Tensor  # (N,) indices
 
 
 class Finder(FCOS):
@@ -70,17 +59,15 @@ class Finder(FCOS):
         width, height = (max(1, math.ceil(side * scale / multiple - 0.25)) * multiple for side in size)
         return Preprocessing((height, width), classifier.mean, classifier.std, classifier.interpolation)
 
+    @torch.no_grad()
     def locate(self, photograph: Image.Image, classifier: Preprocessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes (N, 4) in pixels of the photograph, which may have been decoded smaller than it is; scores, groups."""
+        """Boxes (N, 4) in pixels of the photograph, which may have been decoded smaller than it is; scores, groups.
+
+        The best product is the first one.
+        """
         preprocessing = self.preprocessing(classifier, photograph.size)
         image = preprocessing(photograph).to(next(self.parameters()).device)
-        boxes, scores, groups = (x.cpu().numpy() for x in self.detect(image))
-        return preprocessing.boxes_on_photograph(boxes, photograph.info["size"]), scores, groups
-
-    @torch.no_grad()
-    def detect(self, image: torch.Tensor) -> Detections:
-        """Of a normalised image (3, H, W) whose sides are multiples of 32."""
-        height, width = image.shape[1:]
+        height, width = image.shape[1:]  # multiples of 32
         maps = [image.new_empty(1, 0, height // stride, width // stride) for stride in STRIDES]
         counts = [each.shape[2] * each.shape[3] for each in maps]
         anchors = self.anchor_generator(ImageList(image[None], [(height, width)]), maps)[0]
@@ -88,7 +75,8 @@ class Finder(FCOS):
         levels = {name: list(x.split(counts, dim=1)) for name, x in zip(OUTPUTS, outputs, strict=True)}
         found = self.postprocess_detections(levels, [list(anchors.split(counts))], [(height, width)])[0]
         best = distinct(found["boxes"], found["labels"])[:MAX_PRODUCTS]
-        return Detections(found["boxes"][best], found["scores"][best], found["labels"][best])
+        boxes, scores, groups = (found[key][best].cpu().numpy() for key in ("boxes", "scores", "labels"))
+        return preprocessing.boxes_on_photograph(boxes, photograph.info["size"]), scores, groups
 
 
 def distinct(boxes: torch.Tensor, groups: torch.Tensor) -> list[int]:
@@ -117,28 +105,20 @@ class Pyramid(nn.Module):
         if not all(stride in strides for stride in STRIDES):
             raise ValueError(f"a finder needs stages with strides {STRIDES}; the backbone's are {sorted(strides)}")
         layers = [strides[stride] for stride in STRIDES]
-        self.channels = [shapes[layer][1] for layer in layers]
-        parts = (backbone.up_to(layers[0]), *(backbone.between(*pair) for pair in pairwise(layers)))
         # In a tuple, so that their weights are not the pyramid's.
-        self._stages = (SideBySide(parts, backbone.as_map),)
-        self.maps: Callable[[torch.Tensor], list[torch.Tensor]] = self._stages[0].outputs
-        self.fpn, self.out_channels = FeaturePyramidNetwork(self.channels, channels), channels
+        self._stages: tuple[nn.Module, ...] = (backbone.chain(layers, backbone.as_map),)
+        self.fpn, self.out_channels = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels), channels
 
     def compute_stages_with_engine(self) -> None:
         """For a training, which leaves them as they are."""
-        engine = WithoutGradients(self._stages[0])
-
-        def compute(images: torch.Tensor) -> list[torch.Tensor]:
-            height, width = images.shape[2:]
-            strides = zip(self.channels, STRIDES, strict=True)
-            maps = separate(engine(images), [(c, height // stride, width // stride) for c, stride in strides])
-            return [x.contiguous(memory_format=torch.channels_last) for x in maps]
-
-        self.maps = compute
+        self._stages = (WithoutGradients(self._stages[0]),)
 
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
         """(B, 3, H, W) → level → (B, channels, H / stride, W / stride)."""
-        return self.fpn(OrderedDict(zip(map(str, STRIDES), self.maps(images), strict=True)))
+        maps = self._stages[0](images)
+        if isinstance(self._stages[0], WithoutGradients):  # whose engine has another order in memory
+            maps = [x.contiguous(memory_format=torch.channels_last) for x in maps]
+        return self.fpn(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
 
 
 class Points(nn.Module):

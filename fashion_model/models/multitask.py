@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.config import LINEAR, ModelConfig, check_heads
+from fashion_model.models.config import ModelConfig
 
 EXPERT_WIDTH = 256
 
@@ -21,7 +21,7 @@ class MultiTaskClassifier(nn.Module):
         self.config = config
         self.backbone = Backbone(config.backbone, config.image_size)
         channels = self.backbone.channels
-        self.heads = build_heads(config.heads, channels, config.num_classes, config.dropout, config.experts)
+        self.heads = Heads(channels, config.num_classes, config.dropout, config.experts)
         self.fashion = nn.Linear(channels, 1)
         nn.init.zeros_(self.fashion.weight)  # until trained, every image counts as a fashion product
         nn.init.zeros_(self.fashion.bias)
@@ -49,51 +49,28 @@ class MultiTaskClassifier(nn.Module):
         }
 
 
-class LinearHeads(nn.Module):
-    """Dropout and one linear layer for each attribute."""
+class Heads(nn.Module):
+    """Dropout and one linear layer for each attribute.
 
-    def __init__(self, channels: int, num_classes: Mapping[str, int], dropout: float):
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.ModuleDict({name: nn.Linear(channels, classes) for name, classes in num_classes.items()})
-
-    def forward(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {name: linear(self.dropout(pooled)) for name, linear in self.linear.items()}
-
-    def gates_of(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Linear heads have no gates."""
-        return {}
-
-
-class MoEHeads(nn.Module):
-    """Multi-gate mixture of experts (Ma et al., KDD 2018).
-
-    All attributes share the experts, of one layer each. The gate of an attribute weights the experts for each image;
-    dropout and a linear layer classify the weighted sum.
+    With `experts`, a multi-gate mixture of them (Ma et al., KDD 2018), of one layer each, which all attributes share:
+    the gate of an attribute weights the experts for each image, and the linear layer classifies the weighted sum.
     """
 
-    def __init__(self, channels: int, num_classes: Mapping[str, int], dropout: float, experts: int):
+    def __init__(self, channels: int, num_classes: Mapping[str, int], dropout: float, experts: int = 0):
         super().__init__()
-        self.experts = nn.Linear(channels, experts * EXPERT_WIDTH)  # all experts in one layer
-        self.gates = nn.ModuleDict({name: nn.Linear(channels, experts) for name in num_classes})
+        self.experts = nn.Linear(channels, experts * EXPERT_WIDTH) if experts else None  # all experts in one layer
+        self.gates = nn.ModuleDict({name: nn.Linear(channels, experts) for name in num_classes if experts})
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.ModuleDict({name: nn.Linear(EXPERT_WIDTH, classes) for name, classes in num_classes.items()})
+        width = EXPERT_WIDTH if experts else channels
+        self.linear = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in num_classes.items()})
 
     def forward(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        experts = self.experts(pooled).relu().unflatten(1, (-1, EXPERT_WIDTH))  # (B, experts, width)
-        sums = {name: torch.einsum("be,bew->bw", gate, experts) for name, gate in self.gates_of(pooled).items()}
-        return {name: linear(self.dropout(sums[name])) for name, linear in self.linear.items()}
+        inputs = dict.fromkeys(self.linear, pooled)
+        if self.experts:
+            experts = self.experts(pooled).relu().unflatten(1, (-1, EXPERT_WIDTH))  # (B, experts, width)
+            inputs = {name: torch.einsum("be,bew->bw", gate, experts) for name, gate in self.gates_of(pooled).items()}
+        return {name: linear(self.dropout(inputs[name])) for name, linear in self.linear.items()}
 
     def gates_of(self, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(B, C) → attribute name → weight of each expert (B, experts); a row sums to 1."""
+        """(B, C) → attribute name → weight of each expert (B, experts); a row sums to 1. Without experts no gates."""
         return {name: gate(pooled).softmax(dim=1) for name, gate in self.gates.items()}
-
-
-def build_heads(
-    kind: str, channels: int, num_classes: Mapping[str, int], dropout: float, experts: int
-) -> LinearHeads | MoEHeads:
-    """Random weights. ValueError as from `check_heads`."""
-    check_heads(kind, experts)
-    if kind == LINEAR:
-        return LinearHeads(channels, num_classes, dropout)
-    return MoEHeads(channels, num_classes, dropout, experts)

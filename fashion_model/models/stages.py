@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -75,28 +74,18 @@ class Without(nn.Module):
         return forward(self.net, images)
 
 
-class SideBySide(nn.Module):
-    """Images (B, 3, H, W) → the outputs of parts that follow each other, flat and side by side (B, n)."""
+class Chain(nn.Module):
+    """Images (B, 3, H, W) → the outputs of parts that follow each other, each as `as_map` gives it."""
 
     def __init__(self, parts: Sequence[nn.Module], as_map: Callable[..., Any] | None = None):
         super().__init__()
         self.parts, self.as_map = nn.ModuleList(parts), as_map or nn.Identity()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([output.flatten(1) for output in self.outputs(images)], dim=1)
-
-    def outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Each output, as `as_map` gives it."""
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         outputs = [images]
         for part in self.parts:
             outputs.append(part(outputs[-1]))
         return [self.as_map(output) for output in outputs[1:]]
-
-
-def separate(flat: torch.Tensor, shapes: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """What `SideBySide` gives (B, n) → the outputs, whose shapes without the batch are given."""
-    parts = flat.split([math.prod(shape) for shape in shapes], dim=1)
-    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class _PassOn(nn.Module):

@@ -1,8 +1,6 @@
 """The command `phone-photographs`, and the labels that were given to photographs of every source."""
 
 import json
-import shutil
-import zipfile
 
 import pandas as pd
 import pytest
@@ -14,7 +12,7 @@ from data_prep.splits import hashed_split
 from data_prep.tables import accepted_labels
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, ENCODERS
 from fashion_model.images import open_image
-from tests.conftest import PHONE, contents
+from tests.conftest import PHONE
 from tests.data_prep import conftest
 from tests.data_prep.conftest import table_of
 
@@ -43,22 +41,6 @@ def expected():
     return splits(two.groupby("split").head(8))
 
 
-def source_of(folder, photographs):
-    """A folder as published, of `photographs`: image → picture."""
-    folder.mkdir()
-    for image, picture in photographs.items():
-        picture.save(folder / f"{image}.jpg", quality=92)
-    return folder
-
-
-def test_a_contributor_is_in_one_split(expected, capsys, tmp_path):
-    """The tests have photographs of the test split only; they also serve as those of other contributors."""
-    pictures = dict(zip(expected, map(open_image, PUBLISHED), strict=False))
-    assert splits(prepare(source_of(tmp_path / "all", pictures), tmp_path / "out")) == expected
-    printed = capsys.readouterr().out
-    assert all(f"       8  {split}, by 4 contributors" in printed for split in ("train", "validation", "test"))
-
-
 def test_photographs_keep_their_labels(tmp_path):
     table = prepare(PHONE, tmp_path)
     assert {path.stem for path in (tmp_path / "phone" / "images").iterdir()} == set(table["image"])
@@ -67,29 +49,25 @@ def test_photographs_keep_their_labels(tmp_path):
     assert table.set_index("image").drop(columns="split").equals(published)
 
 
-def test_originals_are_preferred_to_compressed_copies(tmp_path):
-    """The published data set has both, the copies one folder further down."""
-    used = PUBLISHED[:20]
-    with zipfile.ZipFile(tmp_path / "clothing-dataset.zip", "w") as file:
-        for path in used:
-            file.write(path, f"images_original/{path.stem}.JPG")
-            file.write(PUBLISHED[-1], f"full/images_compressed/{path.name}")
-    shutil.copytree(PHONE, tmp_path / "plain", ignore=lambda _, names: set(names) - {path.name for path in used})
-    prepare(tmp_path / "plain", tmp_path / "folder")
-    prepare(tmp_path / "clothing-dataset.zip", tmp_path / "zip")
-    assert contents(tmp_path / "zip") == contents(tmp_path / "folder")
+def test_contributors_are_in_one_split_and_duplicates_are_dropped(expected, capsys, tmp_path):
+    """Pictures of the training split are kept rather than those of the others, and all within one split are.
 
-
-def test_duplicates_across_splits_are_dropped(expected, tmp_path):
-    """Pictures of the training split are kept rather than those of the others, and all within one split are."""
+    The tests have photographs of the test split only; they also serve as those of other contributors.
+    """
     by_split = {s: [i for i, of in expected.items() if of == s] for s in ("train", "validation", "test")}
     pictures = {image: open_image(path) for image, path in zip(expected, PUBLISHED, strict=False)}
     for copy, number, original in (("test", 0, "train"), ("validation", 1, "train"), ("test", 2, "validation")):
         pictures[by_split[copy][number]] = pictures[by_split[original][number]].resize((150, 200))  # nearly the same
     pictures[by_split["train"][3]] = pictures[by_split["train"][2]].resize((150, 200))
-    table = prepare(source_of(tmp_path / "source", pictures), tmp_path / "out")
+    (tmp_path / "source").mkdir()
+    for image, picture in pictures.items():
+        picture.save(tmp_path / "source" / f"{image}.jpg", quality=92)
     dropped = {by_split["test"][0], by_split["validation"][1], by_split["test"][2]}
-    assert set(expected) - set(table["image"]) == dropped
+    kept = {image: split for image, split in expected.items() if image not in dropped}
+    assert splits(prepare(tmp_path / "source", tmp_path / "out")) == kept
+    printed = capsys.readouterr().out
+    for split, count in (("train", 8), ("validation", 7), ("test", 6)):
+        assert f"       {count}  {split}, by 4 contributors" in printed
 
 
 def test_each_photograph_is_labeled_once():

@@ -10,16 +10,11 @@ from data_prep.splits import hashed_split
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.images import open_image
 from tests.conftest import BACKGROUNDS, EVERYDAY
-from tests.data_prep import conftest
-from tests.data_prep.conftest import table_of
+from tests.data_prep.conftest import prepare, table_of
 
 EXAMPLES = DEFAULT_CHECKPOINT.parent / "examples"
 BAG, SHIRT = EXAMPLES / "2650.jpg", EXAMPLES / "2221.jpg"
 ON_MODEL, OTHER_SOURCES = "file,type,color,gender\n", "image,category,gender,source\n"
-
-
-def prepare(output, *options):
-    conftest.prepare("photographs", output, *options)
 
 
 @pytest.fixture
@@ -42,7 +37,7 @@ def test_square_images_get_their_aspect_ratio_back(source, tmp_path):
     original.resize((480, 480)).save(source / "2650.jpg", quality=95)
     original.save(source / "2651.JPEG", "JPEG", quality=95)
     original.resize((90, 120)).save(source / "2652", "JPEG")
-    prepare(tmp_path / "out", "--high-resolution", source)
+    prepare("photographs", tmp_path / "out", "--high-resolution", source)
     images = tmp_path / "out" / "high_resolution" / "images"
     squashed, kept, small = (open_image(images / f"{i}.jpg") for i in (2650, 2651, 2652))
     assert squashed.size == kept.size == (300, PREPARED_SIDE)
@@ -60,7 +55,7 @@ def test_all_images_of_a_style_are_in_one_split(source, tmp_path):
         for view in ("0", "0_alt1")
     ]
     write_table(source, "on-model.csv", ON_MODEL, rows)
-    prepare(tmp_path / "out", "--on-model", source)
+    prepare("photographs", tmp_path / "out", "--on-model", source)
     table = table_of(tmp_path / "out" / "on_model", "on_model.csv")
     assert {path.name for path in (tmp_path / "out" / "on_model" / "images").iterdir()} == set(table["image"])
     worn = table[~table["type"].isin(HELD_OUT_TYPES)]
@@ -75,7 +70,7 @@ def test_all_images_of_a_style_are_in_one_split(source, tmp_path):
 def test_other_sources_are_for_validation_only(source, tmp_path):
     rows = [("000.jpg", "Casual Shoes", "Men", "a/b"), ("001.jpg", "", "-", "a/b"), ("002.jpg", "Caps", "", "c/d@1^")]
     write_table(source, "other-sources.csv", OTHER_SOURCES, rows)
-    prepare(tmp_path / "out", "--other-sources", source)
+    prepare("photographs", tmp_path / "out", "--other-sources", source)
     table = tmp_path / "out" / "other_sources" / "other_sources.csv"
     assert table.read_text(encoding="utf-8").splitlines() == [
         "image,source,product_types,genders,split",
@@ -90,7 +85,7 @@ def test_consecutive_images_are_in_one_split(source, tmp_path):
     numbers = [[20 * block + i for i in (0, 19)] for block in range(60)]
     for number in (number for group in numbers for number in group):
         picture.save(source / f"shelf-{number:04}.jpg")
-    prepare(tmp_path / "out", "--everyday", source)
+    prepare("photographs", tmp_path / "out", "--everyday", source)
     paths = {path.name: path for path in (tmp_path / "out" / "everyday").glob("*/*.jpg")}
     of_groups = [{paths[f"shelf-{number:04}.jpg"].parent.name for number in group} for group in numbers]
     assert all(len(splits) == 1 for splits in of_groups)
@@ -100,7 +95,7 @@ def test_consecutive_images_are_in_one_split(source, tmp_path):
 
 def test_splits_of_published_pictures_never_change(tmp_path):
     """A split that moved would measure the default on what it was trained on."""
-    prepare(tmp_path, "--everyday", EVERYDAY, "--backgrounds", BACKGROUNDS)
+    prepare("photographs", tmp_path, "--everyday", EVERYDAY, "--backgrounds", BACKGROUNDS)
     assert {path.stem for path in tmp_path.glob("everyday/test/*")} == {path.stem for path in EVERYDAY.iterdir()}
     backgrounds = {"/".join(path.with_suffix("").parts[-2:]) for path in tmp_path.glob("backgrounds/*/*")}
     assert backgrounds == {

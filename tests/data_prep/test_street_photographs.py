@@ -40,7 +40,7 @@ def prepared(tmp_path_factory):
     return prepare(STREET, folder), folder / "worn"
 
 
-def test_each_item_of_a_photograph_has_a_row(prepared):
+def test_each_item_of_a_photograph_has_a_row_and_a_mask(prepared):
     table, folder = prepared
     expected = WORN[WORN["photo"].isin([f"{number}.jpg" for number in NUMBERS])].reset_index(drop=True)
     assert table.drop(columns=["shoot", "split"]).equals(expected)
@@ -50,10 +50,6 @@ def test_each_item_of_a_photograph_has_a_row(prepared):
         "0730.jpg": "train",  # the same person as on 0183; its own number would be in validation
     }
     assert {path.name for path in (folder / "photographs").iterdir()} == set(table["photo"])
-
-
-def test_masks_have_the_tags_of_the_items(prepared):
-    table, folder = prepared
     tags = json.loads((folder / "tags.json").read_text(encoding="utf-8"))
     assert tags[:4] == ["null", "accessories", "bag", "belt"]
     for number in NUMBERS:

@@ -78,13 +78,15 @@ def test_products_become_a_row_each(finder_classifier, tmp_path, ending):
     given, output = [PATHS[0], tmp_path / "letter.jpg", PATHS[1]], tmp_path / f"x.{ending}"
     checkpoint = str(finder_classifier.directory)
     assert main(["predict", "--products", "--checkpoint", checkpoint, "--output", *map(str, [output, *given])]) == 0
-    rows, found = rows_in(output), [finder_classifier.find(PATHS[0]), finder_classifier.find(PATHS[1])]
-    assert len(found[0]) > 2
-    assert [row["file"] for row in rows] == [str(PATHS[0])] * len(found[0]) + [str(given[1])] + [str(PATHS[1])] * len(
-        found[1]
-    )
-    assert bool(rows[len(found[0])]["error"])
-    for row, product in zip(rows, found[0], strict=False):
+    rows, found, others = rows_in(output), *(finder_classifier.find(path) for path in PATHS[:2])
+    assert len(found) > 2
+    assert [row["file"] for row in rows] == [
+        *[str(PATHS[0])] * len(found),
+        str(given[1]),
+        *[str(PATHS[1])] * len(others),
+    ]
+    assert bool(rows[len(found)]["error"])
+    for row, product in zip(rows, found, strict=False):
         assert tuple(int(row[side]) for side in ("left", "top", "right", "bottom")) == product.box
         assert (row["group"], row["product_type"]) == (product.group, product.prediction.product_type.label)
         assert float(row["score"]) == pytest.approx(product.score, abs=1e-4)
@@ -145,19 +147,22 @@ def test_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys)
         assert {row["file"] for row in rows[40:]} == {str(folder / n) for n in ("b/0.jpg", "b/cut.jpg", "empty.jpg")}
 
 
-def test_wrong_outputs_are_sentences(predict, tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_done_is_a_sentence(predict, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "finished.csv").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for name, message in (
-        ("folder.csv", "Is a directory"),
-        ("finished.csv", "is finished"),
-        ("x.xlsx", ".csv, .jsonl or .parquet"),
-        ("x.parquet", "pip install pyarrow"),
+    for arguments, message in (
+        ([PATHS[0], "--output", tmp_path / "folder.csv"], "Is a directory"),
+        ([PATHS[0], "--output", tmp_path / "finished.csv", "--resume"], "is finished"),
+        ([PATHS[0], "--output", tmp_path / "x.xlsx"], ".csv, .jsonl or .parquet"),
+        ([PATHS[0], "--output", tmp_path / "x.parquet"], "pip install pyarrow"),
+        ([tmp_path / "folder.csv"], "no image among the files"),
+        ([PATHS[0], "--checkpoint", tmp_path], "config.json is missing"),
     ):
-        assert predict(PATHS[0], "--output", tmp_path / name, "--resume") == 2
+        assert predict(*arguments) == 2
         assert message in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"folder.csv", "finished.csv"}
+    assert predict(tmp_path / "nothing.jpg") == 1  # its row says so
 
 
 @pytest.mark.parametrize(
@@ -172,13 +177,3 @@ def test_options_that_contradict_are_refused(predict, capsys, arguments, message
     with pytest.raises(SystemExit, match="2"):
         predict(*arguments)
     assert message in " ".join(capsys.readouterr().err.split())
-
-
-def test_what_cannot_be_found_is_a_sentence(predict, tmp_path, capsys):
-    assert predict(tmp_path / "nothing.jpg") == 1  # its row says so
-    capsys.readouterr()
-    assert predict(tmp_path) == 2
-    assert main(["predict", str(PATHS[0]), "--checkpoint", str(tmp_path)]) == 2
-    no_image, no_checkpoint = capsys.readouterr().err.splitlines()
-    assert "no image among the files" in no_image
-    assert "config.json is missing" in no_checkpoint

@@ -10,7 +10,7 @@ from huggingface_hub import constants, hf_hub_download, snapshot_download
 
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError
 from fashion_model.checkpoint import load_checkpoint, save_checkpoint
-from fashion_model.hub import fetch
+from fashion_model.hub import HubError, fetch
 from tests.conftest import contents, logits
 from tests.hub import TOKEN, sha256
 
@@ -158,12 +158,6 @@ def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_unreachable_hub_is_an_error(monkeypatch, load):
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HubCheckpointError, match="the Hub cannot be reached"):
-        load(timeout=5)
-
-
 @pytest.mark.parametrize("listed", [False, True])
 def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path, listed):
     """Also one that another program filled file by file, after the listing of the repository or without it."""
@@ -178,10 +172,13 @@ def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path,
         load(cache="cold")
 
 
-def test_cache_of_single_files_is_completed(repository, tmp_path):
+def test_cache_of_single_files_is_completed(repository, tmp_path, monkeypatch):
     hf_hub_download(NAME, "config.json", cache_dir=tmp_path)
     folder = fetch(NAME, patterns=["*.json"], cache_dir=tmp_path)
     assert contents(folder).keys() == {"config.json", "label_encoders.json"}
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError, match="the Hub cannot be reached"):
+        fetch(NAME, patterns=["*"], cache_dir=tmp_path / "cold", timeout=5)
 
 
 def test_pickle_is_not_taken_for_weights(hub, repository, load):

@@ -26,11 +26,6 @@ def pixels(image):
     return np.asarray(image).astype(int)
 
 
-def test_paths_bytes_and_images_open_alike():
-    for source in (PHOTOGRAPH, str(PHOTOGRAPH), PHOTOGRAPH.read_bytes(), Image.open(PHOTOGRAPH)):
-        assert (pixels(open_image(source)) == pixels(Image.open(PHOTOGRAPH).convert("RGB"))).all()
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientations_are_as_pillow_turns_them(orientation):
     exif = Image.Exif()

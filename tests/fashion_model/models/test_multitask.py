@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fashion_model.models.config import TEMPERATURES
-from fashion_model.models.multitask import build_heads
+from fashion_model.models.multitask import Heads
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, encoders_of, random_model
 
 CLASSES = dict.fromkeys(NAMES, 2)
@@ -40,11 +40,11 @@ def test_probabilities_are_calibrated_numbers(tiny_model, temperature, dtype):
 @torch.inference_mode()
 def test_logits_are_of_the_gated_sum_of_experts():
     torch.manual_seed(0)
-    heads, pooled = build_heads("moe", 8, CLASSES, dropout=0.5, experts=3).eval(), torch.randn(5, 8)
+    heads, pooled = Heads(8, CLASSES, dropout=0.5, experts=3).eval(), torch.randn(5, 8)
     experts = heads.experts(pooled).relu().split(256, dim=1)
     for name, logits in heads(pooled).items():
         weights = heads.gates[name](pooled).softmax(dim=1)
         mixed = sum(weights[:, i : i + 1] * expert for i, expert in enumerate(experts))
         torch.testing.assert_close(logits, heads.linear[name](mixed))
         torch.testing.assert_close(heads.gates_of(pooled)[name], weights)
-    assert build_heads("linear", 8, CLASSES, dropout=0.5, experts=0).gates_of(pooled) == {}
+    assert Heads(8, CLASSES, dropout=0.5).gates_of(pooled) == {}
