@@ -2,10 +2,11 @@
 
 The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cross-entropy of the confidence in the
 predicted class, averaged over the domains. It is raised where the mean confidence would exceed the accuracy in some
-domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The
-threshold maximizes the mean of two shares: of images with a fashion product that are recognized, and of images without
-one that are refused, each averaged over the domains. Worn accessories and those of the studio count as domains of
-their own. Both are stored in config.json, with reliability diagrams in figures/. Metrics measured before belong to
+domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less; pictures
+of other sources do not count there, which have one label each where several are right. The threshold maximizes the mean
+of two shares: of images with a fashion product that are recognized, and of images without one that are refused, each
+averaged over the domains. Worn accessories and those of the studio count as domains of their own.
+Both are stored in config.json, with reliability diagrams in figures/. Metrics measured before belong to
 another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
@@ -24,7 +25,7 @@ from scipy.optimize import minimize_scalar
 from data_prep.splits import VALIDATION
 from fashion_model.checkpoint import CONFIG, CheckpointError, read_checkpoint, read_json, write_json
 from fashion_model.models.config import TEMPERATURES, ModelConfig
-from train.data.domains import DOMAINS
+from train.data.domains import DOMAINS, OTHER
 from train.evaluate.metrics import Sample, reliability_diagram, reliability_file, samples_of
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
 from train.evaluate.split_metrics import split_metrics, with_accessories, write_split_metrics
@@ -92,8 +93,8 @@ def fit_temperature(samples: Sequence[Sample]) -> float:
 
 
 def overconfidence(samples: Sequence[Sample], temperature: float) -> float:
-    """Mean confidence minus accuracy, where it is largest; of samples with at least MIN_IMAGES."""
-    large = (sample for sample in samples if len(sample.accepted) >= MIN_IMAGES)
+    """Mean confidence minus accuracy, where it is largest; of large samples, without other sources."""
+    large = (sample for sample in samples if len(sample.accepted) >= MIN_IMAGES and sample.domain != OTHER)
     return max((float(s.confidence(temperature).mean() - s.correct.mean()) for s in large), default=0.0)
 
 
