@@ -2,11 +2,10 @@
 
 The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cross-entropy of the confidence in the
 predicted class, averaged over the domains. It is raised where the mean confidence would exceed the accuracy in some
-domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less; pictures
-of other sources do not count there, which have one label each where several are right. The threshold maximizes the mean
-of two shares: of images with a fashion product that are recognized, and of images without one that are refused, each
-averaged over the domains. Worn accessories and those of the studio count as domains of their own.
-Both are stored in config.json, with reliability diagrams in figures/. Metrics measured before belong to
+domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The
+threshold maximizes the mean of two shares: of images with a fashion product that are recognized, and of images without
+one that are refused, each averaged over the domains. Worn accessories and those of the studio count as domains of
+their own. Both are stored in config.json, with reliability diagrams in figures/. Metrics measured before belong to
 another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
@@ -33,6 +32,7 @@ from train.evaluate.split_metrics import split_metrics, with_accessories, write_
 WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}
 MAX_OVERCONFIDENCE = 0.01  # mean confidence minus accuracy
 MIN_IMAGES = 100  # of a domain whose overconfidence counts; of fewer it is mostly noise
+AMBIGUOUS = {(OTHER, "gender")}  # one label each, where several are right: they do not count
 EPSILON = 1e-6  # confidences are clipped to [EPSILON, 1 - EPSILON]
 
 
@@ -66,7 +66,7 @@ def calibrate(predictions: SplitPredictions) -> SplitPredictions:
     """The same predictions with fitted temperatures and threshold. What there are no images for stays as it is."""
     temperatures, domains = dict(predictions.config.temperatures), with_accessories(predictions.domains)
     for name in temperatures:
-        samples = samples_of(domains, name)
+        samples = [sample for sample in samples_of(domains, name) if (sample.domain, name) not in AMBIGUOUS]
         if any(sample.domain in WEIGHTS for sample in samples):
             temperatures[name] = fit_temperature(samples)
     threshold = fit_threshold(domains.values())
@@ -93,8 +93,8 @@ def fit_temperature(samples: Sequence[Sample]) -> float:
 
 
 def overconfidence(samples: Sequence[Sample], temperature: float) -> float:
-    """Mean confidence minus accuracy, where it is largest; of large samples, without other sources."""
-    large = (sample for sample in samples if len(sample.accepted) >= MIN_IMAGES and sample.domain != OTHER)
+    """Mean confidence minus accuracy, where it is largest; of samples with at least MIN_IMAGES."""
+    large = (sample for sample in samples if len(sample.accepted) >= MIN_IMAGES)
     return max((float(s.confidence(temperature).mean() - s.correct.mean()) for s in large), default=0.0)
 
 
