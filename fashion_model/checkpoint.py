@@ -121,7 +121,8 @@ def save_checkpoint(
     write_json(new / CONFIG, dataclasses.replace(model.config, finder=None).to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
     before = {path for pattern in (*WEIGHT_FILES, FINDER) for path in directory.glob(pattern)}
-    for file in before - {file.replace(directory / file.name) for file in list(new.iterdir())}:
+    written = [file.replace(directory / file.name) for file in list(new.iterdir())]
+    for file in before.difference(written):
         file.unlink(missing_ok=True)
     (directory / METRICS).unlink(missing_ok=True)  # the last: until then its digests show that files are mixed
     new.rmdir()

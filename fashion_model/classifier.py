@@ -219,7 +219,7 @@ class FashionClassifier:
         """The products in a photograph from `open`, each with the maps that `predict_and_map` gives for it.
 
         Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
-        score; or, if it looks like a fashion product, the box with the highest score below the threshold.
+        score; or, if it looks like a fashion product and no score reaches the threshold, the box with the highest one.
         """
         located = self._located(photograph)
         certain = [each for each in located if self.finder and each[2] >= self.finder.config.threshold]
@@ -227,8 +227,9 @@ class FashionClassifier:
         if products:
             return products
         prediction, maps = self._predicted_and_mapped(photograph, classes)
-        whole = Product((0, 0, *photograph.info["size"]), OTHER, 1.0, prediction), maps
-        return (prediction.is_fashion and self._products(photograph, located[:1], classes)) or [whole]
+        if prediction.is_fashion and not certain:
+            products = self._products(photograph, located[:1], classes)
+        return products or [(Product((0, 0, *photograph.info["size"]), OTHER, 1.0, prediction), maps)]
 
     def _products(
         self, photograph: Image.Image, located: Iterable[tuple[Box, str, float]], classes: int

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NoReturn
 
 from PIL import Image
 
 from fashion_model.app.disk import folder
 from fashion_model.classifier import DETAIL, WORKERS
-from fashion_model.images import OVERLAY, ImageError, is_hidden, is_photograph, open_image
+from fashion_model.images import ImageError, is_hidden, is_photograph, open_image
 
 MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
@@ -157,8 +157,7 @@ def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
         except ZIP_ERRORS:
             return io.BytesIO()
 
-    name = PurePath(member.filename).name
-    return not OVERLAY.fullmatch(name) and is_photograph(name, beginning)
+    return is_photograph(member.filename, beginning)
 
 
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, detail: int = DETAIL) -> Image.Image:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,71 +104,94 @@ class DomainKind:
     name: str
     title: str  # in tables
     folder: str  # in the data folder
-    files: str  # in the folder, with the columns of its table
-    group: str  # a column of the table: a product, a contributor, the photographs of one person, a style, a source
+    load: Callable[[DomainKind, Split], Domain]  # called if the folder is there
     share: float = 0.0  # of an epoch's views; 0 for domains that are never trained on
     calibration_weight: float = 0.0  # in the loss that temperatures minimize
     is_fashion: bool = True
 
-    def load(self, split: Split) -> Domain:
-        """The images of a split. DataError if the table is missing.
+    def domain(self, paths: Sequence[Path], targets: Targets, groups: Iterable[str]) -> Domain:
+        return Domain(self.name, list(paths), targets, self.is_fashion, list(groups))
 
-        The table's column `colors` has the accepted labels of attribute `color`, and so on. Of whole photographs of
-        people in the street, which show several products, no attribute is known.
-        """
-        folder, columns = split.data / self.folder, {a.name: f"{a.name}s" for a in split.attributes}
-        if self.name in CATALOGUE:
-            table, columns = split.rows, {a.name: a.column for a in split.attributes}
-            if self.name == HIGH_RESOLUTION:  # some products have no larger photograph
-                table = table[[(folder / "images" / f"{i}.jpg").is_file() for i in table["id"]]]
-        elif self.name == EVERYDAY:
-            names = [path.name for path in sorted((folder / split.name).glob("*.jpg"))[: split.limit]]
-            table = pd.DataFrame({"split": split.name, "image": names, "source": list(map(source_group, names))})
-        else:
-            table = table_of(split.data, self.folder, split.name)
-            if self.folder == OTHER:
-                table = table[(table["product_types"] != "") == self.is_fashion]
-            elif self.name in (PEOPLE, STREETS):
-                table, columns = table.drop_duplicates("photo"), {}
-            table = table[: split.limit]
-        targets = {
-            name: accepted_targets(table.get(columns.get(name), [""] * len(table)), labels)
-            for name, labels in split.encoders.labels.items()
-        }
-        paths = [folder / self.files.format_map(row) for row in table.to_dict("records")]
-        domain = Domain(self.name, paths, targets, self.is_fashion, list(table[self.group]))
-        if self.name == WORN:
-            domain.boxes = table[["left", "top", "right", "bottom"]].to_numpy(dtype=np.float64)
-            domain.tags = table["tag"].to_numpy()
-            domain.accessories = np.isin(domain.tags, ACCESSORIES)
-        elif self.name == ON_MODEL:
-            domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
-        elif self.name in CATALOGUE and table[CATEGORY].any():
-            domain.accessories = ~table[CATEGORY].isin(CLOTHES).to_numpy()
-        return domain
+    def labelled(self, split: Split, table: pd.DataFrame, files: Iterable[str], group: str) -> Domain:
+        """From a table whose column `colors` has the accepted labels of attribute `color`, and so on."""
+        targets = no_targets(len(table), split.encoders)
+        for name in targets:
+            if f"{name}s" in table:
+                targets[name] = accepted_targets(table[f"{name}s"], split.encoders.labels[name])
+        return self.domain([split.data / self.folder / file for file in files], targets, table[group])
+
+
+def load_catalogue(kind: DomainKind, split: Split) -> Domain:
+    """Thumbnails of 60×80 pixels as published, or larger photographs of those products that have one."""
+    folder, rows, labels = split.data / kind.folder / "images", split.rows, split.encoders.labels
+    if kind.name != THUMBNAILS:
+        rows = rows[[(folder / f"{i}.jpg").is_file() for i in rows["id"]]]
+    targets = {a.name: accepted_targets(rows[a.column], labels[a.name]) for a in split.attributes}
+    domain = kind.domain([folder / f"{i}.jpg" for i in rows["id"]], targets, rows["group"])
+    if rows[CATEGORY].any():
+        domain.accessories = ~rows[CATEGORY].isin(CLOTHES).to_numpy()
+    return domain
+
+
+def load_phone(kind: DomainKind, split: Split) -> Domain:
+    """A group is a contributor."""
+    table = table_of(split.data, kind.folder, split.name)[: split.limit]
+    return kind.labelled(split, table, "images/" + table["image"] + ".jpg", group="sender")
+
+
+def load_worn(kind: DomainKind, split: Split) -> Domain:
+    """A group is a photograph or the photographs of one person."""
+    table = table_of(split.data, kind.folder, split.name)[: split.limit]
+    domain = kind.labelled(split, table, "photographs/" + table["photo"], group="shoot")
+    domain.boxes = table[["left", "top", "right", "bottom"]].to_numpy(dtype=np.float64)
+    domain.tags = table["tag"].to_numpy()
+    domain.accessories = np.isin(domain.tags, ACCESSORIES)
+    return domain
+
+
+def load_on_model(kind: DomainKind, split: Split) -> Domain:
+    """A group is a style."""
+    table = table_of(split.data, kind.folder, split.name)[: split.limit]
+    domain = kind.labelled(split, table, "images/" + table["image"], group="style")
+    domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
+    return domain
+
+
+def load_street_photographs(kind: DomainKind, split: Split) -> Domain:
+    """Whole photographs, which show several products: no attribute is known. Training takes parts of `STREETS`."""
+    table = table_of(split.data, kind.folder, split.name).drop_duplicates("photo")[: split.limit]
+    paths = [split.data / kind.folder / "photographs" / photo for photo in table["photo"]]
+    return kind.domain(paths, no_targets(len(paths), split.encoders), table["shoot"])
+
+
+def load_everyday(kind: DomainKind, split: Split) -> Domain:
+    """A group is the photographs of one source."""
+    paths = sorted((split.data / kind.folder / split.name).glob("*.jpg"))[: split.limit]
+    return kind.domain(paths, no_targets(len(paths), split.encoders), [source_group(path.name) for path in paths])
+
+
+def load_other_sources(kind: DomainKind, split: Split) -> Domain:
+    """Pictures with a product or without one; a group is a picture."""
+    table = table_of(split.data, kind.folder, split.name)
+    table = table[(table["product_types"] != "") == kind.is_fashion].reset_index(drop=True)[: split.limit]
+    return kind.labelled(split, table, "images/" + table["image"], group="image")
 
 
 DOMAINS = (
-    DomainKind(THUMBNAILS, "catalogue thumbnails", ".", "images/{id}.jpg", "group", 0.2, 1.0),
-    DomainKind(HIGH_RESOLUTION, "catalogue photographs", HIGH_RESOLUTION, "images/{id}.jpg", "group", 0.22, 1.0),
+    DomainKind(THUMBNAILS, "catalogue thumbnails", ".", load_catalogue, 0.2, 1.0),
+    DomainKind(HIGH_RESOLUTION, "catalogue photographs", HIGH_RESOLUTION, load_catalogue, 0.22, 1.0),
+    DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", PHONE, load_phone, 0.17, 3.0),
+    DomainKind(WORN, "products worn by people in the street, cropped", WORN, load_worn, 0.18, 3.0),
+    DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", ON_MODEL, load_on_model, 0.02),
+    DomainKind(PEOPLE, "people in the street", WORN, load_street_photographs, 0.01),
     DomainKind(
-        PHONE, "clothes, shoes and hats, taken with phones at home", PHONE, "images/{image}.jpg", "sender", 0.17, 3.0
-    ),
-    DomainKind(WORN, "products worn by people in the street, cropped", WORN, "photographs/{photo}", "shoot", 0.18, 3.0),
-    DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", ON_MODEL, "images/{image}", "style", 0.02),
-    DomainKind(PEOPLE, "people in the street", WORN, "photographs/{photo}", "shoot", 0.01),
-    DomainKind(
-        *(STREETS, "parts of street photographs without products", WORN, "photographs/{photo}", "shoot", 0.03),
-        is_fashion=False,
+        STREETS, "parts of street photographs without products", WORN, load_street_photographs, 0.03, is_fashion=False
     ),
     DomainKind(
-        *(EVERYDAY, "everyday photographs without fashion products", EVERYDAY, "{split}/{image}", "source", 0.13),
-        is_fashion=False,
+        EVERYDAY, "everyday photographs without fashion products", EVERYDAY, load_everyday, 0.13, is_fashion=False
     ),
-    DomainKind(OTHER, "products in pictures of six other sources", OTHER, "images/{image}", "image"),
-    DomainKind(
-        OTHER_EMPTY, "pictures of these sources without products", OTHER, "images/{image}", "image", is_fashion=False
-    ),
+    DomainKind(OTHER, "products in pictures of six other sources", OTHER, load_other_sources),
+    DomainKind(OTHER_EMPTY, "pictures of these sources without products", OTHER, load_other_sources, is_fashion=False),
 )
 TITLES = {kind.name: kind.title for kind in DOMAINS}
 
@@ -176,7 +199,7 @@ TITLES = {kind.name: kind.title for kind in DOMAINS}
 def load_domains(split: Split, names: Collection[str]) -> list[Domain]:
     """Those of `names` that the data folder has images of, in the registry's order."""
     kinds = [kind for kind in DOMAINS if kind.name in names and (split.data / kind.folder).is_dir()]
-    return [domain for kind in kinds if len(domain := kind.load(split))]
+    return [domain for kind in kinds if len(domain := kind.load(kind, split))]
 
 
 def read_image(path: Path) -> Image.Image:
@@ -214,3 +237,8 @@ def accepted_targets(column: Sequence[str], labels: Sequence[str]) -> torch.Tens
         for rank, label in enumerate(known):
             row[label] = 0.5**rank
     return targets / targets.sum(dim=1, keepdim=True).clamp(min=1e-9)
+
+
+def no_targets(count: int, encoders: LabelEncoders) -> Targets:
+    """All labels unknown."""
+    return {name: torch.zeros(count, classes) for name, classes in encoders.num_classes.items()}
