@@ -338,6 +338,7 @@ class FashionClassifier:
         """The finder on the backbone that is served."""
         assert self.config.finder
         finder = Finder(self.backbone, self.config.finder)
+        finder.backbone.own = copy.deepcopy(trained.backbone.own)  # with batch norms, which are folded in the backbone
         finder.load_state_dict(trained.state_dict())
         finder.eval().requires_grad_(False).to(self._device)
         if self._device.type == "cpu":

@@ -1,7 +1,12 @@
-"""Finder: where the products in a photograph are, by FCOS (Tian et al., ICCV 2019) on the classifier's own backbone."""
+"""Finder: where the products in a photograph are, by FCOS (Tian et al., ICCV 2019) on the classifier's backbone.
+
+The classifier knows what a crop shows, but its maps of stride 16 are not made for small things and edges: the finder
+has its own weights for the stage that gives them.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,7 +35,7 @@ OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as 
 
 
 class Finder(FCOS):
-    """A feature pyramid and heads. The backbone is used as it is and not part of the finder's weights.
+    """One stage of its own, a feature pyramid and heads. The backbone is used as it is and not part of its weights.
 
     In training mode it is torchvision's FCOS: a list of normalised images (3, H, W) of one size and their targets →
     losses.
@@ -93,7 +98,10 @@ def distinct(boxes: torch.Tensor, groups: torch.Tensor) -> list[int]:
 
 
 class Pyramid(nn.Module):
-    """Feature pyramid (Lin et al., CVPR 2017) on the last stages of the backbone with the `STRIDES`."""
+    """Feature pyramid (Lin et al., CVPR 2017) on maps with the `STRIDES`, the last of the backbone's that have them.
+
+    Those of the middle stride are of a copy of the backbone's stage, `own`, which is trained with the finder.
+    """
 
     def __init__(self, backbone: Backbone, channels: int):
         super().__init__()
@@ -104,20 +112,29 @@ class Pyramid(nn.Module):
         strides = {side // shape[2]: layer for layer, shape in enumerate(shapes) if shape[2] == shape[3]}
         if not all(stride in strides for stride in STRIDES):
             raise ValueError(f"a finder needs stages with strides {STRIDES}; the backbone's are {sorted(strides)}")
-        layers = [strides[stride] for stride in STRIDES]
+        first, middle, last = layers = [strides[stride] for stride in STRIDES]
+        self.own = copy.deepcopy(backbone.between(first, middle)).requires_grad_()
+        self.as_map = backbone.as_map
         # In a tuple, so that their weights are not the pyramid's.
-        self._stages: tuple[nn.Module, ...] = (backbone.chain(layers, backbone.as_map),)
+        self._stages: tuple[nn.Module, ...] = (backbone.chain([first, last]),)
         self.fpn, self.out_channels = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels), channels
 
+    def train(self, mode: bool = True) -> Pyramid:
+        """The batch norms of its own stage keep their statistics."""
+        super().train(mode)
+        self.own.eval()
+        return self
+
     def compute_stages_with_engine(self) -> None:
-        """For a training, which leaves them as they are."""
+        """For a training, which leaves the backbone's as they are."""
         self._stages = (WithoutGradients(self._stages[0]),)
 
     def forward(self, images: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
         """(B, 3, H, W) → level → (B, channels, H / stride, W / stride)."""
-        maps = self._stages[0](images)
+        first, last = self._stages[0](images)
         if isinstance(self._stages[0], WithoutGradients):  # whose engine has another order in memory
-            maps = [x.contiguous(memory_format=torch.channels_last) for x in maps]
+            first, last = (x.contiguous(memory_format=torch.channels_last) for x in (first, last))
+        maps = map(self.as_map, (first, self.own(first), last))
         return self.fpn(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
 
 

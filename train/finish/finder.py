@@ -2,7 +2,8 @@
 
     python -m train finder --checkpoint runs/default --data data/
 
-The backbone keeps its weights; a feature pyramid and the heads of FCOS are trained on scenes (train/data/scenes.py).
+The backbone keeps its weights; a copy of one stage, a feature pyramid and the heads of FCOS are trained on scenes
+(train/data/scenes.py).
 The threshold is the lowest score at which seven tenths of what is found in the validation split's street photographs
 are right. How much a group weighs on the product type is chosen there, too. Writes finder.safetensors and the section
 `finder` of config.json.
@@ -27,7 +28,6 @@ from fashion_model.attributes import PRODUCT_TYPE
 from fashion_model.checkpoint import TRAINING, Checkpoint, load_checkpoint, read_json, save_finder, write_json
 from fashion_model.classifier import FashionClassifier
 from fashion_model.models.config import FinderConfig
-from fashion_model.models.engine import fold_batch_norms
 from fashion_model.models.finder import Finder
 from train.data.domains import PHONE, THUMBNAILS, WORN, Domain
 from train.data.loading import batches_of
@@ -36,6 +36,7 @@ from train.data.table import DataError
 from train.evaluate.finder import domains_of, matches_of, rows_found
 
 WEIGHT_DECAY = 0.05
+OWN_RATE = 0.15  # learning rate of the finder's own stage, which is trained already, as a part of the others'
 NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains that scenes are made of
 PRECISION = 0.7  # at the threshold
 TYPE_WEIGHTS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # candidates
@@ -91,14 +92,15 @@ def new_finder(checkpoint: Checkpoint, **settings: int) -> Finder:
     known = set(checkpoint.encoders.labels[PRODUCT_TYPE])
     groups = {name: tuple(t for t in types if t in known) for name, (types, _) in GROUPS.items()}
     backbone = copy.deepcopy(checkpoint.model.backbone).eval().requires_grad_(False)
-    with torch.no_grad():
-        backbone = fold_batch_norms(backbone, torch.rand(2, 3, *checkpoint.config.image_size))
     return Finder(backbone.to(memory_format=torch.channels_last), FinderConfig(groups, **settings))
 
 
 def fit(finder: Finder, checkpoint: Checkpoint, scenes: Scenes, config: Config) -> None:
-    optimizer = torch.optim.AdamW(finder.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.1)
+    own = list(finder.backbone.own.parameters())
+    new = [*finder.backbone.fpn.parameters(), *finder.head.parameters()]
+    optimizer = torch.optim.AdamW([{"params": own}, {"params": new}], weight_decay=WEIGHT_DECAY)
+    rates = [OWN_RATE * config.learning_rate, config.learning_rate]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, config.steps, pct_start=0.1)
     normalise = checkpoint.config.preprocessing.normalise
     finder.train()
     finder.backbone.compute_stages_with_engine()
