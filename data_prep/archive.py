@@ -1,7 +1,5 @@
 """Read photographs and tables from a folder or a zip; write prepared photographs without touching other files."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -8,8 +8,6 @@
 `data/images/<id>.jpg` (the published bytes; originals of more than 400 pixels are shrunk). One minute for 41,846 rows.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections import Counter

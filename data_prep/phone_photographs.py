@@ -10,8 +10,6 @@ or on GitHub (`alexeygrigorev/clothing-dataset`), with `<uuid>.jpg` of any size 
 A column of accepted labels, such as `colors`, separates them by `|`, best first; `?` means unknown.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -8,8 +8,6 @@ Each argument is a folder or a zip of photographs in any subfolder. All are writ
 `data/on_model/on_model.csv` and `data/other_sources/other_sources.csv`, each with `images/`.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Read the catalogue as published: a folder or zip from Kaggle, or a data set of Parquet files on the Hub."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator

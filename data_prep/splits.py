@@ -14,8 +14,6 @@ distance of 4 bits thousands of shirts match. A plain pixel difference merges al
 background. Groups are connected components, so they do not depend on the order of the images.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

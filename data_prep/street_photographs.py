@@ -10,8 +10,6 @@ parts of the photograph's width and height, accepted labels, and a split), `data
 pixel. Half a minute for 704 photographs.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import zlib

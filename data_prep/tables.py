@@ -1,7 +1,5 @@
 """Read tables as people save them: any of three encodings and separators, with the file and the row in each error."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -5,8 +5,6 @@
 The exit status is 1 if not one photograph could be read.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ Only safetensors and JSON are read, and nothing else is downloaded from the Hub.
 well; the app shows it in a sandbox.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import hashlib

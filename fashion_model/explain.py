@@ -1,7 +1,5 @@
 """Class activation maps (Grad-CAM and its kin), on one stage of the backbone or the mean of several, and overlays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 

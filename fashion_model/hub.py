@@ -1,7 +1,5 @@
 """Files of Hugging Face Hub repositories in the local cache: of one commit, unchanged, and within bounded time."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Sequence

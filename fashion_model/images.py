@@ -1,7 +1,5 @@
 """Untrusted file or bytes → upright RGB photograph, or an ImageError that says what is wrong."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -1,7 +1,5 @@
 """What the network predicts for a photograph, and the one document that rows, files, API and page are derived from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

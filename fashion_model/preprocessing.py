@@ -1,7 +1,5 @@
 """Photograph → network input and back. Serving and training resize and normalise nowhere else."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ Rows are written as JSON Lines as soon as they are known, so that a killed run l
 a later run can go on. CSV and Parquet files are written from them at the end.
 """
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import io

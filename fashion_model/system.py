@@ -1,7 +1,5 @@
 """What commands share: streams, errors, signals, and files that are the old one or the new one whenever they end."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import inspect

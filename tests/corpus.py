@@ -1,7 +1,5 @@
 """Odd, broken and hostile files, made from one photograph."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

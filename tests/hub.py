@@ -3,8 +3,6 @@
 It knows the requests of huggingface_hub 2.4, with large files by LFS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

@@ -19,8 +19,6 @@ ResNet-18, KanishkNoir/CodeMonk).
 After an interruption the same call continues: see `train fit --resume`. --smoke runs all steps in minutes.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from pathlib import Path

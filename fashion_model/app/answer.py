@@ -3,8 +3,6 @@
 The HTML needs no other request: `static/answer.js` finds its elements by their data attributes.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

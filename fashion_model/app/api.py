@@ -1,7 +1,5 @@
 """The endpoints for programs: gradio_client, HTTP and MCP. Their components are never drawn."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The folder of uploads and results: nothing stays longer than promised, and what it holds has a limit."""
 
-from __future__ import annotations
-
 import getpass
 import hashlib
 import io

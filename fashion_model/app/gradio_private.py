@@ -3,8 +3,6 @@
 `tests/fashion_model/app/test_routes.py` shows that each part works, also with the newest gradio.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

@@ -1,7 +1,5 @@
 """The tab for many photographs: the functions of its events, then layout and wiring."""
 
-from __future__ import annotations
-
 import html
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """The page around the classifier, its settings, and its start."""
 
-from __future__ import annotations
-
 import html
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """The tab "How good is it?": what `train evaluate` and `train report` measured, in words and as a table of classes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

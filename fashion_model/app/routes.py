@@ -4,8 +4,6 @@ A server may be open to everyone. Gradio bounds each uploaded file, but no other
 where a request names an endpoint, event or component that does not exist.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import sys

@@ -1,7 +1,5 @@
 """What is in a photograph, in plain English, and how far it can be trusted."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Every fault is an ImageError, whose message is fit for the visitor.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 import zlib

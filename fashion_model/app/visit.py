@@ -1,7 +1,5 @@
 """The tab for one photograph: plain HTML and JavaScript, which is there before gradio is and needs nothing of it."""
 
-from __future__ import annotations
-
 import html
 import os
 import re

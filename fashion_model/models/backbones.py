@@ -1,7 +1,5 @@
 """Backbones: timm's models, and torchvision's EfficientNetV2-S, which the original project used."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import importlib.util

@@ -1,7 +1,5 @@
 """MultiTaskClassifier: one backbone shared by all attributes, global average pooling, and heads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

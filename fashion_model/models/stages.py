@@ -1,7 +1,5 @@
 """Divide a network at its stages: the part up to one of them, and the rest. Both share their modules with it."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

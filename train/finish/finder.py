@@ -9,8 +9,6 @@ are right. How much a group weighs on the product type is chosen there, too. Wri
 `finder` of config.json.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import time

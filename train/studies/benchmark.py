@@ -11,8 +11,6 @@
 The ways strictly alternate; shown is the median of the rounds, in brackets the 10th and the 90th percentile.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import socket
