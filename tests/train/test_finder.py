@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import load_checkpoint, read_json, save_checkpoint
@@ -12,7 +13,7 @@ from train.__main__ import main
 from train.data.domains import load_domains
 from train.data.scenes import GROUPS, KINDS, Photograph, Scenes, framed
 from train.evaluate.finder import match
-from train.finish.finder import NAMES
+from train.finish.finder import NAMES, new_finder
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,13 @@ def test_trained_finder_belongs_to_the_checkpoint(split, tmp_path):
     save_checkpoint(tmp_path, MultiTaskClassifier(config), split.encoders)
     options = ("--checkpoint", str(tmp_path), "--data", str(split.data), "--steps", "2", "--batch-size", "2")
     assert main(["finder", *options]) == 0
-    finder = load_checkpoint(tmp_path).finder
+    checkpoint = load_checkpoint(tmp_path)
+    finder = checkpoint.finder
+    before = new_finder(checkpoint).backbone.own.state_dict()
+    own = finder.backbone.own.state_dict()  # it began as the backbone's stage
+    changed = [key for key, tensor in own.items() if not torch.equal(tensor.half(), before[key].half())]
+    assert changed
+    assert not [key for key in changed if "running" in key]
     assert list(finder.config.groups) == list(GROUPS)
     assert "Shirts" in finder.config.groups["upper body"]
     assert run("evaluate", tmp_path, split.data, "--split", "validation") == 0
