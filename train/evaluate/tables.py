@@ -51,7 +51,7 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
         for name, of_domain in domains.items()
         if "gates" in of_domain
     ]
-    tables += finder_tables(metrics["finder"]) if metrics.get("finder") else []
+    tables += finder_tables(metrics.get("finder") or {})
     parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
     parts.insert(1, note(metrics))
     if agreement := metrics.get("agreement"):
@@ -130,7 +130,7 @@ def finder_tables(found: Mapping[str, Any]) -> list[pd.DataFrame]:
         for key, text in FOUND.items()
         if found.get(key)
     ]
-    tables = [pd.DataFrame(rows, columns=["products found in whole photographs, %", "of", "right"])]
+    tables = [pd.DataFrame(rows, columns=["products found in whole photographs, %", "of", "right"])] if rows else []
     if precisions := found.get("average_precision"):
         cells = {"all": found["mean_average_precision"]} | precisions
         columns = ["average precision at half overlap, %", ""]

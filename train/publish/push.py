@@ -28,7 +28,7 @@ from fashion_model.hub import DEFAULT_TIMEOUT, FAULTS, HubError, reason, use_cli
 from train.data.table import read_trained_on
 from train.evaluate.card import model_card
 from train.evaluate.split_metrics import read_metrics
-from train.evaluate.tables import README_DOMAINS, accuracy_table, markdown_table
+from train.evaluate.tables import README_DOMAINS, accuracy_table, finder_tables, markdown_table
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "FASHION_MODEL"
@@ -146,16 +146,17 @@ def check_release(config: ReleaseConfig) -> None:
     described, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
     if "domains" not in test:  # not measured, or by an older version
         raise CheckpointError("metrics.json has no metrics of the test split")
-    table = accuracy_table(described.attributes, test, README_DOMAINS)
-    shown = markdown_table(table.columns, table.to_numpy())
+    tables = [accuracy_table(described.attributes, test, README_DOMAINS), *finder_tables(test.get("finder") or {})[:1]]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     sizes = [path.stat().st_size for path in files_in(checkpoint, CHECKPOINT_FILES).values()]
     problems = {
         "trained_on.txt is empty": not read_trained_on(checkpoint),
         "it is not calibrated": any(temperature == 1 for temperature in described.temperatures.values()),
         "the model card is not that of metrics.json": (checkpoint / CARD).read_text(encoding="utf-8")
         != model_card(checkpoint, test),
-        "README.md does not show the table of metrics.json": shown
-        not in (ROOT / "README.md").read_text(encoding="utf-8"),
+        "README.md does not show the tables of metrics.json": not all(
+            markdown_table(table.columns, table.to_numpy()) in readme for table in tables
+        ),
         "there is no report": not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)),
         "its files are too large for a Space": max(sizes) > MAX_FILE or sum(sizes) > MAX_TOTAL,
     }

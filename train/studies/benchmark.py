@@ -2,7 +2,7 @@
 
     python -m train benchmark --photographs data/phone/images --data data/
 
-- photograph: from the bytes of a file to labels and overlays, beside the eager network and other ways to maps;
+- photograph: from a file to labels, overlays and products, beside the eager network and other ways to maps;
 - agreement: labels, probabilities and maps beside those of the eager network on the fully decoded files;
 - catalogue: a folder of photographs, beside the bare network; and whether memory grows with their number;
 - load: clients at once, through the library and through `POST /predict`; and whether the served process grows;
@@ -40,6 +40,7 @@ from fashion_model.checkpoint import load_checkpoint
 from fashion_model.classifier import BATCH_SIZE, DETAIL
 from fashion_model.images import find_images, open_image
 from fashion_model.models.engine import THREADS
+from train.data.domains import WORN
 from train.data.loading import keep_freed_memory
 from train.evaluate.tables import markdown_table
 from train.fit.config import FitConfig
@@ -48,6 +49,7 @@ from train.fit.trainer import Trainer
 
 Part = Literal["photograph", "agreement", "catalogue", "load", "training"]
 OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training
+PRODUCTS = 5  # in the photograph of people
 PREDICT = """import sys; from fashion_model.__main__ import main; main(["predict", *sys.argv[1:]])
 print(*(line for line in open("/proc/self/status") if "VmHWM" in line))"""  # the peak of the process's memory
 
@@ -57,7 +59,7 @@ class Config:
     photographs: Path  # a folder of images
     checkpoint: str | None = None  # a directory or user/repo; the embedded default
     against: tuple[str, ...] = ()  # other checkpoints, whose speed in the catalogue is measured as well
-    data: Path | None = None  # the folder that data_prep wrote; without it no training is measured
+    data: Path | None = None  # the folder that data_prep wrote; without it neither training nor finding is measured
     parts: tuple[Part, ...] = get_args(Part)
     count: int = 256  # photographs of the catalogue and of the agreement
     rounds: int = 10
@@ -103,6 +105,10 @@ class Benchmark:
             "(f) the same, scaled": lambda: open_image(large, DETAIL),
             "(g) 12 megapixels → labels": lambda: (cores(), classifier.predict([large])),
         }
+        if classifier.finder and self.config.data:
+            street = find_images([self.config.data / WORN / "photographs"])
+            several = next(file for file in street if len(classifier.find(file)) == PRODUCTS)
+            ways[f"(h) photograph of people → {PRODUCTS} products"] = lambda: (cores(), classifier.find(several))
         yield table(alternate(ways, self.config.rounds))
 
     def agreement(self) -> Iterator[str]:
