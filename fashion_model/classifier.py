@@ -357,16 +357,16 @@ class FashionClassifier:
     def _predictions(self, pooled: torch.Tensor) -> list[Prediction]:
         """Pooled features (B, C) → a prediction for each image."""
         with isolated(self._device.type):
-            probabilities = self.model.calibrate(self.model.heads(pooled))
+            scores = self.model.fashion_scores(pooled)
+            probabilities = self.model.calibrate(self.model.heads(pooled), scores)
             arrays = {name: p.cpu().numpy() for name, p in probabilities.items()}
-            scores = self.model.fashion_scores(pooled).tolist()
         return [
             Prediction(
                 {name: AttributePrediction(self.encoders.labels[name], p[i]) for name, p in arrays.items()},
                 fashion_score=score,
                 fashion_threshold=self.config.fashion_threshold,
             )
-            for i, score in enumerate(scores)
+            for i, score in enumerate(scores.tolist())
         ]
 
 

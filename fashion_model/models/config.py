@@ -25,6 +25,7 @@ LIMITS: dict[str, tuple[type, float, float]] = {  # type, minimum and maximum of
     "experts": (int, 0, 64),
     "dropout": (float, 0, 0.99),
     "fashion_threshold": (float, -1e6, 1e6),
+    "temperature_slope": (float, 0, 1),
 }
 STRIDES = (8, 16, 32)  # pixels of the input between neighbours in the maps that a finder's pyramid is built on
 FINDER_LIMITS: dict[str, tuple[type, float, float]] = {
@@ -80,6 +81,7 @@ class ModelConfig:
     fashion_threshold: float = 0.0  # a photograph with a lower fashion score shows no fashion product
     format_version: int = FORMAT_VERSION
     interpolation: str = INTERPOLATIONS[0]  # with which photographs are resized
+    temperature_slope: float = 0.0  # of the logarithm of the temperatures, which falls as the fashion score rises
     finder: FinderConfig | None = None  # None: the checkpoint does not find products
 
     @classmethod

@@ -9,6 +9,7 @@ from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import ModelConfig
 
 EXPERT_WIDTH = 256
+SCORES = (-20.0, 20.0)  # minimum and maximum of the fashion scores that temperatures follow
 
 
 class MultiTaskClassifier(nn.Module):
@@ -39,12 +40,24 @@ class MultiTaskClassifier(nn.Module):
         """(B, C) → (B,): log odds that the image shows a fashion product."""
         return self.fashion(pooled)[:, 0]
 
-    def calibrate(self, logits: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Logits (B, classes) of each attribute → probabilities of the same shape, at least in float32."""
+    def calibrate(self, logits: dict[str, torch.Tensor], scores: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Logits (B, classes) of each attribute, fashion scores (B,) → probabilities, at least in float32."""
+        config = self.config
         return {
-            name: torch.softmax(x.to(torch.promote_types(x.dtype, torch.float32)) / self.config.temperatures[name], 1)
+            name: calibrated(x, scores, config.temperatures[name], config.temperature_slope)
             for name, x in logits.items()
         }
+
+
+def calibrated(logits: torch.Tensor, scores: torch.Tensor, temperature: float, slope: float) -> torch.Tensor:
+    """Logits (B, classes), fashion scores (B,) → probabilities (B, classes), at least in float32.
+
+    The temperature (Guo et al., ICML 2017) is that of images with a fashion score of 0. The less an image looks like
+    the products that the network knows, the higher it is.
+    """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    sharper = torch.exp(slope * scores.to(wide.dtype).clamp(*SCORES))[:, None]
+    return torch.softmax(wide * sharper / temperature, dim=1)
 
 
 class Heads(nn.Module):

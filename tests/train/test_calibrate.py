@@ -13,7 +13,15 @@ from tests.train.conftest import run
 from train.evaluate.metrics import Sample, expected_calibration_error
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.split_metrics import read_metrics, with_accessories
-from train.finish.calibrate import MAX_OVERCONFIDENCE, calibrate, fit_temperature, fit_threshold, overconfidence
+from train.finish.calibrate import (
+    MAX_OVERCONFIDENCE,
+    SLOPES,
+    calibrate,
+    fit_temperature,
+    fit_temperatures,
+    fit_threshold,
+    overconfidence,
+)
 
 
 def distorted(temperature, rows=20_000, classes=6, labels=1, domain="thumbnails"):
@@ -30,7 +38,7 @@ def distorted(temperature, rows=20_000, classes=6, labels=1, domain="thumbnails"
     right = random.random(rows) < confidence
     accepted[np.arange(rows)[right], order[right, 0]] = False
     accepted[np.arange(rows)[right], predicted[right]] = True
-    return Sample(domain, logits * temperature, accepted)
+    return Sample(domain, logits * temperature, torch.zeros(rows), accepted)
 
 
 @pytest.mark.parametrize(("temperature", "labels"), [(0.4, 1), (2.5, 3)])
@@ -41,11 +49,22 @@ def test_temperature_that_was_put_in_is_found(temperature, labels):
     assert expected_calibration_error(sample.confidence(found), sample.correct) < 0.02
 
 
+def test_slope_that_was_put_in_is_found():
+    """What looks less like a product was predicted with too much confidence."""
+    sample = distorted(1.0)
+    scores = torch.from_numpy(np.random.default_rng(1).normal(5, 5, len(sample.logits)))
+    sample = dataclasses.replace(sample, logits=2 * sample.logits * torch.exp(-0.06 * scores[:, None]), scores=scores)
+    slope, temperatures = fit_temperatures({"color": [sample]})
+    assert slope == 0.06
+    assert temperatures == {"color": pytest.approx(2, rel=0.05)}
+    assert expected_calibration_error(sample.confidence(temperatures["color"], slope), sample.correct) < 0.02
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_temperature_stays_within_its_bounds(right):
     logits = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (50, 4)))
     predicted = torch.nn.functional.one_hot(logits.argmax(dim=1), 4).bool().numpy()
-    sample = Sample("thumbnails", logits, predicted == right)
+    sample = Sample("thumbnails", logits, torch.zeros(50), predicted == right)
     found = fit_temperature([sample])
     assert found == pytest.approx(TEMPERATURES[0 if right else 1], rel=0.6)
     assert TEMPERATURES[0] <= found <= TEMPERATURES[1]
@@ -54,7 +73,7 @@ def test_temperature_stays_within_its_bounds(right):
 def test_domains_count_by_their_weights():
     """However many images they have; domains without a weight lower no temperature."""
     sure, modest = (distorted(t, rows=1000, domain=d) for t, d in ((0.5, "phone"), (0.4, "thumbnails")))
-    tenfold = Sample("thumbnails", modest.logits.repeat(10, 1), np.tile(modest.accepted, (10, 1)))
+    tenfold = Sample("thumbnails", modest.logits.repeat(10, 1), torch.zeros(10_000), np.tile(modest.accepted, (10, 1)))
     mixed = fit_temperature([sure, modest])
     assert fit_temperature([sure, tenfold]) == pytest.approx(mixed, rel=0.01)
     assert fit_temperature([sure, distorted(0.2, rows=1000, domain="on_model")]) == fit_temperature([sure])
@@ -67,7 +86,7 @@ def test_no_domain_is_too_confident():
         sure = distorted(2.0, rows=1000, domain=domain)
         found = fit_temperature([modest, sure])
         assert overconfidence([sure], found) <= MAX_OVERCONFIDENCE < overconfidence([sure], found / 1.02)
-    few = Sample("on_model", sure.logits[:99], np.zeros_like(sure.accepted[:99]))  # all wrong
+    few = Sample("on_model", sure.logits[:99], sure.scores[:99], np.zeros_like(sure.accepted[:99]))  # all wrong
     assert fit_temperature([modest, few]) == fit_temperature([modest])
 
 
@@ -102,6 +121,7 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
     printed, config = capsys.readouterr().out, FashionClassifier.from_pretrained(checkpoint).config
     assert config == calibrate(before).config
     assert len({*config.temperatures.values()}) > 1
+    assert config.temperature_slope in SLOPES
     for name, temperature in config.temperatures.items():
         assert f"{name}: temperature {temperature:.3f}\n" in printed
         assert (checkpoint / "figures" / f"reliability_{name}.png").is_file()

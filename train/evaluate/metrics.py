@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score
 
+from fashion_model.attributes import Attribute
+from fashion_model.models.config import ModelConfig
+from fashion_model.models.multitask import calibrated
 from train.data.domains import TITLES
 from train.evaluate.predictions import DomainPredictions
 
@@ -126,11 +129,12 @@ class Sample:
 
     domain: str
     logits: torch.Tensor  # (N, classes) float64
+    scores: torch.Tensor  # (N,) fashion scores
     accepted: np.ndarray  # (N, classes) bool
 
-    def confidence(self, temperature: float) -> np.ndarray:
+    def confidence(self, temperature: float, slope: float = 0) -> np.ndarray:
         """The probability of the predicted class (N,)."""
-        return torch.softmax(self.logits / temperature, dim=1).max(dim=1).values.numpy()
+        return calibrated(self.logits, self.scores, temperature, slope).max(dim=1).values.numpy()
 
     @property
     def correct(self) -> np.ndarray:
@@ -145,18 +149,20 @@ def samples_of(domains: Mapping[str, DomainPredictions], attribute: str) -> list
         known = predictions.accepted[attribute].any(axis=1)
         if known.any():
             logits = predictions.logits[attribute][torch.from_numpy(known)].double()
-            samples.append(Sample(name, logits, predictions.accepted[attribute][known]))
+            scores = torch.from_numpy(predictions.fashion_scores[known])
+            samples.append(Sample(name, logits, scores, predictions.accepted[attribute][known]))
     return samples
 
 
-def reliability_diagram(title: str, samples: list[Sample], temperature: float) -> Figure:
+def reliability_diagram(attribute: Attribute, samples: list[Sample], config: ModelConfig) -> Figure:
     """Accuracy over confidence, before and after temperature scaling, with one panel for each sample."""
+    temperature, slope = config.temperatures[attribute.name], config.temperature_slope
     figure = Figure(figsize=(4.5 * len(samples), 4.6), layout="constrained")
-    figure.suptitle(f"{title}: temperature {temperature:.3f}")
+    figure.suptitle(f"{attribute.title}: temperature {temperature:.3f} · exp(-{slope:.2f} · fashion score)")
     for axes, sample in zip(figure.subplots(1, len(samples), squeeze=False)[0], samples, strict=True):
         axes.plot([0, 1], [0, 1], color="gray", linewidth=1)
-        for label, value in (("before", 1.0), ("after", temperature)):
-            confidences = sample.confidence(value)
+        for label, values in (("before", (1.0,)), ("after", (temperature, slope))):
+            confidences = sample.confidence(*values)
             size, accuracy, confidence = reliability(confidences, sample.correct)
             error = expected_calibration_error(confidences, sample.correct)
             used = size > 0

@@ -19,14 +19,16 @@ from safetensors.torch import load_file, save
 
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import CONFIG, CheckpointError, deciding_files, digest, load_checkpoint, read_json
+from fashion_model.checkpoint import CONFIG, FINDER, CheckpointError, deciding_files, digest, load_checkpoint, read_json
 from fashion_model.models.config import ModelConfig
+from fashion_model.models.multitask import calibrated
 from fashion_model.system import write_bytes
 from train.data import table as tables
 from train.data.domains import Split
 from train.evaluate.inference import evaluation_domains, outputs_of
 
-CALIBRATION = ("temperatures", "fashion_threshold")  # keys of config.json that predictions do not depend on
+# Keys of config.json that predictions do not depend on.
+OTHERS = ("temperatures", "temperature_slope", "fashion_threshold", "finder")
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,12 @@ class DomainPredictions:
     def __len__(self) -> int:
         return len(self.names)
 
-    def probabilities(self, temperatures: Mapping[str, float]) -> dict[str, np.ndarray]:
+    def probabilities(self, config: ModelConfig) -> dict[str, np.ndarray]:
         """Attribute name → (N, classes), calibrated."""
-        return {name: torch.softmax(x / temperatures[name], dim=1).numpy() for name, x in self.logits.items()}
+        scores, slope = torch.from_numpy(self.fashion_scores), config.temperature_slope
+        return {
+            name: calibrated(x, scores, config.temperatures[name], slope).numpy() for name, x in self.logits.items()
+        }
 
     @property
     def predicted(self) -> dict[str, np.ndarray]:
@@ -160,10 +165,11 @@ def _read(checkpoint: Path, split: str, config: ModelConfig, encoders: LabelEnco
 
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
-    """SHA-256 of what decides the outputs: weights, labels, configuration without `CALIBRATION`, split, tables, and the
+    """SHA-256 of what decides the outputs: weights, labels and configuration without `OTHERS`, split, tables, and the
     names and sizes of the images."""
-    config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in CALIBRATION}
+    config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in OTHERS}
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
+    files.pop(FINDER, None)
     content = hashlib.sha256(json.dumps([split, files], sort_keys=True).encode())
     for path in (data / TABLE, *sorted(data.glob("*/*.csv"))):
         content.update(path.read_bytes())

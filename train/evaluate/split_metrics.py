@@ -106,7 +106,7 @@ def domain_metrics(predictions: SplitPredictions, domain: DomainPredictions) -> 
     """`recognized`: the share of images that count as fashion products; `attributes`: those with known labels."""
     attributes = {
         name: attribute_metrics(p, domain.accepted[name], domain.groups)
-        for name, p in domain.probabilities(predictions.config.temperatures).items()
+        for name, p in domain.probabilities(predictions.config).items()
     }
     gates = {
         name: {"mean": g.mean(axis=0).tolist(), "deviation": g.std(axis=0).tolist()} for name, g in domain.gates.items()

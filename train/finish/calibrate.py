@@ -2,18 +2,20 @@
 
 The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cross-entropy of the confidence in the
 predicted class, averaged over the domains. It is raised where the mean confidence would exceed the accuracy in some
-domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less. The
-threshold maximizes the mean of two shares: of images with a fashion product that are recognized, and of images without
-one that are refused, each averaged over the domains. Worn accessories and those of the studio count as domains of
-their own. Both are stored in config.json, with reliability diagrams in figures/. Metrics measured before belong to
-another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
+domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less.
+Temperatures rise as the fashion score falls, which it does for pictures of unknown sources: of SLOPES that with the
+lowest loss of all attributes is taken. The threshold maximizes the mean of two shares: of images with a fashion product
+that are recognized, and of images without one that are refused, each averaged over the domains. Worn accessories and
+those of the studio count as domains of their own. All are stored in config.json, with reliability diagrams in figures/.
+Metrics measured before belong to another calibration and are dropped from metrics.json: run `train evaluate`
+afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
 than they were trained at (Touvron et al., NeurIPS 2019).
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,7 @@ WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibr
 MAX_OVERCONFIDENCE = 0.01  # mean confidence minus accuracy
 MIN_IMAGES = 100  # of a domain whose overconfidence counts; of fewer it is mostly noise
 AMBIGUOUS = {(OTHER, "gender")}  # one label each, where several are right: they do not count
+SLOPES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12)  # candidates for `temperature_slope`
 EPSILON = 1e-6  # confidences are clipped to [EPSILON, 1 - EPSILON]
 
 
@@ -54,48 +57,55 @@ def run(config: Config) -> None:
     write_split_metrics(config.checkpoint, VALIDATION, split_metrics(calibrated, config.data))
     (config.checkpoint / "figures").mkdir(exist_ok=True)
     for attribute in calibrated.attributes:
-        temperature = calibrated.config.temperatures[attribute.name]
         if samples := [s for s in samples_of(calibrated.domains, attribute.name) if s.domain in WEIGHTS]:
-            figure = reliability_diagram(attribute.title, samples, temperature)
+            figure = reliability_diagram(attribute, samples, calibrated.config)
             figure.savefig(config.checkpoint / reliability_file(attribute.name), dpi=100)
-        print(f"{attribute.name}: temperature {temperature:.3f}")
+        print(f"{attribute.name}: temperature {calibrated.config.temperatures[attribute.name]:.3f}")
+    print(f"slope of their logarithms: -{calibrated.config.temperature_slope:.2f} for each unit of the fashion score")
     print(f"fashion score: at least {calibrated.config.fashion_threshold:.3f}")
 
 
 def calibrate(predictions: SplitPredictions) -> SplitPredictions:
     """The same predictions with fitted temperatures and threshold. What there are no images for stays as it is."""
-    temperatures, domains = dict(predictions.config.temperatures), with_accessories(predictions.domains)
-    for name in temperatures:
-        samples = [sample for sample in samples_of(domains, name) if (sample.domain, name) not in AMBIGUOUS]
-        if any(sample.domain in WEIGHTS for sample in samples):
-            temperatures[name] = fit_temperature(samples)
+    domains, before = with_accessories(predictions.domains), predictions.config
+    samples = {
+        name: [sample for sample in samples_of(domains, name) if (sample.domain, name) not in AMBIGUOUS]
+        for name in before.temperatures
+    }
+    slope, temperatures = fit_temperatures(
+        {name: each for name, each in samples.items() if any(sample.domain in WEIGHTS for sample in each)}
+    )
     threshold = fit_threshold(domains.values())
-    config = dataclasses.replace(predictions.config, temperatures=temperatures)
+    config = dataclasses.replace(before, temperatures={**before.temperatures, **temperatures}, temperature_slope=slope)
     if threshold is not None:
         config = dataclasses.replace(config, fashion_threshold=threshold)
     return dataclasses.replace(predictions, config=config)
 
 
-def fit_temperature(samples: Sequence[Sample]) -> float:
-    """Minimizes the loss over the samples of `WEIGHTS`, then rises until no sample is too confident."""
+def fit_temperatures(samples: Mapping[str, Sequence[Sample]]) -> tuple[float, dict[str, float]]:
+    """The slope and the temperature of each attribute. `samples`: attribute name → samples."""
+    fitted = {slope: {name: fit_temperature(each, slope) for name, each in samples.items()} for slope in SLOPES}
+    return min(fitted.items(), key=lambda item: sum(loss(samples[name], t, item[0]) for name, t in item[1].items()))
+
+
+def fit_temperature(samples: Sequence[Sample], slope: float = 0) -> float:
+    """Minimizes the loss, then rises until no sample is too confident."""
     fitted = minimize_scalar(
-        lambda logarithm: sum(
-            WEIGHTS[sample.domain] * loss(sample, np.exp(logarithm)) for sample in samples if sample.domain in WEIGHTS
-        ),
+        lambda logarithm: loss(samples, np.exp(logarithm), slope),
         bounds=np.log(TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-4},
     )
     temperature = float(np.exp(fitted.x))
-    while overconfidence(samples, temperature) > MAX_OVERCONFIDENCE and temperature * 1.01 < TEMPERATURES[1]:
+    while overconfidence(samples, temperature, slope) > MAX_OVERCONFIDENCE and temperature * 1.01 < TEMPERATURES[1]:
         temperature *= 1.01
     return temperature
 
 
-def overconfidence(samples: Sequence[Sample], temperature: float) -> float:
+def overconfidence(samples: Sequence[Sample], temperature: float, slope: float = 0) -> float:
     """Mean confidence minus accuracy, where it is largest; of samples with at least MIN_IMAGES."""
     large = (sample for sample in samples if len(sample.accepted) >= MIN_IMAGES)
-    return max((float(s.confidence(temperature).mean() - s.correct.mean()) for s in large), default=0.0)
+    return max((float(s.confidence(temperature, slope).mean() - s.correct.mean()) for s in large), default=0.0)
 
 
 def fit_threshold(domains: Iterable[DomainPredictions]) -> float | None:
@@ -111,10 +121,13 @@ def fit_threshold(domains: Iterable[DomainPredictions]) -> float | None:
     return float(candidates[np.argmax(recognized + refused)])
 
 
-def loss(sample: Sample, temperature: float) -> float:
-    """Binary cross-entropy of the confidence."""
-    confidence = np.clip(sample.confidence(temperature), EPSILON, 1 - EPSILON)
-    return float(-np.log(np.where(sample.correct, confidence, 1 - confidence)).mean())
+def loss(samples: Iterable[Sample], temperature: float, slope: float) -> float:
+    """Binary cross-entropy of the confidence, the sum over the samples of `WEIGHTS`."""
+    total = 0.0
+    for sample in (s for s in samples if s.domain in WEIGHTS):
+        confidence = np.clip(sample.confidence(temperature, slope), EPSILON, 1 - EPSILON)
+        total -= WEIGHTS[sample.domain] * float(np.log(np.where(sample.correct, confidence, 1 - confidence)).mean())
+    return total
 
 
 def set_image_size(checkpoint: Path, image_size: tuple[int, int]) -> None:

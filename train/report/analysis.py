@@ -64,7 +64,7 @@ def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: p
     """
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
-    probabilities = domain.probabilities(predictions.config.temperatures)[attribute.name]  # (N, classes)
+    probabilities = domain.probabilities(predictions.config)[attribute.name]  # (N, classes)
     rows = (
         table.reset_index()
         .set_index(table["id"])

@@ -136,7 +136,7 @@ def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, st
 def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
     name, title, labels = analysis.attribute.name, analysis.attribute.title, analysis.images["label"]
     domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
-    samples, temperature = samples_of(domains, name), predictions.config.temperatures[name]
+    samples, config = samples_of(domains, name), predictions.config
     classes = analysis.classes.rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
@@ -145,7 +145,7 @@ def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPrediction
         "title": title,
         "images": len(labels),
         "matrix": _png(matrix_figure(labels, analysis.images["prediction"])) if len(labels) else None,
-        "reliability": _png(reliability_diagram(title, samples, temperature)) if samples else None,
+        "reliability": _png(reliability_diagram(analysis.attribute, samples, config)) if samples else None,
         "confusions": [
             {
                 "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),

@@ -97,7 +97,8 @@ class Crop:
     @torch.no_grad()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Probabilities of the types (B, types) for images (B, 3, H, W) in [0, 1]."""
-        return self.model.calibrate(self.model(self.model.config.preprocessing.normalise(images)))[TYPE]
+        pooled = self.model.features(self.model.config.preprocessing.normalise(images))
+        return self.model.calibrate(self.model.heads(pooled), self.model.fashion_scores(pooled))[TYPE]
 
     @property
     def blurred(self) -> torch.Tensor:

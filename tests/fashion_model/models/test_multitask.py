@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -30,11 +31,19 @@ def test_probabilities_are_calibrated_numbers(tiny_model, temperature, dtype):
     temperatures = dict.fromkeys(NAMES, 1.0) | {"color": temperature}
     tiny_model.config = dataclasses.replace(tiny_model.config, temperatures=temperatures)
     logits = torch.tensor([[800.0, 0.0, -800.0], [2.0, 1.0, 0.0]], dtype=dtype)
-    for name, probabilities in tiny_model.calibrate({"color": logits, "season": logits}).items():
+    for name, probabilities in tiny_model.calibrate({"color": logits, "season": logits}, torch.zeros(2)).items():
         assert probabilities.dtype == torch.promote_types(dtype, torch.float32)
         assert probabilities[0, 0] > 0.999
         expected = torch.softmax(logits[1].double() / temperatures[name], 0)
         torch.testing.assert_close(probabilities[1].double(), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_what_looks_less_like_a_product_is_less_certain(tiny_model):
+    tiny_model.config = dataclasses.replace(tiny_model.config, temperature_slope=0.1)
+    logits = torch.tensor([[2.0, 1.0, 0.0]]).repeat(3, 1)
+    probabilities = tiny_model.calibrate({"color": logits}, torch.tensor([0.0, 10.0, -1e9]))["color"]
+    expected = torch.softmax(logits * torch.tensor([[1.0], [math.e], [math.e**-2]]), dim=1)
+    torch.testing.assert_close(probabilities, expected)
 
 
 @torch.inference_mode()
