@@ -100,8 +100,8 @@ def calibrated(evaluated_on_all, prepared, tmp_path_factory):
     return checkpoint, before
 
 
-def test_threshold_weighs_domains_alike(calibrated):
-    """However many images they have: at 2 both domains of products lose a third, and nothing else is taken for one."""
+def test_threshold_is_best_for_the_worst_domain(calibrated):
+    """However many images the domains have."""
     template = calibrated[1].domains["thumbnails"]
 
     def domain(scores, is_fashion):
@@ -109,9 +109,8 @@ def test_threshold_weighs_domains_alike(calibrated):
         return dataclasses.replace(images, fashion_scores=np.array(scores), is_fashion=is_fashion)
 
     products = [domain([1.0, 2.0, 3.0] * 10, True), domain([1.5, 4.0, 4.0], True)]
-    everyday = domain([-1.0, 1.9], False)
-    assert fit_threshold([*products, everyday, domain([-2.0] * 50, False)]) == 1.0
-    assert fit_threshold([*products, everyday, domain([1.7] * 2, False)]) == 2.0
+    assert fit_threshold([*products, domain([-1.0, 1.9], False)]) == 2.0
+    assert fit_threshold([*products, domain([-1.0, -1.0, -1.0, 1.9], False), domain([-2.0] * 50, False)]) == 1.0
     assert fit_threshold(products) is None
 
 

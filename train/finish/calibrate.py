@@ -4,11 +4,10 @@ The temperature of an attribute (Guo et al., ICML 2017) minimizes the binary cro
 predicted class, averaged over the domains. It is raised where the mean confidence would exceed the accuracy in some
 domain of at least MIN_IMAGES by more than MAX_OVERCONFIDENCE, as a confidence that is too modest misleads less.
 Temperatures rise as the fashion score falls, which it does for pictures of unknown sources: of SLOPES that with the
-lowest loss of all attributes is taken. The threshold maximizes the mean of two shares: of images with a fashion product
-that are recognized, and of images without one that are refused, each averaged over the domains. Worn accessories and
-those of the studio count as domains of their own. All are stored in config.json, with reliability diagrams in figures/.
-Metrics measured before belong to another calibration and are dropped from metrics.json: run `train evaluate`
-afterwards.
+lowest loss of all attributes is taken. The threshold is that with which the domain where the fewest images are
+recognized, or refused where they show no fashion product, has the most of them. Worn accessories and those of the
+studio count as domains of their own. All are stored in config.json, with reliability diagrams in figures/. Metrics
+measured before belong to another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
 than they were trained at (Touvron et al., NeurIPS 2019).
@@ -110,15 +109,13 @@ def overconfidence(samples: Sequence[Sample], temperature: float, slope: float =
 
 def fit_threshold(domains: Iterable[DomainPredictions]) -> float | None:
     """Of the fashion score. None unless there are images with and without fashion products."""
-    scores: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    for domain in domains:
-        scores[domain.is_fashion].append(domain.fashion_scores)
-    if not scores[True] or not scores[False]:
+    domains = list(domains)
+    if len({domain.is_fashion for domain in domains}) < 2:
         return None
-    candidates = np.unique(np.concatenate([*scores[True], *scores[False]]))
-    recognized = np.mean([(of_domain[:, None] >= candidates).mean(axis=0) for of_domain in scores[True]], axis=0)
-    refused = np.mean([(of_domain[:, None] < candidates).mean(axis=0) for of_domain in scores[False]], axis=0)
-    return float(candidates[np.argmax(recognized + refused)])
+    candidates = np.unique(np.concatenate([domain.fashion_scores for domain in domains]))
+    recognized = np.stack([(domain.fashion_scores[:, None] >= candidates).mean(axis=0) for domain in domains])
+    right = np.where([[domain.is_fashion] for domain in domains], recognized, 1 - recognized)  # (domains, candidates)
+    return float(candidates[np.lexsort((right.mean(axis=0), right.min(axis=0)))[-1]])
 
 
 def loss(samples: Iterable[Sample], temperature: float, slope: float) -> float:
