@@ -103,7 +103,7 @@ def run(config: Config) -> None:
         ("report", report, ReportConfig(config.output, **common)),
     ]
     if recipe.finder_steps and (config.data / WORN).is_dir():
-        steps.insert(1, ("finder", finder.run, finder.Config(config.output, steps=finder_steps, **common)))
+        steps.insert(2, ("finder", finder.run, finder.Config(config.output, steps=finder_steps, **common)))
     for name, step, settings in steps:
         start = time.monotonic()
         step(settings)

@@ -7,7 +7,7 @@ from fashion_model.checkpoint import METRICS, TRAINING, read_json
 from tests.conftest import PRODUCTS, TINY
 from train.__main__ import main
 
-STEPS = ("fit", "finder", "calibrate", "evaluate", "report")
+STEPS = ("fit", "calibrate", "finder", "evaluate", "report")
 
 
 def recipe(name, data, output):

@@ -98,10 +98,17 @@ def street_metrics(classifier: FashionClassifier, worn: Domain) -> dict[str, Any
 
 def rows_found(products: Sequence[Product], photograph: Photograph) -> dict[int, int]:
     """Index of a product that was found → row of the product that it is, with the same group."""
-    size, names = np.tile(read_image(photograph.path).size, 2), list(GROUPS)
-    groups = np.array([names.index(p.group) if p.group in names else -1 for p in products], dtype=int)
-    partners = partners_of(np.array([p.box for p in products], dtype=float).reshape(-1, 4) / size, groups, photograph)
+    boxes, _, groups = arrays_of(products, photograph)
+    partners = partners_of(boxes, groups, photograph)
     return {i: int(photograph.rows[partner]) for i, partner in enumerate(partners) if partner >= 0}
+
+
+def arrays_of(products: Sequence[Product], photograph: Photograph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (N, 4) as parts of the photograph's width and height, scores (N,), groups (N,), -1 for none of them."""
+    size, names = np.tile(read_image(photograph.path).size, 2), list(GROUPS)
+    boxes = np.array([product.box for product in products], dtype=float).reshape(-1, 4) / size
+    groups = np.array([names.index(p.group) if p.group in names else -1 for p in products], dtype=int)
+    return boxes, np.array([product.score for product in products]), groups
 
 
 def is_only_product(classifier: FashionClassifier, path: Path) -> bool | None:

@@ -4,9 +4,10 @@
 
 The backbone keeps its weights; a copy of one stage, a feature pyramid and the heads of FCOS are trained on scenes
 (train/data/scenes.py).
-The threshold is the lowest score at which seven tenths of what is found in the validation split's street photographs
-are right. How much a group weighs on the product type is chosen there, too. Writes finder.safetensors and the section
-`finder` of config.json.
+The threshold is the lowest score at which seven tenths of the products found in the validation split's street
+photographs are right. How much a group weighs on the product type is chosen there, too. The checkpoint should be
+calibrated before, as boxes that do not look like fashion products do not count. Writes finder.safetensors, the section
+`finder` of config.json, and the metrics of the validation split.
 """
 
 import copy
@@ -31,7 +32,9 @@ from train.data.domains import PHONE, THUMBNAILS, WORN, Domain
 from train.data.loading import batches_of
 from train.data.scenes import GROUPS, Scenes, street_photographs
 from train.data.table import DataError
-from train.evaluate.finder import domains_of, matches_of, rows_found
+from train.evaluate.finder import MIN_SCORE, arrays_of, domains_of, match, rows_found
+from train.evaluate.predictions import saved_predictions
+from train.evaluate.split_metrics import split_metrics, write_split_metrics
 
 WEIGHT_DECAY = 0.05
 OWN_RATE = 0.15  # learning rate of the finder's own stage, which is trained already, as a part of the others'
@@ -67,16 +70,9 @@ def run(config: Config) -> None:
     domains = domains_of(checkpoint.config, checkpoint.encoders, config.data, TRAIN, NAMES)
     fit(finder, checkpoint, Scenes(domains, config.data, checkpoint.encoders.labels[PRODUCT_TYPE]), config)
     worn = domains_of(checkpoint.config, checkpoint.encoders, config.data, VALIDATION, (WORN,))[WORN]
-    matches = matches_of(finder, checkpoint.config.preprocessing, street_photographs(worn))
-    threshold, recall = matches.at_precision(PRECISION)
-    for group, precision in zip(GROUPS, matches.average_precision(), strict=True):
-        print(f"{group}: average precision {100 * precision:.1f}")
-    print(f"score at least {threshold:.3f}: {100 * recall:.1f} % of the products found, {PRECISION:.0%} of these right")
-    finder.config = dataclasses.replace(finder.config, threshold=threshold)
-    save_finder(config.checkpoint, finder)
-    weight = best_type_weight(FashionClassifier.from_pretrained(config.checkpoint), worn)
-    finder.config = dataclasses.replace(finder.config, type_weight=weight)
-    save_finder(config.checkpoint, finder)
+    choose(finder, config.checkpoint, worn)
+    predictions = saved_predictions(config.checkpoint, config.data, VALIDATION, workers=config.workers)
+    write_split_metrics(config.checkpoint, VALIDATION, split_metrics(predictions, config.data))
     if (training := config.checkpoint / TRAINING).is_file():
         settings = {
             key: value for key, value in dataclasses.asdict(config).items() if key not in ("checkpoint", "data")
@@ -129,24 +125,32 @@ def batches(scenes: Scenes, config: Config) -> Iterator[list[tuple[torch.Tensor,
     return batches_of(scenes, config.workers, batch_sampler=keys, collate_fn=list)
 
 
-def best_type_weight(classifier: FashionClassifier, worn: Domain) -> float:
-    """The weight of types of other groups with which most of the products that are found get an accepted type."""
-    assert classifier.finder
-    labels, config = classifier.encoders.labels[PRODUCT_TYPE], classifier.finder.config
-    accepted, found = worn.targets[PRODUCT_TYPE].numpy() > 0, []
-    for photograph in street_photographs(worn):
-        products = classifier.find(photograph.path)
-        found += [(products[i], row) for i, row in rows_found(products, photograph).items()]
-    if not found:
-        return TYPE_WEIGHTS[0]
-    probabilities = [p.prediction[PRODUCT_TYPE].probabilities for p, _ in found]
-    right = {}
-    for weight in TYPE_WEIGHTS:
-        weighted = dataclasses.replace(config, type_weight=weight)
+def choose(finder: Finder, checkpoint: Path, worn: Domain) -> None:
+    """Save the finder with the threshold, and with the weight of types of other groups with which most products that
+    are found get an accepted type."""
+    finder.config = dataclasses.replace(finder.config, threshold=MIN_SCORE, type_weight=1.0)
+    save_finder(checkpoint, finder)
+    classifier, photographs = FashionClassifier.from_pretrained(checkpoint), street_photographs(worn)
+    found = [classifier.find(photograph.path) for photograph in photographs]
+    matches = match([arrays_of(*pair) for pair in zip(found, photographs, strict=True)], photographs, len(GROUPS))
+    threshold, recall = matches.at_precision(PRECISION)
+    for group, precision in zip(GROUPS, matches.average_precision(), strict=True):
+        print(f"{group}: average precision {100 * precision:.1f}")
+    print(f"score at least {threshold:.3f}: {100 * recall:.1f} % of the products found, {PRECISION:.0%} of these right")
+    right = [
+        (products[i], worn.targets[PRODUCT_TYPE][row].numpy() > 0)
+        for products, photograph in zip(found, photographs, strict=True)
+        for i, row in rows_found(products, photograph).items()
+        if products[i].score >= threshold
+    ]
+    labels, accepted = classifier.encoders.labels[PRODUCT_TYPE], {}
+    for weight in TYPE_WEIGHTS if right else TYPE_WEIGHTS[:1]:
+        finder.config = dataclasses.replace(finder.config, threshold=threshold, type_weight=weight)
         types = [
-            (x * weighted.type_weights(p.group, labels)).argmax()
-            for x, (p, _) in zip(probabilities, found, strict=True)
+            (p.prediction[PRODUCT_TYPE].probabilities * finder.config.type_weights(p.group, labels)).argmax()
+            for p, _ in right
         ]
-        right[weight] = accepted[[row for _, row in found], types].mean()
-    print("type accepted, by the weight of other groups' types:", {w: f"{100 * r:.1f} %" for w, r in right.items()})
-    return max(right, key=right.__getitem__)
+        accepted[weight] = np.mean([known[i] for i, (_, known) in zip(types, right, strict=True)] or [0])
+    print("type accepted, by the weight of other groups' types:", {w: f"{100 * x:.1f} %" for w, x in accepted.items()})
+    finder.config = dataclasses.replace(finder.config, type_weight=max(accepted, key=accepted.__getitem__))
+    save_finder(checkpoint, finder)
