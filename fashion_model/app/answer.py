@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
@@ -31,6 +32,7 @@ from fashion_model.images import Source
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 
 SHOWN_CLASSES, MIN_SHOWN = 3, 0.05  # of an attribute on the page; the least probability of a runner-up
+SAME_MAP = 0.9  # correlation with the best label's from which on a runner-up's map shows nothing else and is left out
 TEMPLATES = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
 PHOTOGRAPH_SIDE = 1000  # pixels of the photograph in the answer
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
@@ -79,27 +81,32 @@ def render(name: str, **values: object) -> str:
     return TEMPLATES.get_template(f"{name}.html.jinja").render(values)
 
 
-def answer_html(classifier: FashionClassifier, file: str, source: Source, part: Sequence[float] | None = None) -> str:
-    """The photograph, called `file`, with a sentence, and cards and overlays for each product in it.
+def answer_html(
+    classifier: FashionClassifier,
+    file: str,
+    source: Source,
+    part: Sequence[float] | None = None,
+    products: bool = True,
+) -> str:
+    """The photograph, called `file`, with a sentence, and cards and overlays for each product in it, or for the whole.
 
     `source` is a path, bytes, or a photograph from `open_image`.
     `part`: left, top, right and bottom of the part that is asked about, as parts of the photograph's width and height.
     ImageError as from `open_image`; ValueError for a part that is none.
     """
     photograph = source if isinstance(source, Image.Image) else classifier.open(source)
-    if part is None:
+    if part is None and products:
         found = classifier.find_and_map(photograph, SHOWN_CLASSES)
     else:
         full = photograph.info["size"]
-        box = checked([round(x * side) for x, side in zip(part, [*full, *full], strict=False)], full)
-        prediction, maps = classifier.predict_and_map(source, SHOWN_CLASSES, box)
+        box = checked([round(x * side) for x, side in zip(part or (0, 0, 1, 1), [*full, *full], strict=False)], full)
+        prediction, maps = classifier.predict_and_map(source, SHOWN_CLASSES, box if part else None)
         found = [(Product(box, PART, 1.0, prediction), maps)]
-    products = [product for product, _ in found]
-    several = len(products) > 1
+    several = len(found) > 1
     document = (
-        products_document(file, classifier, products)
+        products_document(file, classifier, [product for product, _ in found])
         if several
-        else document_of(file, classifier, products[0].prediction)
+        else document_of(file, classifier, found[0][0].prediction)
     )
     size = _within(photograph.size, PHOTOGRAPH_SIDE)
     small = photograph.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
@@ -111,8 +118,8 @@ def answer_html(classifier: FashionClassifier, file: str, source: Source, part: 
         curl=curl_code(file),
         products=[_product_values(classifier, *each, photograph.info["size"]) for each in found],
         several=several or part is not None,
-        chosen=prominent(products),
-        main=main_attribute(list(products[0].prediction.attributes)),
+        chosen=prominent([product for product, _ in found]),
+        main=main_attribute(list(found[0][0].prediction.attributes)),
         hints=HINTS,
         photograph=_data_url(small, "JPEG", quality=82),
         size=size,
@@ -129,15 +136,19 @@ def _product_values(
     whole = product.box == (0, 0, *size)
     left, top, right, bottom = product.box if whole else with_margin(product.box, size)
     map_size = _within((right - left, bottom - top), MAP_SIDE)
+
+    def layer(values: np.ndarray) -> str:
+        return _data_url(color_layer(preprocessing.map_on_photograph(values, map_size)), "PNG")
+
     cards = []
     for attribute in classifier.attributes:
+        of_label = maps[attribute.name]
         classes = [
             {
+                "rank": rank,
                 "label": label,
                 "percent": percentage(p),
-                "map": _data_url(
-                    color_layer(preprocessing.map_on_photograph(maps[attribute.name][rank], map_size)), "PNG"
-                ),
+                "map": layer(of_label[rank]) if not rank or differ(of_label[0], of_label[rank]) else None,
             }
             for rank, (label, p) in enumerate(shown(prediction[attribute.name]))
         ]
@@ -154,6 +165,12 @@ def _product_values(
         "box": _css(product.box, size),
         "area": _css((left, top, right, bottom), size),
     }
+
+
+def differ(best: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a map (h, w) shows something else than that of the best label. One without any evidence does not."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return bool(np.corrcoef(best.flat, other.flat)[0, 1] < SAME_MAP)
 
 
 def python_code(file: str) -> str:

@@ -16,6 +16,7 @@ from fashion_model.app.sentences import HINTS, caption_of, main_attribute, perce
 from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
 from fashion_model.app.visit import EXAMPLES
 from fashion_model.attributes import IS_FASHION, Attribute
+from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import DETAIL, PRODUCT_DETAIL, WORKERS, FashionClassifier, in_parallel, part_of
 from fashion_model.images import ImageError
 from fashion_model.rows import Row, csv_of, fields_of, json_line, rows_of
@@ -57,9 +58,12 @@ class ManyEvents:
             table, one row a photograph or product, with an error where it could not be read; gallery, thumbnails with
             captions; csv, the table as a file; summary, sentences; json_lines, the table as another file
         """
-        if products and not self.classifier.finder:
-            raise gr.Error("The checkpoint has no finder: it predicts for whole photographs only.")
         products = bool(products)  # clients send anything
+        if products:
+            try:
+                self.classifier.check_finder()
+            except CheckpointError as error:
+                raise gr.Error(f"{error}.") from error
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
         places: list[int] = []  # indices of the files that the gallery's pictures are of
@@ -106,12 +110,12 @@ class ManyEvents:
 
         return in_parallel(label, uploads, WORKERS)
 
-    def open_one(self, event: gr.SelectData, files: list[File] | None, places: list[int]) -> str:
+    def open_one(self, event: gr.SelectData, files: list[File] | None, places: list[int], products: bool) -> str:
         """The answer for the photograph of a thumbnail."""
         try:
             with photographs(received_files(files)) as (uploads, _):
                 name, read = uploads[places[event.index]]
-                return answer_html(self.classifier, name, read(PRODUCT_DETAIL))
+                return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products))
         except ImageError as error:
             return html.escape(str(error))
         except (IndexError, TypeError):  # another client than the page
@@ -140,7 +144,7 @@ def many_tab(classifier: FashionClassifier) -> None:
     gallery = gr.Gallery(
         label="gallery", format="jpeg", height="auto", allow_preview=False, buttons=[], elem_id="gallery", **plain
     )
-    opened = gr.HTML(elem_id="opened")
+    opened = gr.HTML(elem_id="opened", apply_default_css=False)
     table = gr.Dataframe(
         headers=table_of([], classifier.attributes, products=False)["headers"],
         label="table",
@@ -168,13 +172,20 @@ def many_tab(classifier: FashionClassifier) -> None:
     # One visitor's at a time.
     batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
     everything = {"outputs": [*outputs, opened], "show_progress": "hidden", **private}
-    uploaded = files.upload(fn=lambda: empty, **everything).then(api_name="predict_batch", **batch)
+    # Whatever changes the files or the question begins anew.
     chosen = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, **private)
-    picked = chosen.then(fn=lambda: empty, **everything).then(**private, **batch)
-    for event in (uploaded, picked):
-        event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    files.clear(fn=lambda: empty, cancels=[uploaded, picked], **everything)
-    opening: dict[str, Any] = {"inputs": [files, places], "outputs": opened, "preprocess": False}
+    triggers = [files.upload, files.delete, files.clear, products.input, chosen.then]
+    emptied = gr.on(triggers, fn=lambda: empty, **everything)
+    labelled = emptied.then(api_name="predict_batch", **batch)
+    labelled.success(
+        fn=lambda files: [gr.update(interactive=bool(files))] * 2,
+        inputs=files,
+        outputs=[csv, json_lines],
+        preprocess=False,
+        **private,
+    )
+    gr.on([*triggers[:-1], examples.click], fn=None, cancels=labelled, **private)
+    opening: dict[str, Any] = {"inputs": [files, places, products], "outputs": opened, "preprocess": False}
     gallery.select(fn=events.open_one, **private, **opening)
 
 

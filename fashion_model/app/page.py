@@ -14,7 +14,7 @@ from fashion_model.app.many import many_tab
 from fashion_model.app.quality import PHONE, measured_on_test, quality_tab
 from fashion_model.app.routes import Guard, Routes
 from fashion_model.app.uploads import MAX_ZIP
-from fashion_model.app.visit import PLACE, TITLE
+from fashion_model.app.visit import EXAMPLES_FOLDER, PLACE, TITLE
 from fashion_model.classifier import FashionClassifier
 
 EXAMPLE = "photograph.jpg"  # in the code that the page shows
@@ -67,6 +67,7 @@ def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> 
         theme=THEME,
         ssr_mode=False,
         mcp_server=True,
+        allowed_paths=[str(EXAMPLES_FOLDER)],
         state_session_capacity=MAX_SESSIONS,
         footer_links=["api"],  # the button of the tab "Code" presses it
         **options,

@@ -17,7 +17,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -275,6 +275,8 @@ class Guard:
                 await with_visit(app, scope, receive, send_with_headers)
             else:
                 await app(scope, receive, send_with_headers)
+        except ClientDisconnect:  # there is nobody to be answered
+            return
         except Exception as error:  # whatever gradio's routes raise
             if not scope["path"].startswith(API):
                 raise

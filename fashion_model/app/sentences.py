@@ -23,8 +23,8 @@ def sentence_of(prediction: Prediction, attributes: Sequence[Attribute]) -> str:
     names = [attribute.name for attribute in attributes]
     main = prediction[main_attribute(names)]
     if not prediction.is_fashion:
-        if main.confidence >= ALMOST_CERTAIN and main.label in SINGULAR:
-            return f"Perhaps not a fashion product; if it is, {with_article(SINGULAR[main.label])}."
+        if main.confidence >= ALMOST_CERTAIN:
+            return f"Perhaps not a fashion product; if it is, {one(main.label, name_of(main.label))}."
         return NOT_FASHION
     text = phrase(prediction, names)
     if "gender" in names:
@@ -65,16 +65,17 @@ def phrase(prediction: Prediction, names: Sequence[str], hedged: bool = True) ->
     words = name_of(label)
     if "color" in names and main != "color":
         words = f"{color_in_words(prediction['color'], hedged)} {words}"
-    return with_article(words) if label in SINGULAR else words
+    return one(label, words)
+
+
+def one(label: str, words: str) -> str:
+    """`words` with an article, if they name a single product of this type."""
+    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}" if label in SINGULAR else words
 
 
 def name_of(label: str) -> str:
     """The name of one product, within a sentence."""
     return SINGULAR.get(label) or label.lower()
-
-
-def with_article(words: str) -> str:
-    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
 def color_in_words(color: AttributePrediction, hedged: bool) -> str:

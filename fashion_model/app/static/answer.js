@@ -57,22 +57,33 @@ const overlay = answer => {
   return canvas;
 };
 
-// Photograph with overlay, sentence and the best label of each attribute with its bar, as one picture.
+// What is said of the product that is chosen.
+const sentenceOf = answer => (answer.querySelector("[data-panel]:not([hidden]) .own") || answer.querySelector(".sentence")).textContent;
+
+const linesOf = (context, text, width) => text.split(" ").reduce(([...lines], word) => {
+  const longer = `${lines.at(-1)} ${word}`.trim();
+  return context.measureText(longer).width <= width ? [...lines.slice(0, -1), longer] : [...lines, word];
+}, [""]);
+
+// Photograph with overlay, sentence and the best label of each attribute with its bar, as one picture. Of what does not
+// look like a product the photograph and the sentence.
 const picture = answer => {
-  const over = overlay(answer), width = 800, line = 44, margin = 24;
-  const height = Math.round((width * over.height) / over.width);
-  const first = answer.querySelectorAll("[data-panel]:not([hidden]) h2 + .class");
-  const canvas = Object.assign(document.createElement("canvas"), { width, height: height + margin + (first.length + 2) * line });
-  const context = canvas.getContext("2d");
+  const folded = answer.classList.contains("folded"), over = folded ? answer.querySelector(".base") : overlay(answer);
+  const width = 800, line = 44, margin = 24, [wide, high] = [over.naturalWidth || over.width, over.naturalHeight || over.height];
+  const first = folded ? [] : answer.querySelectorAll("[data-panel]:not([hidden]) h2 + .class");
+  const canvas = document.createElement("canvas"), context = canvas.getContext("2d"), bold = "bold 26px system-ui, sans-serif";
+  context.font = bold;
+  const said = linesOf(context, sentenceOf(answer), width - 2 * margin), photograph = Math.round((width * high) / wide);
+  Object.assign(canvas, { width, height: photograph + margin + (first.length + 1 + said.length) * line });
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(over, 0, 0, width, height);
+  context.drawImage(over, 0, 0, width, photograph);
   context.fillStyle = "#111";
-  context.font = "bold 26px system-ui, sans-serif";
-  context.fillText(answer.querySelector(".sentence").textContent, margin, height + 44, width - 2 * margin);
+  context.font = bold;
+  said.forEach((text, row) => context.fillText(text, margin, photograph + (row + 1) * line));
   context.font = "22px system-ui, sans-serif";
   first.forEach((button, row) => {
-    const y = height + 44 + (row + 1) * line, percent = parseInt(button.querySelector(".percent").textContent);
+    const y = photograph + (said.length + row + 1) * line, percent = parseInt(button.querySelector(".percent").textContent);
     context.fillText(button.dataset.label, margin, y, 300);
     context.fillText(`${percent} %`, width - margin - 70, y);
     context.fillStyle = "#c7d2fe";
@@ -90,7 +101,7 @@ const takeAway = async (answer, what) => {
   const blob = await new Promise(done => (what === "share" ? picture : overlay)(answer).toBlob(done));
   const files = [new File([blob], name, { type: blob.type })];
   if (what !== "share" || !navigator.canShare?.({ files })) return save(blob, name);
-  await navigator.share({ files, text: answer.querySelector(".sentence").textContent }).catch(() => {}); // the visitor closed it
+  await navigator.share({ files, text: sentenceOf(answer) }).catch(() => {}); // the visitor closed it
 };
 
 document.addEventListener("click", event => {

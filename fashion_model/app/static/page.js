@@ -9,8 +9,9 @@ const copy = async (button, text) => {
     const area = Object.assign(document.createElement("textarea"), { value: text });
     document.body.append(area);
     area.select();
-    document.execCommand("copy");
+    const copied = document.execCommand("copy");
     area.remove();
+    if (!copied) return prompt("To be copied:", text);
   }
   button.dataset.name ??= button.textContent;
   button.textContent = "Copied";
@@ -21,7 +22,7 @@ document.addEventListener("click", event => {
   if (button && "endpoints" in button.dataset) document.querySelector(".show-api").click(); // gradio's own
   if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
   const tab = button?.matches(TAB) && button.textContent.trim();
-  if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example ? `#/example=${asked.example}` : TABS[tab]);
+  if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example && !visit.classList.contains("first") ? `#/example=${asked.example}` : TABS[tab]);
 });
 
 const remember = hash => {
@@ -33,7 +34,7 @@ const follow = () => {
   const example = exampleOf(location.hash);
   openTab(Object.keys(TABS).find(title => TABS[title] && TABS[title] === location.hash) || "Photograph");
   if (example && asking?.example !== example) ask({ example });
-  else if (!location.hash && asked?.example && !visit.classList.contains("first")) clear();
+  else if (!location.hash && (asked?.example || !asking) && !visit.classList.contains("first")) ask({ example: visit.dataset.first }, true);
 };
 window.addEventListener("popstate", follow);
 
@@ -64,8 +65,11 @@ new MutationObserver(changes => {
       openAnswer(target.querySelector(".answer"));
       target.scrollIntoView({ behavior: "smooth" });
     }
-  // The search fields of gradio's tables have a title only.
+  // The search fields of gradio's tables have a title only, and some of its buttons the key of a translation.
   for (const field of document.querySelectorAll("input[title]:not([aria-label])")) field.setAttribute("aria-label", field.title);
+  for (const name of ["aria-label", "title"])
+    for (const element of document.querySelectorAll(`[${name}^="common."]`))
+      element.setAttribute(name, element.getAttribute(name).replace(/^common\.(.)/, (_, letter) => letter.toUpperCase()));
   for (const code of document.querySelectorAll("[data-code]"))
     if (code.textContent.includes("ADDRESS")) code.textContent = code.textContent.replaceAll("ADDRESS", address());
 }).observe(document.documentElement, { childList: true, subtree: true });

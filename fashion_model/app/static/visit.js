@@ -10,8 +10,13 @@ let several = []; // files that were dropped together
 
 const show = (state, fault = "") => {
   visit.dataset.state = state;
-  inside(".fault").textContent = fault;
   inside(".many-offer").hidden = true;
+  complain(fault);
+};
+
+const complain = fault => {
+  inside(".fault").textContent = fault;
+  if (fault) inside(".fault").scrollIntoView({ block: "center" }); // on phones it may be far from what was touched
 };
 
 const clear = () => {
@@ -22,6 +27,8 @@ const clear = () => {
   inside(".result").replaceChildren();
   show("empty");
 };
+
+const canBeRead = file => file.slice(0, 1).arrayBuffer().then(() => true, () => false); // no folder, and still there
 
 // Smaller before it is sent; what the browser cannot read goes as it is.
 const shrunk = async file => {
@@ -80,9 +87,10 @@ const ask = async (question, first = false) => {
   preview(question);
   inside(".wait p").textContent = "Reading the photograph …";
   inside(".wait progress").value = 0;
-  if (question.file) question = { file: await shrunk(question.file) };
+  const readable = !question.file || await canBeRead(question.file);
+  if (readable && question.file) question = { file: await shrunk(question.file) };
   if (turn !== turns) return;
-  const failed = question.file?.size > MAX_BYTES ? { error: visit.dataset.tooLarge } : null;
+  const failed = !readable ? { error: "This file cannot be read." } : question.file?.size > MAX_BYTES ? { error: visit.dataset.tooLarge } : null;
   const answer = failed || await post(formOf(question), part => {
     inside(".wait progress").value = part;
     inside(".wait p").textContent = part < 1 ? `Sending, ${Math.round(100 * part)} %` : "Looking at it …";
@@ -91,6 +99,7 @@ const ask = async (question, first = false) => {
   if (answer.error) {
     asking = asked;
     visit.classList.toggle("first", wasFirst && before === "answered");
+    inside(".answer")?.classList.remove("pending"); // of a part, whose question ended with this one
     return show(before, first ? "" : answer.error);
   }
   asked = question;
@@ -108,9 +117,8 @@ const askPart = async (answer, part) => {
   answer.classList.add("pending");
   const found = await post(form, () => {});
   if (found) answer.classList.remove("pending");
-  if (found?.error) inside(".fault").textContent = found.error;
+  if (found) complain(found.error || "");
   if (!found?.html) return;
-  inside(".fault").textContent = "";
   addProduct(answer, new DOMParser().parseFromString(found.html, "text/html").querySelector(".answer"));
 };
 
@@ -118,8 +126,8 @@ const take = files => {
   if (files.length === 1) ask({ file: files[0] });
   if (files.length < 2) return;
   several = files;
-  inside(".fault").textContent = `These are ${files.length} files.`;
   inside(".many-offer").hidden = false;
+  complain(`These are ${files.length} files.`);
 };
 
 visit.addEventListener("click", event => {
@@ -140,13 +148,14 @@ visit.addEventListener("submit", event => {
 });
 
 const isVisible = () => visit.offsetParent !== null;
-const isMany = () => document.querySelector("#files")?.offsetParent; // which takes files itself
+const isMany = () => document.querySelector("#files")?.offsetParent;
+const taken = event => event.target.closest?.("#files button:has(input[type=file])"); // by gradio
 document.addEventListener("paste", event => {
   const files = [...event.clipboardData.files].filter(file => file.type.startsWith("image/"));
   if (files.length && isVisible()) take(files);
 });
 document.addEventListener("dragover", event => {
-  if (isMany() || !event.dataTransfer.types.includes("Files")) return;
+  if (taken(event) || !event.dataTransfer.types.includes("Files")) return;
   event.preventDefault();
   document.body.classList.add("dropping");
 });
@@ -155,8 +164,9 @@ document.addEventListener("dragleave", event => {
 });
 document.addEventListener("drop", event => {
   document.body.classList.remove("dropping");
-  if (isMany() || !event.dataTransfer.files.length) return;
+  if (taken(event) || !event.dataTransfer.files.length) return;
   event.preventDefault();
+  if (isMany()) return sendToMany([...event.dataTransfer.files]);
   if (!isVisible()) openTab("Photograph");
   take([...event.dataTransfer.files]);
 });
@@ -180,6 +190,6 @@ webcam.addEventListener("click", async () => {
     dialog.remove();
     if (dialog.returnValue === "take" && canvas.width) canvas.toBlob(blob => ask({ file: new File([blob], "camera.jpg", { type: blob.type }) }), "image/jpeg", 0.9);
   });
-  document.body.append(dialog);
+  visit.append(dialog);
   dialog.showModal();
 });

@@ -46,6 +46,7 @@ NAVY = "navy blue formal shoes"
         ({"label": "Umbrellas", "color": ("Orange", 0.9)}, "An orange umbrella, for men."),
         ({"is_fashion": False, "label": "Caps", "type": 0.89}, NOT_FASHION),
         ({"is_fashion": False, "label": "Caps"}, "Perhaps not a fashion product; if it is, a cap."),
+        ({"is_fashion": False}, "Perhaps not a fashion product; if it is, formal shoes."),
     ],
 )
 def test_sentence_says_what_and_how_surely(changes, sentence):
@@ -81,6 +82,13 @@ def test_name_of_a_file_cannot_become_html(tiny_classifier):
     html = answer.answer_html(tiny_classifier, '"><script>alert(1)</script>', SHOES)
     assert "alert(1)" in html
     assert "<script" not in html
+
+
+def test_map_like_the_best_labels_is_not_offered():
+    best = np.random.default_rng(0).random((7, 7))
+    assert answer.differ(best, best[::-1])
+    assert not answer.differ(best, 0.3 * best + 0.1)
+    assert not answer.differ(best, np.zeros((7, 7)))
 
 
 def test_figures_are_those_of_the_metrics(classifier):

@@ -237,6 +237,10 @@ def test_a_visit(browser, served, classifier, tmp_path, size):
     assert json.loads(files[1].read_text(encoding="utf-8")) == document
     check_overlay(files[0], classifier.explain(SHOES, "color"))
     assert open_image(files[2]).width == 800
+    share = "navigator.canShare = () => true; navigator.share = async data => (window.shared = [data.text, data.files[0].name])"
+    page.execute_script(share)
+    find(page, "[data-take=share]").click()
+    wait_for(page, lambda: page.execute_script("return window.shared") == [document["sentence"], names["share"]])
     find(page, "#visit [data-copy=python]").click()
     wait_for(page, lambda: find(page, "#visit [data-copy=python]").text == "Copied")
     code = python_code(SHOES.name).replace("ADDRESS", served.rstrip("/"))
@@ -275,8 +279,10 @@ def drop_on_another(page, path, tmp_path):
 
 
 def take_with_a_phone(page, path, tmp_path):
-    resize(page, PHONE_SIZE)
     page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for size in ((768, 1024), PHONE_SIZE):
+        resize(page, size)
+        assert all(each.rect["width"] <= 1 for each in find_all(page, "#visit [type=file]")), "the browser's own input"
     wait_for(page, lambda: find(page, "#visit .zone .camera").is_displayed())
     camera = find(page, "#visit .zone .camera input")
     assert camera.get_attribute("capture") == "environment"
@@ -350,7 +356,10 @@ def test_large_photograph_is_shrunk_before_it_is_sent(page, classifier, tmp_path
     assert len([request for request in requests if request["url"].endswith("/answer")]) == 1
 
 
-def test_after_a_fault_the_page_is_as_before(page, classifier, tmp_path):
+@pytest.mark.parametrize("size", [PHONE_SIZE, DESKTOP_SIZE], ids=["phone", "desktop"])
+def test_after_a_fault_the_page_is_as_before(browser, served, classifier, tmp_path, size):
+    resize(browser, size)
+    page = opened(browser, served)
     (tmp_path / "letter.jpg").write_text("Dear Sir")
     (tmp_path / "large.heic").write_bytes(bytes(MAX_BYTES + 1))
     find(page, f"[data-example='{SHOES.name}']").click()
@@ -361,6 +370,7 @@ def test_after_a_fault_the_page_is_as_before(page, classifier, tmp_path):
             find(page, "#visit [data-clear]").click()
         upload(page, tmp_path / "letter.jpg")
         wait_for(page, lambda: "not an image" in fault(page))
+        assert 0 <= box(page, "#visit .fault")["top"] <= box(page, "#visit .fault")["bottom"] <= size[1]
         sent_by(page)
         upload(page, tmp_path / "large.heic")
         wait_for(page, lambda: fault(page) == TOO_LARGE)
@@ -372,6 +382,19 @@ def test_after_a_fault_the_page_is_as_before(page, classifier, tmp_path):
     find(page, f"[data-example='{FIRST}']").click()
     wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[2])[1]["sentence"])
     assert not fault(page)
+
+
+def test_without_a_network_the_answer_stays(page):
+    find(page, f"[data-example='{SHOES.name}']").click()
+    wait_for(page, lambda: "shoes" in sentence(page))
+    before, offline = sentence(page), {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": True})
+    upload(page, PATHS[1])
+    wait_for(page, lambda: "cannot be reached" in fault(page))
+    page.execute_cdp_cmd("Network.emulateNetworkConditions", offline | {"offline": False})
+    assert (state(page), sentence(page)) == ("answered", before)
+    page.get_log("browser")  # of the request that failed
 
 
 def test_part_that_is_drawn_is_one_more_product(page, classifier):
@@ -452,6 +475,12 @@ def test_many_become_table_captions_and_files(page, classifier, tmp_path):
     assert "broken.jpg: The file is not an image" in find(page, "#summary").text
     assert "broken.jpg" in find(page, "#table").text
 
+    # Dropped beside what gradio takes, another photograph is added; one that is removed leaves the results as well.
+    drop(page, PATHS[5])
+    wait_for(page, lambda: "3 of 4 files could be read" in find(page, "#summary").text)
+    find_all(page, "#files [aria-label='Remove this file']")[3].click()
+    wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2 and find(page, "#csv").is_enabled())
+
     # A thumbnail opens with its overlays.
     find_all(page, "#gallery button")[1].click()
     wait_for(page, lambda: sentence(page, "#opened") == expected(classifier, PATHS[1])[1]["sentence"])
@@ -514,8 +543,9 @@ def test_endpoints_open_their_documentation(page):
 GRADIO = {("Many", rule) for rule in ("image-redundant-alt", "nested-interactive")}
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(browser, served, theme):
+@pytest.mark.parametrize(("theme", "size"), [("light", DESKTOP_SIZE), ("dark", PHONE_SIZE)])
+def test_axe_finds_nothing(browser, served, theme, size):
+    resize(browser, size)
     page = opened(browser, f"{served}?__theme={theme}")
     faults = []
     for number, name in enumerate(TABS):
