@@ -237,8 +237,8 @@ def test_a_visit(browser, served, classifier, tmp_path, size):
     assert json.loads(files[1].read_text(encoding="utf-8")) == document
     check_overlay(files[0], classifier.explain(SHOES, "color"))
     assert open_image(files[2]).width == 800
-    share = "navigator.canShare = () => true; navigator.share = async data => (window.shared = [data.text, data.files[0].name])"
-    page.execute_script(share)
+    shared = "window.shared = [data.text, data.files[0].name]"
+    page.execute_script(f"navigator.canShare = () => true; navigator.share = async data => {{ {shared} }}")
     find(page, "[data-take=share]").click()
     wait_for(page, lambda: page.execute_script("return window.shared") == [document["sentence"], names["share"]])
     find(page, "#visit [data-copy=python]").click()
