@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
+import httpx
 from gradio.processing_utils import async_ssrf_protected_download
 from gradio.route_utils import get_root_url
 from starlette.requests import Request
@@ -21,7 +22,8 @@ NOT_UNDERSTOOD = "The request was not understood; /gradio_api/info lists the end
 NOT_DOWNLOADED = "Nothing could be downloaded from this address."
 PRIVATE_ADDRESS = "This address belongs to a private network, from which nothing is downloaded."
 DOWNLOAD_SECONDS = 15
-REFUSED_HOST = "failed validation"  # of the ValueError that safehttpx raises for a host with a private address
+# In the ValueErrors that safehttpx raises for a host with a private address, and for one without any.
+REFUSED_HOST, UNKNOWN_HOST = "failed validation", "Unable to resolve"
 Function = TypeVar("Function")
 
 
@@ -39,7 +41,9 @@ class Page(gr.Blocks):
                 sentence = error.message if isinstance(error, gr.Error) else str(error)
             elif REFUSED_HOST in str(error):
                 sentence = PRIVATE_ADDRESS
-            else:  # gradio's, pydantic's, and those of the download of an address
+            elif UNKNOWN_HOST in str(error) or isinstance(error, httpx.HTTPError):
+                sentence = NOT_DOWNLOADED
+            else:  # gradio's and pydantic's
                 sentence = NOT_UNDERSTOOD
                 print(f"app: {error!r}", file=sys.stderr, flush=True)
             raise gr.Error(sentence, print_exception=False) from error

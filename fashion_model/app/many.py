@@ -172,19 +172,17 @@ def many_tab(classifier: FashionClassifier) -> None:
     # One visitor's at a time.
     batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
     everything = {"outputs": [*outputs, opened], "show_progress": "hidden", **private}
-    # Whatever changes the files or the question begins anew.
-    chosen = examples.click(fn=lambda: [str(path) for path in EXAMPLES], outputs=files, **private)
-    triggers = [files.upload, files.delete, files.clear, products.input, chosen.then]
-    emptied = gr.on(triggers, fn=lambda: empty, **everything)
-    labelled = emptied.then(api_name="predict_batch", **batch)
-    labelled.success(
-        fn=lambda files: [gr.update(interactive=bool(files))] * 2,
-        inputs=files,
-        outputs=[csv, json_lines],
-        preprocess=False,
-        **private,
+    # Whatever changes the files or the question ends a batch and begins another one.
+    changes = [files.upload, files.delete, products.input]
+    labelled = gr.on(changes, fn=lambda: empty, **everything).then(api_name="predict_batch", **batch)
+    chosen = examples.click(
+        fn=lambda: ([str(path) for path in EXAMPLES], *empty), outputs=[files, *outputs, opened], **private
     )
-    gr.on([*triggers[:-1], examples.click], fn=None, cancels=labelled, **private)
+    picked = chosen.then(**private, **batch)
+    for event in (labelled, picked):
+        event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
+    files.clear(fn=lambda: empty, **everything)
+    gr.on([*changes, files.clear, examples.click], fn=None, cancels=[labelled, picked], **private)
     opening: dict[str, Any] = {"inputs": [files, places, products], "outputs": opened, "preprocess": False}
     gallery.select(fn=events.open_one, **private, **opening)
 

@@ -27,7 +27,7 @@ from fashion_model.app import many, routes
 from fashion_model.app.answer import curl_code, document_of, products_document, python_code, render
 from fashion_model.app.api import output_names
 from fashion_model.app.disk import folder
-from fashion_model.app.gradio_private import PRIVATE_ADDRESS
+from fashion_model.app.gradio_private import NOT_DOWNLOADED, PRIVATE_ADDRESS
 from fashion_model.app.many import ManyEvents
 from fashion_model.app.sentences import caption_of, percentage, sentence_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
@@ -319,6 +319,7 @@ def test_mcp_client_learns_what_is_wrong(served):
     wrong = [
         ("photo", "/etc/hostname", "Invalid file data format"),
         ("photo", "http://127.0.0.1/shoe.jpg", PRIVATE_ADDRESS),
+        ("photo", "http://nothing.invalid/shoe.jpg", NOT_DOWNLOADED),
         ("label", "Spacesuits", "unknown label"),
         ("method", ["gradcam"], "not of type 'string'"),
     ]
