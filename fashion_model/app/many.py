@@ -164,6 +164,7 @@ def many_tab(classifier: FashionClassifier) -> None:
     )
 
     events, places = ManyEvents(classifier), gr.State([])
+    batches = gr.State(0)  # begun so far: a change begins one
     outputs = [table, gallery, csv, summary, json_lines, places]
     private: dict[str, Any] = {"api_visibility": "private"}
     no_file = gr.update(value=None, interactive=False)
@@ -171,18 +172,23 @@ def many_tab(classifier: FashionClassifier) -> None:
     batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
     # One visitor's at a time.
     batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
-    everything = {"outputs": [*outputs, opened], "show_progress": "hidden", **private}
-    # Whatever changes the files or the question ends a batch and begins another one.
-    changes = [files.upload, files.delete, products.input]
-    labelled = gr.on(changes, fn=lambda: empty, **everything).then(api_name="predict_batch", **batch)
-    chosen = examples.click(
-        fn=lambda: ([str(path) for path in EXAMPLES], *empty), outputs=[files, *outputs, opened], **private
+    labelled = batches.change(api_name="predict_batch", **batch)
+    labelled.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
+    # Whatever changes the files or the question ends a batch, and begins another one if there are files.
+    anew: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "cancels": labelled, **private}
+    gr.on(
+        [files.upload, files.delete, files.clear, products.input],
+        fn=lambda files, count: (count + bool(files), *empty),
+        inputs=[files, batches],
+        outputs=[batches, *outputs, opened],
+        **anew,
     )
-    picked = chosen.then(**private, **batch)
-    for event in (labelled, picked):
-        event.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    files.clear(fn=lambda: empty, **everything)
-    gr.on([*changes, files.clear, examples.click], fn=None, cancels=[labelled, picked], **private)
+    examples.click(
+        fn=lambda count: ([str(path) for path in EXAMPLES], count + 1, *empty),
+        inputs=batches,
+        outputs=[files, batches, *outputs, opened],
+        **anew,
+    )
     opening: dict[str, Any] = {"inputs": [files, places, products], "outputs": opened, "preprocess": False}
     gallery.select(fn=events.open_one, **private, **opening)
 
