@@ -174,16 +174,16 @@ def many_tab(classifier: FashionClassifier) -> None:
     batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
     labelled = batches.change(api_name="predict_batch", **batch)
     labelled.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    # Whatever changes the files or the question ends a batch, and begins another one if there are files.
-    anew: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", "cancels": labelled, **private}
-    gr.on(
-        [files.upload, files.delete, files.clear, products.input],
+    # Whatever changes the files or the question ends a batch, and then begins another one if there are files.
+    ending: dict[str, Any] = {"fn": None, "cancels": labelled, **private}
+    anew: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", **private}
+    gr.on([files.upload, files.delete, files.clear, products.input], **ending).then(
         fn=lambda files, count: (count + bool(files), *empty),
         inputs=[files, batches],
         outputs=[batches, *outputs, opened],
         **anew,
     )
-    examples.click(
+    examples.click(**ending).then(
         fn=lambda count: ([str(path) for path in EXAMPLES], count + 1, *empty),
         inputs=batches,
         outputs=[files, batches, *outputs, opened],
