@@ -41,8 +41,8 @@ OWN_RATE = 0.15  # learning rate of the finder's own stage, which is trained alr
 NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains that scenes are made of
 PRECISION = 0.7  # at the threshold
 TYPE_WEIGHTS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # candidates
-SIZES = ((320, 448), (448, 320), (384, 384))  # width, height of the scenes
-SIZE_SHARES = (0.6, 0.2, 0.2)
+SIZES = ((320, 448), (448, 320), (384, 384), (448, 576))  # width, height of the scenes; the last is what is served
+SIZE_SHARES = (0.5, 0.1, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def choose(finder: Finder, checkpoint: Path, worn: Domain) -> None:
     right = [
         (products[i], worn.targets[PRODUCT_TYPE][row].numpy() > 0)
         for products, photograph in zip(found, photographs, strict=True)
-        for i, row in rows_found(products, photograph).items()
+        for i, row in rows_found(products, photograph, any_group=True).items()
         if products[i].score >= threshold
     ]
     labels, accepted = classifier.encoders.labels[PRODUCT_TYPE], {}
