@@ -26,7 +26,7 @@ from data_prep.__main__ import main
 from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
 from data_prep.source import COLUMNS, HUB, Source, hub_source, kaggle_source
 from data_prep.splits import SPLITS, difference_hash, miniature, same_picture_groups, split_column
-from data_prep.tables import SourceError, read_cleaned, whole_number
+from data_prep.tables import SourceError, accepted_labels, read_cleaned, whole_number
 from fashion_model.images import ImageError, open_image
 from fashion_model.system import replacing, write_bytes, write_text
 
@@ -54,12 +54,9 @@ def run(config: Config) -> None:
     name = config.source
     source = hub_source(name.removeprefix(HUB)) if name.startswith(HUB) else kaggle_source(Path(name))
     table, counts = clean(source, config.output)
-    for what, count in counts.items():
-        print(f"{count:>8,}  {what}")
+    print(describe_counts(counts, "\n"))
     if source.archive:
         source.archive.print_passed_over()
-    if table.empty:
-        raise SourceError(f"{name} has no usable row")
     print("\n".join(describe_splits(table)))
 
 
@@ -86,9 +83,16 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
             candidates[product["id"]] = product
     with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files):
         table = _write_images(source, candidates, output / "images", counts)
-        if not table.empty:
-            write_text(output / TABLE, table.to_csv(index=False))
+        if table.empty:  # and what an earlier run has written stays
+            raise SourceError(f"the source has no usable row: {describe_counts(counts)}")
+        write_text(output / TABLE, table.to_csv(index=False))
     return table, counts
+
+
+def describe_counts(counts: Counter[str], separator: str = ", ") -> str:
+    return separator.join(
+        f"{count:>8,}  {what}" if separator == "\n" else f"{count:,} {what}" for what, count in counts.items()
+    )
 
 
 def parse_row(row: list[str]) -> dict[str, str] | None:
@@ -180,12 +184,14 @@ def draw_class_distribution(config: ChartConfig) -> None:
     """Draw the number of products of each class, one bar chart for each column of the cleaned table."""
     table, folder = read_cleaned(config.data / TABLE), config.output or config.data / "figures"
     drawn = [column for column in config.columns if column in table and table[column].any()]
-    columns = {re.sub(r"\W+", "_", column) + ".png": column for column in drawn}
+    stems = [re.sub(r"\W+", "_", column) for column in drawn]
+    repeated = [stems[:i].count(stem) for i, stem in enumerate(stems)]
+    columns = {f"{s}_{n}.png" if n else f"{s}.png": c for s, n, c in zip(stems, repeated, drawn, strict=True)}
     if not columns:
         raise SourceError(f"{config.data / TABLE} has none of the columns; it has {list(table)}")
     with rc_context({"text.parse_math": False}), replacing_files(folder, columns, [config.data / TABLE]):
         for name, column in columns.items():
-            counts = table.loc[table[column] != "", column].value_counts(ascending=True)
+            counts = table[column].map(accepted_labels).explode().value_counts(ascending=True)
             figure = Figure(figsize=(8, 1 + INCHES_PER_BAR * len(counts)), layout="constrained")
             axes = counts.plot.barh(ax=figure.subplots(), logx=True, fontsize=8, xlabel="products", ylabel="")
             axes.set_title(f"{column}: {len(counts)} classes, {counts.sum():,} products")

@@ -47,7 +47,7 @@ def read_table(data: bytes, name: str, required: Sequence[str]) -> pd.DataFrame:
     """
     text = decoded(data, name)
     separator = separator_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
-    lines = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
+    lines = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True, strict=True)
     try:  # records that are not empty, with the number of their last line, from 1
         records = [(lines.line_num, [field.strip() for field in fields]) for fields in lines if any(fields)]
     except csv.Error as error:

@@ -20,7 +20,19 @@ NO, YES = "no", "yes"  # its labels
 # What documents, rows, the app's outputs, boxes and the history of a training are made of beside the attributes, and
 # members of `Prediction`.
 RESERVED = frozenset(
-    {"file", "error", "model", "sentence", "notice", "overlay", IS_FASHION, "fashion_score", "fashion_threshold"}
+    {
+        "file",
+        "path",
+        "checkpoint",
+        "error",
+        "model",
+        "sentence",
+        "notice",
+        "overlay",
+        IS_FASHION,
+        "fashion_score",
+        "fashion_threshold",
+    }
     | {"fashion", "nll_sum"}
     | {"products", "box", "left", "top", "right", "bottom", "group", "score", "attributes", "to_document"}
 )

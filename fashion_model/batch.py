@@ -64,6 +64,8 @@ def run(config: Config) -> int:
     """The exit status."""
     if config.engine == "ray":
         try:
+            import ray  # noqa: F401
+
             from fashion_model import ray_job
         except ImportError as error:
             raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error

@@ -66,8 +66,9 @@ def write_rows(
 
     OutputError if there are no photographs.
     """
+    classifier = FashionClassifier.from_pretrained(checkpoint)  # its faults are told before Ray starts
     if products:
-        FashionClassifier.from_pretrained(checkpoint).check_finder()
+        classifier.check_finder()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -99,7 +100,10 @@ def dataset_of(sources: Sequence[str]) -> Dataset:
     """Columns `path` and, unless they are local files, `bytes`. OutputError if there is no photograph."""
     import ray
 
-    if any(source.lower().endswith(PARQUET) for source in sources):
+    tables = [source.lower().endswith(PARQUET) for source in sources]
+    if any(tables):
+        if not all(tables):
+            raise OutputError("Parquet files and photographs cannot be labelled in one job")
         table = ray.data.read_parquet(list(sources))
         schema = table.schema(fetch_if_missing=True)
         check_columns(dict(zip(schema.names, schema.types, strict=True)))
@@ -133,7 +137,7 @@ def with_names(batch: pa.Table) -> pa.Table:
     image = columns.get("image")
     if image is not None and pa.types.is_struct(image.type):
         columns |= {field.name: image.field(field.name) for field in image.type}
-    elif image is not None:
+    elif image is not None and "bytes" not in columns:
         columns["bytes"] = image
     contents = columns["bytes"].to_pylist()
     digests = [blake2b(content or b"", digest_size=6).hexdigest() for content in contents]

@@ -15,8 +15,8 @@ from tests.conftest import ATTRIBUTES, EVERYDAY, PHONE, TEST_SPLIT
 from train.data.table import read_trained_on
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
-CATALOGUE_FLOOR = {"color": 0.60, "product_type": 0.80, "season": 0.66, "gender": 0.86}
-PHONE_FLOOR = {"color": 0.75, "product_type": 0.70, "gender": 0.72}
+CATALOGUE_FLOOR = {"color": 0.59, "product_type": 0.78, "season": 0.61, "gender": 0.84}
+PHONE_FLOOR = {"color": 0.75, "product_type": 0.70, "gender": 0.67}
 
 
 def test_products_are_recognized(classifier):

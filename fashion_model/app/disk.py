@@ -20,14 +20,14 @@ OVERLAY_FILE = "overlay.jpeg"
 
 
 def own_folder() -> Path:
-    """The folder that FOLDER_VARIABLE names, or else one in the system's for this user; made if it does not exist.
+    """A folder for this user in that which FOLDER_VARIABLE names, or else in the system's; made if it does not exist.
 
-    OSError if it cannot be written.
+    Only what is in it is ever deleted. OSError if it cannot be written.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # a container's user may have no name
-    path = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / f"fashion-model-{user}")
+    path = Path(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir()) / f"fashion-model-{user}"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if FOLDER_VARIABLE not in os.environ and hasattr(os, "getuid") and path.stat().st_uid != user:
+    if hasattr(os, "getuid") and path.stat().st_uid != user:
         raise PermissionError(f"{path} belongs to another user")
     with tempfile.TemporaryFile(dir=path):
         os.environ[FOLDER_VARIABLE] = str(path.resolve())

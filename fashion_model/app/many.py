@@ -58,7 +58,8 @@ class ManyEvents:
             table, one row a photograph or product, with an error where it could not be read; gallery, thumbnails with
             captions; csv, the table as a file; summary, sentences; json_lines, the table as another file
         """
-        products = bool(products)  # clients send anything
+        if not isinstance(products, bool | None):  # clients send anything
+            raise gr.Error("products has to be true or false.")
         if products:
             try:
                 self.classifier.check_finder()

@@ -60,7 +60,8 @@ RETRY_AFTER = 5  # seconds
 BUSY = "Too many photographs at the moment; please try again."
 NO_EXAMPLE = "There is no such example."
 OVERLAY_SIDE = 1600  # pixels, of the overlays of several products
-HOW = "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict"
+HOW = "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict (or …?products=1)"
+WORK = {"0": "classify", "1": "find"}  # value of `products` → method
 # A report comes with a checkpoint from anyone: no scripts, forms or requests, whatever it holds.
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -88,8 +89,8 @@ class Routes:
         """
         async with self._form(request) as form:
             match form and form.getlist("file"):
-                case [UploadFile() as file]:
-                    work = self.find if request.query_params.get("products") == "1" else self.classify
+                case [UploadFile() as file] if (products := request.query_params.get("products", "0")) in WORK:
+                    work = getattr(self, WORK[products])
                     return await self._run(work, await content_of(file), name_of(file), root_of(request))
                 case None:
                     return busy()

@@ -14,17 +14,17 @@ DESCRIPTION = "Color, product type, season and target gender of the fashion prod
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLE_TEXTS = {
     "phone-1-black-shoes.jpg": "Black shoes",
-    "phone-2-green-dress.jpg": "A green dress",
+    "phone-2-black-dress.jpg": "A black dress",
     "phone-3-checked-shirt.jpg": "A checked shirt",
-    "phone-4-small-trousers.jpg": "A baby's trousers",
+    "phone-4-red-jacket.jpg": "A red jacket",
     "phone-5-dark-shoes.jpg": "Dark shoes",
     "phone-6-carton.jpg": "A carton of milk",
-    "2221.jpg": "A dark blue backpack",
+    "7092.jpg": "A blue backpack",
     "2250.jpg": "Red flip flops",
-    "2315.jpg": "A pink T-shirt",
+    "10465.jpg": "A purple T-shirt",
     "2498.jpg": "A black canvas shoe",
     "2650.jpg": "A brown handbag",
-    "2697.jpg": "A child's dress",
+    "40617.jpg": "A green kurta",
 }
 EXAMPLES = [EXAMPLES_FOLDER / name for name in EXAMPLE_TEXTS]
 FIRST = "phone-3-checked-shirt.jpg"  # what the page opens with

@@ -103,14 +103,15 @@ def onnx_engine(network: nn.Module, example: torch.Tensor, any_size: bool = Fals
         nonlocal compute
         if compute is session and os.getpid() != process:  # where its threads are not; to delete it would wait for them
             compute = network
+        chosen = compute  # another thread may change it
         try:
-            return compute(images)
+            return chosen(images)
         except Exception as error:
-            if compute is network:
+            if chosen is network:
                 raise
             _say_that_pytorch_takes_its_place(error)
             compute = network
-            return compute(images)
+            return network(images)
 
     return run
 

@@ -199,6 +199,15 @@ def test_an_unusable_source_is_refused(table, message, refused, tmp_path):
     assert not (tmp_path / "out" / TABLE).exists()
 
 
+def test_a_source_without_images_replaces_nothing(refused, cleaned, tmp_path):
+    shutil.copytree(cleaned, tmp_path / "out")
+    shutil.copytree(PRODUCTS, tmp_path / "source")
+    for image in (tmp_path / "source" / "images").iterdir():
+        image.write_text("Dear Sir")
+    assert "has no usable row" in refused("catalogue", tmp_path / "out", "--source", tmp_path / "source")
+    assert contents(tmp_path / "out") == contents(cleaned)
+
+
 def as_parquet(source, file, rows, image_of):
     """The data set as its repository on the Hub has it: numbers as numbers, images as bytes."""
     table = pd.DataFrame([{**dict(zip(COLUMNS, row[:9], strict=False)), COLUMNS[9]: ",".join(row[9:])} for row in rows])

@@ -13,7 +13,7 @@ from tests.conftest import BACKGROUNDS, EVERYDAY
 from tests.data_prep.conftest import prepare, table_of
 
 EXAMPLES = DEFAULT_CHECKPOINT.parent / "examples"
-BAG, SHIRT = EXAMPLES / "2650.jpg", EXAMPLES / "2221.jpg"
+BAG, SHIRT = EXAMPLES / "2650.jpg", EXAMPLES / "7092.jpg"
 ON_MODEL, OTHER_SOURCES = "file,type,color,gender\n", "image,category,gender,source\n"
 
 

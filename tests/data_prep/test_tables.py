@@ -37,9 +37,10 @@ def test_own_tables_are_read_as_people_save_them(data, tmp_path):
         ("1001", "../1001", "own.csv, row 3: the id '../1001' cannot be the name"),
         ("validation", "dev", "own.csv, row 3: the split 'dev' is none of train"),
         ("cotton", "x" * 200_000, "own.csv, row 2: field larger than field limit"),
+        ("cotton", '"cotton', "own.csv, row 3: unexpected end of data"),
         ("cotton", "\x81\x8d", "own.csv is neither UTF-8, UTF-16 nor Windows-1252; save it as UTF-8"),
     ],
-    ids=[str(number) for number in range(8)],
+    ids=[str(number) for number in range(9)],
 )
 def test_unusable_tables_name_file_and_row(old, new, message, tmp_path):
     (tmp_path / "own.csv").write_text(OWN.replace(old, new), encoding="latin-1")

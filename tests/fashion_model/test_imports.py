@@ -29,7 +29,7 @@ def test_help_needs_no_network():
 def test_predicting_imports_only_what_it_needs():
     code = (
         "from fashion_model import FashionClassifier\n"
-        "FashionClassifier.from_pretrained().predict(['fashion_model/examples/2315.jpg'])"
+        "FashionClassifier.from_pretrained().predict(['fashion_model/examples/10465.jpg'])"
     )
     assert imported_by(code, "torch", *HEAVY) == ["torch"]
 

@@ -69,6 +69,7 @@ def test_tables_of_images_are_read_by_ray(finder_classifier, tmp_path):
     [
         ({"bytes": [b"1", b"2"], "path": ["ä.jpg", None]}, ["ä.jpg", "04e42a6ee7a9"]),
         ({"image": [b"1", b"2"], "id": [7, 108775015]}, ["7", "108775015"]),
+        ({"bytes": [b"1", b"2"], "image": ["https://example.org/a.jpg", ""], "id": ["007", "8"]}, ["007", "8"]),
         ({"image": [{"bytes": b"1", "path": None}, {"bytes": b"2", "path": "b"}], "id": ["007", "8"]}, ["007", "b"]),
     ],
 )

@@ -35,6 +35,7 @@ from train.data.table import DataError
 from train.evaluate.finder import MIN_SCORE, arrays_of, domains_of, match, rows_found
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.split_metrics import split_metrics, write_split_metrics
+from train.fit.trainer import check_finite
 
 WEIGHT_DECAY = 0.05
 OWN_RATE = 0.15  # learning rate of the finder's own stage, which is trained already, as a part of the others'
@@ -51,7 +52,7 @@ class Config:
     """The checkpoint directory."""
     data: Path
     """The folder that data_prep wrote."""
-    steps: int = 2000
+    steps: int = 3000
     """Batches of scenes."""
     batch_size: int = 8
     learning_rate: float = 2e-3
@@ -60,12 +61,18 @@ class Config:
     workers: int = 1
     """Processes that prepare scenes."""
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size) < 1 or self.learning_rate <= 0:
+            raise ValueError("steps and batch_size must be at least 1, and learning_rate more than 0")
+
 
 def run(config: Config) -> None:
     """DataError without street photographs."""
     if not (config.data / WORN).is_dir():
         raise DataError(f"{config.data} has no folder {WORN}: a finder learns from street photographs")
     start, checkpoint = time.monotonic(), load_checkpoint(config.checkpoint)
+    if PRODUCT_TYPE not in checkpoint.encoders.labels:
+        raise DataError(f"{config.checkpoint} does not predict {PRODUCT_TYPE}, which a finder's groups are made of")
     finder = new_finder(checkpoint)
     domains = domains_of(checkpoint.config, checkpoint.encoders, config.data, TRAIN, NAMES)
     fit(finder, checkpoint, Scenes(domains, config.data, checkpoint.encoders.labels[PRODUCT_TYPE]), config)
@@ -105,6 +112,7 @@ def fit(finder: Finder, checkpoint: Checkpoint, scenes: Scenes, config: Config) 
         images = [normalise(image) for image, _, _ in batch]
         losses = finder(images, [{"boxes": boxes, "labels": groups} for _, boxes, groups in batch])
         loss = sum(losses.values())
+        check_finite(loss.item(), f"in step {step}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(finder.parameters(), 1.0)

@@ -18,26 +18,32 @@ import torch
 from fashion_model.checkpoint import (
     CARD,
     CONFIG,
+    ENCODERS,
+    FINDER,
     MAX_SHARD_SIZE,
+    METRICS,
     TRAINING,
+    WEIGHTS,
     load_checkpoint,
     read_json,
     save_checkpoint,
     write_json,
 )
 from train.data.loading import keep_freed_memory
-from train.data.table import DataError, write_trained_on
+from train.data.table import TRAINED_ON, DataError, write_trained_on
 from train.fit.config import LENGTH, FitConfig
 from train.fit.start import FitData, ImageNetTeacher, build_model, read_data
 from train.fit.trainer import Trainer
 
 Config = FitConfig
 STATE = "training/state.pt"  # in the checkpoint directory
+WRITTEN = (CONFIG, CARD, ENCODERS, WEIGHTS, FINDER, METRICS, TRAINED_ON, TRAINING)  # written or deleted there
 
 
 def run(config: FitConfig) -> None:
     config = config.effective
-    if any((config.output / name).exists() for name in (CONFIG, CARD)) and not (config.output / TRAINING).is_file():
+    ours = (config.output / TRAINING).is_file() and {"settings", "history"} <= set(read_json(config.output / TRAINING))
+    if not ours and any((config.output / name).exists() for name in WRITTEN):
         raise DataError(f"{config.output} holds files that no training has written; name another folder")
     if config.device == "cpu":
         keep_freed_memory()

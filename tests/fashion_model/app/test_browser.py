@@ -528,7 +528,8 @@ def test_other_tabs_have_figures_report_and_code(browser, served):
     assert not [code for code in codes.values() if "ADDRESS" in code]
     assert codes["mcp"] == f"{served}gradio_api/mcp/"
     run = "const [url, done] = arguments; (async () => { const photograph = await (await fetch(url)).blob();"
-    answer = page.execute_async_script(f"{run} {codes['javascript']}; done(answer) }})()", f"{served}examples/2315.jpg")
+    shirt = f"{served}examples/10465.jpg"
+    answer = page.execute_async_script(f"{run} {codes['javascript']}; done(answer) }})()", shirt)
     assert answer["product_type"]["label"] == "Tshirts", "the JavaScript on the page does something else"
 
 

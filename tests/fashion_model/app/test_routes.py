@@ -100,10 +100,10 @@ def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
         ({"example": "../attributes.py"}, "There is no such example"),
         ({"example": "/etc/hostname"}, "There is no such example"),
         ({"address": "http://127.0.0.1/x.jpg"}, PRIVATE_ADDRESS),
-        ({"example": "2315.jpg", "part": "0.1,0.2"}, "The part of a photograph is"),
-        ({"example": "2315.jpg", "part": "nan,0,1,1"}, "The part of a photograph is"),
-        ({"example": "2315.jpg", "part": "0.5,0.5,0.5,0.9"}, "a box is left, top, right and bottom"),
-        ({"example": "2315.jpg", "part": "0,0,1e308,1"}, "The part of a photograph is"),
+        ({"example": "10465.jpg", "part": "0.1,0.2"}, "The part of a photograph is"),
+        ({"example": "10465.jpg", "part": "nan,0,1,1"}, "The part of a photograph is"),
+        ({"example": "10465.jpg", "part": "0.5,0.5,0.5,0.9"}, "a box is left, top, right and bottom"),
+        ({"example": "10465.jpg", "part": "0,0,1e308,1"}, "The part of a photograph is"),
     ],
 )
 def test_page_answers_a_wrong_question_with_a_sentence(http, form, message):
@@ -129,7 +129,7 @@ def test_link_to_the_page_has_a_preview(http, served):
     [
         ("examples/%2e%2e/attributes.py", 404),
         ("examples/..%2fattributes.py", 404),
-        ("examples/2315.jpg", 200),
+        ("examples/10465.jpg", 200),
         (f"overlays/{'0' * 64}.jpeg", 404),
         ("overlays/..%2f..%2fetc.jpeg", 404),
     ],

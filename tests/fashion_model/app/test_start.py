@@ -126,7 +126,7 @@ def test_files_of_the_container_are_enough(tmp_path):
         # A folder of uploads that someone has deleted is private again.
         shutil.rmtree(uploads)
         assert post(f"{address}/").status_code == 200
-        assert [path.stat().st_mode & 0o077 for path in (uploads, *uploads.rglob("*"))] == [0] * 3
+        assert [path.stat().st_mode & 0o077 for path in (uploads, *uploads.rglob("*"))] == [0] * 4
 
 
 @pytest.mark.slow

@@ -161,9 +161,13 @@ def test_result_is_complete_and_stays_like_a_new_one(tmp_path, monkeypatch):
     assert time.time() - path.stat().st_mtime < 60
 
 
-def test_each_user_has_a_private_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("named", [True, False])
+def test_each_user_has_a_private_folder(tmp_path, monkeypatch, named):
+    """Of its own: what else the folder that is named holds is somebody's."""
     monkeypatch.delenv(FOLDER_VARIABLE)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if named:
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     folder = own_folder()
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700

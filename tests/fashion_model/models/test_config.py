@@ -84,6 +84,7 @@ def test_missing_key_has_its_default_or_is_named(tiny_model):
         ("", "needs a name, a column and a title"),
         ("type", "'type' is reserved by PyTorch"),
         ("model", "'model' is a field of every prediction"),
+        ("checkpoint", "'checkpoint' is a field of every prediction"),
         ("a_confidence", "'a_confidence' is a field of every prediction"),
     ],
 )

@@ -1,4 +1,6 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -54,6 +56,20 @@ def test_only_an_equal_network_is_used(capfd, compute, reason):
     assert (run is None) is bool(reason)
     assert printed.startswith("ONNX Runtime is not used") is bool(reason)
     assert (reason or "") in printed
+
+
+def test_engine_that_fails_in_two_threads_is_replaced(monkeypatch, capfd):
+    run, both = onnx_engine(Network(lambda images: images + 1), example(2)), Barrier(2)
+
+    def fail(*_):
+        both.wait()
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession.run", fail)
+    with ThreadPoolExecutor(2) as pool:
+        for images in pool.map(run, [example(1)] * 2):
+            assert torch.equal(images, example(1) + 1)
+    assert "PyTorch takes its place: odd" in capfd.readouterr().err
 
 
 def test_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd):
