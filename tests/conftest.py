@@ -3,6 +3,7 @@
 Fixtures that need `train` or `data_prep` are in tests/train/conftest.py.
 """
 
+import getpass
 import multiprocessing
 import os
 import socket
@@ -17,7 +18,8 @@ from urllib.request import urlopen
 from tests.hub import TOKEN, USER, Hub, listener
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="fashion-tests-")
-for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": "gradio", "MPLCONFIGDIR": "matplotlib"}.items():
+UPLOADS = f"fashion-model-{os.getuid() if hasattr(os, 'getuid') else getpass.getuser()}"  # as the app calls its folder
+for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": UPLOADS, "MPLCONFIGDIR": "matplotlib"}.items():
     os.environ[variable] = str(Path(SCRATCH.name) / folder)
 LISTENER = listener()  # requests to the Hub come here; nothing answers until a test starts the loopback Hub
 os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "GRADIO_ANALYTICS_ENABLED": "False"}

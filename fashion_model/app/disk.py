@@ -25,7 +25,8 @@ def own_folder() -> Path:
     Only what is in it is ever deleted. OSError if it cannot be written.
     """
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # a container's user may have no name
-    path = Path(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir()) / f"fashion-model-{user}"
+    path, own = Path(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir()), f"fashion-model-{user}"
+    path = path if path.name == own else path / own  # it may be what an earlier call has named
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if hasattr(os, "getuid") and path.stat().st_uid != user:
         raise PermissionError(f"{path} belongs to another user")

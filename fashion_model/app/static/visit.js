@@ -142,6 +142,7 @@ visit.addEventListener("change", event => {
   event.target.value = ""; // the same file may be chosen again
 });
 visit.addEventListener("submit", event => {
+  if (!event.target.matches(".address")) return; // the camera's dialog
   event.preventDefault();
   const address = event.target.querySelector("input").value.trim();
   if (address) ask({ address });

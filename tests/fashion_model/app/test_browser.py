@@ -205,7 +205,9 @@ def test_a_visit(browser, served, classifier, tmp_path, size):
     assert find(page, "#visit .base").get_attribute("alt") == document["sentence"]
     folded = find(page, "#visit .hint summary")
     assert folded.text == "Season of use"
+    page.execute_script("arguments[0].scrollIntoView({ block: 'center' })", folded)
     folded.click()
+    page.execute_script("scrollTo(0, 0)")
     labels = [label for name in ("color", "product_type", "gender", "season") for label, _ in shown(prediction[name])]
     assert texts(page, "#visit .label") == labels
     assert "A guess" in texts(page, "#visit .hint .note")[0]
