@@ -181,7 +181,7 @@ def replacing_files(folder: Path, names: Collection[str], sources: Iterable[Path
     yield
     for name in earlier.difference(names):
         (folder / name).unlink(missing_ok=True)
-    write_text(record, "".join(f"{name}\n" for name in sorted(names)))
+    write_text(record, "".join(f"{name}\n" for name in sorted(names) if (folder / name).exists()))
 
 
 def save_image(image: Image.Image, path: Path, quality: int = 92) -> None:

@@ -73,8 +73,8 @@ def one_epoch(prepared, all_the_way, tmp_path_factory):
     """The run of `trained_on_all`, of one epoch; it replaces an older run."""
     folder = tmp_path_factory.mktemp("runs") / "one"
     (folder / STATE).parent.mkdir(parents=True)
-    for file in (TRAINING, STATE):
-        (folder / file).write_bytes(b"of an older run")
+    (folder / TRAINING).write_text('{"settings": {}, "history": []}')
+    (folder / STATE).write_bytes(b"of an older run")
     fit(prepared, folder, *all_the_way, "--epochs", "1")
     return folder
 
@@ -151,12 +151,18 @@ def test_weights_are_never_overwritten(trained, cleaned, tmp_path, name):
         trainer_for(cleaned, start, weights=str(start / name))
 
 
-@pytest.mark.parametrize("name", ["config.json", "README.md"])
+@pytest.mark.parametrize("name", ["config.json", "README.md", "training.json"])
 def test_folder_of_others_is_not_trained_into(cleaned, tmp_path, capsys, name):
     (tmp_path / name).write_text("{}")
     assert main(smoke_fit(cleaned, tmp_path)) == 2
     assert "holds files that no training has written" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "{}"
+
+
+def test_backbone_of_one_size_is_refused(cleaned, tmp_path):
+    settings = {"backbone": "vit_tiny_patch16_224", "weights": "none", "small_image_size": (32, 32), "small_epochs": 1}
+    with pytest.raises(ValueError, match=r"vit_tiny_patch16_224 cannot take images of \(32, 32\)"):
+        trainer_for(cleaned, tmp_path, **settings)
 
 
 def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):

@@ -42,8 +42,7 @@ WRITTEN = (CONFIG, CARD, ENCODERS, WEIGHTS, FINDER, METRICS, TRAINED_ON, TRAININ
 
 def run(config: FitConfig) -> None:
     config = config.effective
-    ours = (config.output / TRAINING).is_file() and {"settings", "history"} <= set(read_json(config.output / TRAINING))
-    if not ours and any((config.output / name).exists() for name in WRITTEN):
+    if any((config.output / name).exists() for name in WRITTEN) and not is_run(config.output):
         raise DataError(f"{config.output} holds files that no training has written; name another folder")
     if config.device == "cpu":
         keep_freed_memory()
@@ -77,6 +76,14 @@ def run(config: FitConfig) -> None:
             document["history"].append(entry | {"validation": metrics})
             save(config.output, trainer, data, document, trained_on)
     trainer.accelerator.end_training()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training has written what is in the folder."""
+    try:
+        return {"settings", "history"} <= read_json(folder / TRAINING).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def resume(config: FitConfig, trainer: Trainer, document: dict[str, Any]) -> None:

@@ -100,11 +100,23 @@ class InitialModel:
     digests: list[str]  # of the weights, if they are a checkpoint's or a file's
 
 
+@torch.no_grad()
+def check_input_size(model: MultiTaskClassifier, size: tuple[int, int]) -> None:
+    """DataError if the network, which may be built for one size, cannot take images of this height and width."""
+    try:
+        model.eval().features(torch.zeros(1, 3, *size))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # from timm
+        raise tables.DataError(f"{model.config.backbone} cannot take images of {size}: {error}") from error
+    model.train()
+
+
 def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: LabelEncoders) -> InitialModel:
     """The network with `config.weights`. WeightsError or CheckpointError if they do not fit."""
     settings = {key: getattr(config, key) for key in ("image_size", "dropout", "heads", "experts")}
     model_config = ModelConfig.for_backbone(config.backbone, attributes, encoders.num_classes, **settings)
     model = MultiTaskClassifier(model_config)
+    if config.small_image_size:
+        check_input_size(model, config.small_image_size)
     trained_on, digests, weights = set(), [], Path(config.weights)
     if config.weights == IMAGENET:
         load_state(model.backbone, imagenet_state(config.backbone, config.image_size), "ImageNet weights")
