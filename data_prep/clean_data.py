@@ -54,7 +54,8 @@ def run(config: Config) -> None:
     name = config.source
     source = hub_source(name.removeprefix(HUB)) if name.startswith(HUB) else kaggle_source(Path(name))
     table, counts = clean(source, config.output)
-    print(describe_counts(counts, "\n"))
+    for what, count in counts.items():
+        print(f"{count:>8,}  {what}")
     if source.archive:
         source.archive.print_passed_over()
     print("\n".join(describe_splits(table)))
@@ -84,15 +85,11 @@ def clean(source: Source, output: Path) -> tuple[pd.DataFrame, Counter[str]]:
     with replacing_files(output, [TABLE, *(f"images/{i}.jpg" for i in candidates)], source.files):
         table = _write_images(source, candidates, output / "images", counts)
         if table.empty:  # and what an earlier run has written stays
-            raise SourceError(f"the source has no usable row: {describe_counts(counts)}")
+            raise SourceError(
+                f"the source has no usable row: {', '.join(f'{n:,} {what}' for what, n in counts.items())}"
+            )
         write_text(output / TABLE, table.to_csv(index=False))
     return table, counts
-
-
-def describe_counts(counts: Counter[str], separator: str = ", ") -> str:
-    return separator.join(
-        f"{count:>8,}  {what}" if separator == "\n" else f"{count:,} {what}" for what, count in counts.items()
-    )
 
 
 def parse_row(row: list[str]) -> dict[str, str] | None:
@@ -194,7 +191,7 @@ def draw_class_distribution(config: ChartConfig) -> None:
             counts = table[column].map(accepted_labels).explode().value_counts(ascending=True)
             figure = Figure(figsize=(8, 1 + INCHES_PER_BAR * len(counts)), layout="constrained")
             axes = counts.plot.barh(ax=figure.subplots(), logx=True, fontsize=8, xlabel="products", ylabel="")
-            axes.set_title(f"{column}: {len(counts)} classes, {counts.sum():,} products")
+            axes.set_title(f"{column}: {len(counts)} classes, {(table[column] != '').sum():,} products")
             with replacing(folder / name) as unfinished:
                 figure.savefig(unfinished, dpi=120, format="png")
             print(folder / name)

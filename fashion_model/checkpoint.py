@@ -131,7 +131,10 @@ def save_finder(directory: Path, finder: Finder) -> None:
 
     CheckpointError, and nothing is written, if a weight is not a finite number.
     """
-    state = {key: tensor.half().contiguous() for key, tensor in finder.state_dict().items()}
+    tensors = {
+        key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in finder.state_dict().items()
+    }
+    state = {key: tensor.contiguous() for key, tensor in tensors.items()}
     if not all(tensor.isfinite().all() for tensor in state.values()):
         raise CheckpointError(f"{directory}: the finder holds values that are not numbers, so it is not saved")
     config = read_json(directory / CONFIG)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ def write_rows(
     classifier = FashionClassifier.from_pretrained(checkpoint)  # its faults are told before Ray starts
     if products:
         classifier.check_finder()
+    del classifier
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -82,7 +84,8 @@ def write_rows(
         local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray.init(logging_level=logging.WARNING, **({} if "RAY_ADDRESS" in os.environ else local))
     try:
-        rows = dataset_of(sources).map_batches(
+        passed_over: list[Path] = []
+        rows = dataset_of(sources, passed_over.append).map_batches(
             Labeller,
             fn_constructor_args=(checkpoint, products),
             batch_size=BATCH,
@@ -91,13 +94,18 @@ def write_rows(
             num_cpus=1,
         )
         rows.write_parquet(str(output.resolve()))
+        if passed_over:
+            print(f"predict: other files passed over: {len(passed_over):,}", file=sys.stderr)
     finally:
         if started:
             ray.shutdown()
 
 
-def dataset_of(sources: Sequence[str]) -> Dataset:
-    """Columns `path` and, unless they are local files, `bytes`. OutputError if there is no photograph."""
+def dataset_of(sources: Sequence[str], pass_over: Callable[[Path], object]) -> Dataset:
+    """Columns `path` and, unless they are local files, `bytes`. OutputError if there is no photograph.
+
+    `pass_over` is called with each file in a local folder that is no photograph.
+    """
     import ray
 
     tables = [source.lower().endswith(PARQUET) for source in sources]
@@ -112,7 +120,7 @@ def dataset_of(sources: Sequence[str]) -> Dataset:
         extensions = [suffix.lstrip(".") for suffix in SUFFIXES]
         files = ray.data.read_binary_files(list(sources), include_paths=True, file_extensions=extensions)
         return files.map_batches(with_names, batch_format="pyarrow")
-    paths = [os.fsencode(path) for path in find_images(sources)]
+    paths = [os.fsencode(path) for path in find_images(sources, pass_over=pass_over)]
     if not paths:
         raise OutputError("no image among the files and folders given")
     blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]

@@ -145,6 +145,8 @@ def checkpoint_with_finder(folder, threshold):
     model = random_model(fashion_threshold=-1.0)
     finder = Finder(model.backbone, FinderConfig(GROUPS, threshold=threshold, side=192, channels=32, convolutions=1))
     nn.init.constant_(finder.head.regression_head.bbox_reg.bias, 2.0)  # no empty boxes
+    for counter in (tensor for key, tensor in finder.state_dict().items() if key.endswith("num_batches_tracked")):
+        counter.fill_(100_000)  # more than half precision has
     saved_model(model, folder)
     save_finder(folder, finder)
     return finder

@@ -168,9 +168,10 @@ def _product_values(
 
 
 def differ(best: np.ndarray, other: np.ndarray) -> bool:
-    """Whether a map (h, w) shows something else than that of the best label. One without any evidence does not."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return bool(np.corrcoef(best.flat, other.flat)[0, 1] < SAME_MAP)
+    """Whether a map (h, w) shows something else than that of the best label. One that is even shows nothing."""
+    if not np.ptp(best) or not np.ptp(other):
+        return bool(np.ptp(other))
+    return bool(np.corrcoef(best.flat, other.flat)[0, 1] < SAME_MAP)
 
 
 def python_code(file: str) -> str:

@@ -64,8 +64,8 @@ class Domain:
         return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
     def digest(self) -> str:
-        """A digest of the file names, boxes and targets."""
-        content = hashlib.sha256("\n".join(path.name for path in self.paths).encode())
+        """A digest of the names and sizes of the files, of boxes and targets."""
+        content = hashlib.sha256("\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths).encode())
         if self.boxes is not None:
             content.update(self.boxes.astype("<f8").tobytes())
         for name in sorted(self.targets):

@@ -71,9 +71,8 @@ def calibrate(predictions: SplitPredictions) -> SplitPredictions:
         name: [sample for sample in samples_of(domains, name) if (sample.domain, name) not in AMBIGUOUS]
         for name in before.temperatures
     }
-    slope, temperatures = fit_temperatures(
-        {name: each for name, each in samples.items() if any(sample.domain in WEIGHTS for sample in each)}
-    )
+    fitted = {name: each for name, each in samples.items() if any(sample.domain in WEIGHTS for sample in each)}
+    slope, temperatures = fit_temperatures(fitted) if fitted else (before.temperature_slope, {})
     threshold = fit_threshold(domains.values())
     config = dataclasses.replace(before, temperatures={**before.temperatures, **temperatures}, temperature_slope=slope)
     if threshold is not None:

@@ -25,7 +25,7 @@ from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION
 from data_prep.splits import TRAIN, VALIDATION
 from fashion_model.attributes import PRODUCT_TYPE
 from fashion_model.checkpoint import TRAINING, Checkpoint, load_checkpoint, read_json, save_finder, write_json
-from fashion_model.classifier import FashionClassifier
+from fashion_model.classifier import OTHER, FashionClassifier
 from fashion_model.models.config import FinderConfig
 from fashion_model.models.finder import Finder
 from train.data.domains import PHONE, THUMBNAILS, WORN, Domain
@@ -139,7 +139,8 @@ def choose(finder: Finder, checkpoint: Path, worn: Domain) -> None:
     finder.config = dataclasses.replace(finder.config, threshold=MIN_SCORE, type_weight=1.0)
     save_finder(checkpoint, finder)
     classifier, photographs = FashionClassifier.from_pretrained(checkpoint), street_photographs(worn)
-    found = [classifier.find(photograph.path) for photograph in photographs]
+    # Without whole photographs, which stand for what is not found.
+    found = [[p for p in classifier.find(photograph.path) if p.group != OTHER] for photograph in photographs]
     matches = match([arrays_of(*pair) for pair in zip(found, photographs, strict=True)], photographs, len(GROUPS))
     threshold, recall = matches.at_precision(PRECISION)
     for group, precision in zip(GROUPS, matches.average_precision(), strict=True):

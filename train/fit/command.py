@@ -18,7 +18,6 @@ import torch
 from fashion_model.checkpoint import (
     CARD,
     CONFIG,
-    ENCODERS,
     FINDER,
     MAX_SHARD_SIZE,
     METRICS,
@@ -30,14 +29,14 @@ from fashion_model.checkpoint import (
     write_json,
 )
 from train.data.loading import keep_freed_memory
-from train.data.table import TRAINED_ON, DataError, write_trained_on
+from train.data.table import DataError, write_trained_on
 from train.fit.config import LENGTH, FitConfig
 from train.fit.start import FitData, ImageNetTeacher, build_model, read_data
 from train.fit.trainer import Trainer
 
 Config = FitConfig
 STATE = "training/state.pt"  # in the checkpoint directory
-WRITTEN = (CONFIG, CARD, ENCODERS, WEIGHTS, FINDER, METRICS, TRAINED_ON, TRAINING)  # written or deleted there
+WRITTEN = (CONFIG, CARD, WEIGHTS, FINDER, METRICS, TRAINING)  # written or deleted there
 
 
 def run(config: FitConfig) -> None:

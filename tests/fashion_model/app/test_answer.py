@@ -89,6 +89,7 @@ def test_map_like_the_best_labels_is_not_offered():
     assert answer.differ(best, best[::-1])
     assert not answer.differ(best, 0.3 * best + 0.1)
     assert not answer.differ(best, np.zeros((7, 7)))
+    assert answer.differ(np.zeros((7, 7)), best)
 
 
 def test_figures_are_those_of_the_metrics(classifier):
