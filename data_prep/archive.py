@@ -177,11 +177,14 @@ def replacing_files(folder: Path, names: Collection[str], sources: Iterable[Path
             raise SourceError(f"{folder / name} exists, and no earlier run has written it; choose another --output")
     for parent in {folder, *((folder / name).parent for name in names)}:
         parent.mkdir(parents=True, exist_ok=True)
-    write_text(record, "".join(f"{name}\n" for name in sorted(earlier.union(names))))
-    yield
-    for name in earlier.difference(names):
-        (folder / name).unlink(missing_ok=True)
-    write_text(record, "".join(f"{name}\n" for name in sorted(names) if (folder / name).exists()))
+    every = sorted(earlier.union(names))
+    write_text(record, "".join(f"{name}\n" for name in every))
+    try:
+        yield
+        for name in earlier.difference(names):
+            (folder / name).unlink(missing_ok=True)
+    finally:
+        write_text(record, "".join(f"{name}\n" for name in every if (folder / name).exists()))
 
 
 def save_image(image: Image.Image, path: Path, quality: int = 92) -> None:

@@ -65,7 +65,9 @@ class Domain:
 
     def digest(self) -> str:
         """A digest of the names and sizes of the files, of boxes and targets."""
-        content = hashlib.sha256("\n".join(f"{path.name} {path.stat().st_size}" for path in self.paths).encode())
+        sizes = (path.stat().st_size if path.is_file() else None for path in self.paths)
+        files = (f"{path.name} {size}" for path, size in zip(self.paths, sizes, strict=True))
+        content = hashlib.sha256("\n".join(files).encode())
         if self.boxes is not None:
             content.update(self.boxes.astype("<f8").tobytes())
         for name in sorted(self.targets):
