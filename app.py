@@ -19,12 +19,8 @@ with on_signals(end_at_once):
     from fashion_model.checkpoint import HubCheckpointError
     from fashion_model.hub import DEFAULT_TIMEOUT
 
-NUMBERS = (
-    "GRADIO_SERVER_PORT",
-    "GRADIO_NUM_PORTS",
-    "GRADIO_NODE_NUM_PORTS",
-    "GRADIO_NUM_WORKERS",
-)  # environment variables
+# Environment variables.
+NUMBERS = ("GRADIO_SERVER_PORT", "GRADIO_NUM_PORTS", "GRADIO_NODE_NUM_PORTS", "GRADIO_NUM_WORKERS")
 STOP_SECONDS = 0.5  # that requests in progress have to end when the app is stopped
 
 

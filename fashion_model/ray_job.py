@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from fashion_model.checkpoint import fingerprint
+from fashion_model.checkpoint import fingerprint, load_checkpoint
 from fashion_model.classifier import FashionClassifier, open_for_network
 from fashion_model.images import SUFFIXES, find_images
 from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, rows_of
@@ -67,10 +67,10 @@ def write_rows(
 
     OutputError if there are no photographs.
     """
-    classifier = FashionClassifier.from_pretrained(checkpoint)  # its faults are told before Ray starts
+    loaded = load_checkpoint(checkpoint)  # its faults are told before Ray starts
     if products:
-        classifier.check_finder()
-    del classifier
+        FashionClassifier(loaded).check_finder()
+    del loaded
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 

@@ -13,7 +13,6 @@ from fashion_model.app.gradio_private import no_tool
 from fashion_model.app.sentences import main_attribute, sentence_of
 from fashion_model.app.uploads import ONE_PHOTOGRAPH, File, name_of, read_photograph, received_file, refuse_large
 from fashion_model.attributes import IS_FASHION
-from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import FashionClassifier
 from fashion_model.explain import METHOD, METHODS, OPACITY
 from fashion_model.images import ImageError
@@ -100,10 +99,7 @@ class Endpoints:
         """
         path = received_file(photo)
         refuse_large(path)
-        try:
-            products = self.classifier.find(path)
-        except CheckpointError as error:
-            raise gr.Error(f"{error}.") from error
+        products = self.classifier.find(path)
         return json.dumps(products_document(name_of(photo), self.classifier, products), ensure_ascii=False)
 
     def labels(self) -> dict[str, list[str]]:

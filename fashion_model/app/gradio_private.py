@@ -16,6 +16,7 @@ from gradio.route_utils import get_root_url
 from starlette.requests import Request
 
 from fashion_model import __version__
+from fashion_model.checkpoint import CheckpointError
 from fashion_model.images import ImageError
 
 NOT_UNDERSTOOD = "The request was not understood; /gradio_api/info lists the endpoints and what they take."
@@ -39,6 +40,8 @@ class Page(gr.Blocks):
         except Exception as error:
             if isinstance(error, ImageError | gr.Error):
                 sentence = error.message if isinstance(error, gr.Error) else str(error)
+            elif isinstance(error, CheckpointError):
+                sentence = f"{error}."
             elif REFUSED_HOST in str(error):
                 sentence = PRIVATE_ADDRESS
             elif UNKNOWN_HOST in str(error) or isinstance(error, httpx.HTTPError):

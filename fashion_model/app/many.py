@@ -16,7 +16,6 @@ from fashion_model.app.sentences import HINTS, caption_of, main_attribute, perce
 from fashion_model.app.uploads import LIMITS, File, Upload, photographs, received_files
 from fashion_model.app.visit import EXAMPLES
 from fashion_model.attributes import IS_FASHION, Attribute
-from fashion_model.checkpoint import CheckpointError
 from fashion_model.classifier import DETAIL, PRODUCT_DETAIL, WORKERS, FashionClassifier, in_parallel, part_of
 from fashion_model.images import ImageError
 from fashion_model.rows import Row, csv_of, fields_of, json_line, rows_of
@@ -61,10 +60,7 @@ class ManyEvents:
         if not isinstance(products, bool | None):  # clients send anything
             raise gr.Error("products has to be true or false.")
         if products:
-            try:
-                self.classifier.check_finder()
-            except CheckpointError as error:
-                raise gr.Error(f"{error}.") from error
+            self.classifier.check_finder()
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
         places: list[int] = []  # indices of the files that the gallery's pictures are of
