@@ -342,7 +342,7 @@ class FashionClassifier:
         finder.load_state_dict(trained.state_dict())
         finder.eval().requires_grad_(False).to(self._device)
         if self._device.type == "cpu":
-            finder.engine = onnx_engine(finder.points, torch.rand(1, 3, 128, 96), any_size=True)
+            finder.engine = onnx_engine(finder.points, torch.rand(1, 3, 128, 192), any_size=True)
         return finder
 
     def _batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:

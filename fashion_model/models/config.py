@@ -28,10 +28,11 @@ LIMITS: dict[str, tuple[type, float, float]] = {  # type, minimum and maximum of
     "temperature_slope": (float, 0, 1),
 }
 STRIDES = (8, 16, 32)  # pixels of the input between neighbours in the maps that a finder's pyramid is built on
+LEVELS = (*STRIDES, 2 * STRIDES[-1])  # of the pyramid
 FINDER_LIMITS: dict[str, tuple[type, float, float]] = {
     "threshold": (float, 0, 1),
     "type_weight": (float, 0, 1),
-    "side": (int, STRIDES[-1], 2048),
+    "side": (int, LEVELS[-1], 2048),
     "channels": (int, 32, 512),
     "convolutions": (int, 1, 8),
 }

@@ -19,9 +19,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork, box_area, box_iou
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from fashion_model.models.backbones import Backbone
-from fashion_model.models.config import STRIDES, FinderConfig
+from fashion_model.models.config import LEVELS, STRIDES, FinderConfig
 from fashion_model.models.engine import WithoutGradients
 from fashion_model.preprocessing import Preprocessing
 
@@ -47,11 +48,11 @@ class Finder(FCOS):
             len(config.groups),
             image_mean=[0.0] * 3,  # images are normalised before
             image_std=[1.0] * 3,
-            anchor_generator=AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.0,),) * len(STRIDES)),
+            anchor_generator=AnchorGenerator(tuple((stride,) for stride in LEVELS), ((1.0,),) * len(LEVELS)),
             head=FCOSHead(config.channels, 1, len(config.groups), config.convolutions),
             score_thresh=config.threshold * POSSIBLE,
             nms_thresh=SAME_GROUP,
-            size_divisible=STRIDES[-1],
+            size_divisible=LEVELS[-1],
             _skip_resize=True,
         )
         self.config = config
@@ -60,7 +61,7 @@ class Finder(FCOS):
 
     def preprocessing(self, classifier: Preprocessing, size: tuple[int, int]) -> Preprocessing:
         """The classifier's with an input size in the proportions of a photograph of `size` (width, height)."""
-        scale, multiple = self.config.side / max(size), STRIDES[-1]
+        scale, multiple = self.config.side / max(size), LEVELS[-1]
         width, height = (max(1, math.ceil(side * scale / multiple - 0.25)) * multiple for side in size)
         return Preprocessing((height, width), classifier.mean, classifier.std, classifier.interpolation)
 
@@ -72,8 +73,8 @@ class Finder(FCOS):
         """
         preprocessing = self.preprocessing(classifier, photograph.size)
         image = preprocessing(photograph).to(next(self.parameters()).device)
-        height, width = image.shape[1:]  # multiples of 32
-        maps = [image.new_empty(1, 0, height // stride, width // stride) for stride in STRIDES]
+        height, width = image.shape[1:]  # multiples of the last stride
+        maps = [image.new_empty(1, 0, height // stride, width // stride) for stride in LEVELS]
         counts = [each.shape[2] * each.shape[3] for each in maps]
         anchors = self.anchor_generator(ImageList(image[None], [(height, width)]), maps)[0]
         outputs = (self.engine or self.points)(image[None]).split([len(self.config.groups), 4, 1], dim=2)
@@ -100,6 +101,7 @@ def distinct(boxes: torch.Tensor, groups: torch.Tensor) -> list[int]:
 class Pyramid(nn.Module):
     """Feature pyramid (Lin et al., CVPR 2017) on maps with the `STRIDES`, the last of the backbone's that have them.
 
+    A last level, for products that fill the photograph, has every other point of the one before it.
     Those of the middle stride are of a copy of the backbone's stage, `own`, which is trained with the finder.
     """
 
@@ -117,7 +119,8 @@ class Pyramid(nn.Module):
         self.as_map = backbone.as_map
         # In a tuple, so that their weights are not the pyramid's.
         self._stages: tuple[nn.Module, ...] = (backbone.chain([first, last]),)
-        self.fpn, self.out_channels = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels), channels
+        self.fpn = FeaturePyramidNetwork([shapes[layer][1] for layer in layers], channels, LastLevelMaxPool())
+        self.out_channels = channels
 
     def train(self, mode: bool = True) -> Pyramid:
         """The batch norms of its own stage keep their statistics."""
