@@ -38,7 +38,8 @@ class Config:
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the rows: .csv, .jsonl (JSON Lines) or .parquet; without it CSV on standard output."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Keep the rows that the output holds and add those missing; files whose row has an error are tried again."""
+    """Keep the rows that the output holds and add those missing; files whose row has an error, or whose overlays are
+    missing, are tried again. Files are known by their paths as they are given."""
     heatmaps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; photographs in this folder are not labelled."""
     products: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -96,14 +97,18 @@ def label(config: Config) -> int:
     names = [attribute.name for attribute in classifier.attributes]
     assert classifier.directory
     checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
-    fields = fields_of(names, config.products)
-    with open_output(config.output, fields, checkpoint, config.resume) as (done, write):
+    fields, overlays = fields_of(names, config.products), config.heatmaps
+
+    def has_overlays(file: str) -> bool:
+        return not overlays or all((overlays / overlay_name(file, name)).exists() for name in names)
+
+    with open_output(config.output, fields, checkpoint, config.resume, has_overlays) as (done, write):
         kept, left = sum(done.values()), not_done(chain([first], files), done, config.products)
         results: Iterator[tuple[Path, Prediction | list[Product] | ImageError]]
         if config.products:
             results = classifier.stream_products(left)
         else:
-            results = write_overlays(classifier, left, config.heatmaps) if config.heatmaps else classifier.stream(left)
+            results = write_overlays(classifier, left, overlays) if overlays else classifier.stream(left)
         for file, result in tqdm(results, unit="image", disable=None):
             write(rows_of(file, result, names, config.products))
             written, failed = written + 1, failed + isinstance(result, ImageError)
@@ -139,13 +144,13 @@ def write_overlays(
             file = BytesIO()
             image.save(file, "PNG")
             with writing:
-                write_bytes(folder / overlay_name(path, attribute), file.getvalue())
+                write_bytes(folder / overlay_name(name_in_row(path), attribute), file.getvalue())
         return path, prediction
 
     return in_parallel(explain, files, WORKERS)
 
 
-def overlay_name(path: Path, attribute: str) -> str:
-    """NAME.DIGEST.ATTRIBUTE.png; the digest of the path keeps files of the same name apart."""
-    digest = blake2b(name_in_row(path).encode(), digest_size=6).hexdigest()
-    return f"{path.name[-MAX_NAME:]}.{digest}.{attribute}.png"
+def overlay_name(file: str, attribute: str) -> str:
+    """NAME.DIGEST.ATTRIBUTE.png; the digest of the path in the file's row keeps files of the same name apart."""
+    digest = blake2b(file.encode(), digest_size=6).hexdigest()
+    return f"{Path(file).name[-MAX_NAME:]}.{digest}.{attribute}.png"

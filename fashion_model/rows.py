@@ -127,13 +127,17 @@ def check_output(path: Path, resume: bool = False) -> None:
 
 @contextmanager
 def open_output(
-    path: Path | None, fields: Sequence[str], checkpoint: str, resume: bool = False
+    path: Path | None,
+    fields: Sequence[str],
+    checkpoint: str,
+    resume: bool = False,
+    is_whole: Callable[[str], bool] = lambda file: True,
 ) -> Iterator[tuple[Counter[str], Callable[[Sequence[Row]], None]]]:
     """Write rows of a checkpoint (its digest) to `path` in the format of its ending, or as CSV to standard output.
 
     The context is how many rows each file has already, and a function that writes the rows of a file. With `resume` the
-    rows of an unfinished file, or of JSON Lines, are kept except those with an error. Any other file is replaced at the
-    end. OutputError if the rows have other columns or are another checkpoint's.
+    rows of an unfinished file, or of JSON Lines, are kept except those with an error and those of a file that is not
+    `is_whole`. Any other file is replaced at the end. OutputError if the rows have other columns or are another checkpoint's.
     """
     fields = (*fields, CHECKPOINT)
     if path is None:
@@ -141,7 +145,7 @@ def open_output(
         yield Counter(), lambda rows: _print(csv_of(row | {CHECKPOINT: checkpoint} for row in rows))
         return
     unfinished = _unfinished(path)
-    done = _keep_rows(unfinished, fields, checkpoint) if resume and unfinished.exists() else Counter()
+    done = _keep_rows(unfinished, fields, checkpoint, is_whole) if resume and unfinished.exists() else Counter()
     with naming(unfinished), unfinished.open("ab" if done else "wb") as file:
 
         def write(rows: Sequence[Row]) -> None:
@@ -166,10 +170,10 @@ def _unfinished(path: Path) -> Path:
     return path if path.suffix.lower() == JSON_LINES else path.with_name(f"{path.name}.unfinished.jsonl")
 
 
-def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[str]:
-    """Delete the rows with an error and one that is cut off; of products those of the last file, too: some may lack.
+def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str, is_whole: Callable[[str], bool]) -> Counter[str]:
+    """Delete the rows with an error, of files that are not whole, and one that is cut off.
 
-    Returns how many rows of each file are left.
+    Of products those of the last file, too: some may lack. Returns how many rows of each file are left.
     """
     done: Counter[str] = Counter()
     last, start = None, 0  # the last file, and where its rows begin
@@ -185,7 +189,7 @@ def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[st
                 raise OutputError(f"{path} was not written by this command for this checkpoint: its columns differ")
             if row[CHECKPOINT] != checkpoint:
                 raise OutputError(f"{path} has rows of another checkpoint than {checkpoint}")
-            if row["error"] is None:
+            if row["error"] is None and is_whole(row["file"]):
                 if row["file"] != last:
                     last, start = row["file"], new.tell()
                 new.write(line)

@@ -113,10 +113,23 @@ def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
         assert predict(*paths, heatmaps, "--heatmaps", heatmaps, "--output", tmp_path / "x.csv") == 0
         assert len(rows_in(tmp_path / "x.csv")) == 3
         names = {path.name for path in heatmaps.iterdir()}
-        assert names == {overlay_name(path, name) for path in paths for name in NAMES}
+        assert names == {overlay_name(str(path), name) for path in paths for name in NAMES}
         assert len(names) == 12
-    with Image.open(heatmaps / overlay_name(original, "color")) as image:
+    with Image.open(heatmaps / overlay_name(str(original), "color")) as image:
         assert image.size == open_image(original).size
+
+
+def test_missing_overlays_are_drawn_when_resumed(predict, tmp_path, capsys):
+    heatmaps, resumed = tmp_path / "heat", [*PATHS[:3], "--output", tmp_path / "x.jsonl", "--resume"]
+    assert predict(*resumed) == 0
+    for written in (3, 1, 0):
+        capsys.readouterr()
+        assert predict(*resumed, "--heatmaps", heatmaps) == 0
+        assert f"{written} photographs" in capsys.readouterr().err
+        assert len(rows_in(tmp_path / "x.jsonl")) == 3
+        assert len(list(heatmaps.iterdir())) == 12
+        if written == 3:
+            (heatmaps / overlay_name(str(PATHS[1]), "color")).unlink()
 
 
 @pytest.mark.parametrize("ending", ["csv", None])
