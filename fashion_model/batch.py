@@ -23,7 +23,7 @@ from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
 from fashion_model.images import ImageError, find_images
 from fashion_model.predictions import Product
-from fashion_model.rows import OutputError, check_output, fields_of, name_in_row, open_output, rows_of
+from fashion_model.rows import NO_IMAGE, OutputError, check_output, fields_of, name_in_row, open_output, rows_of
 from fashion_model.system import write_bytes
 
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
@@ -71,8 +71,9 @@ def run(config: Config) -> int:
         except ImportError as error:
             raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error
         assert config.output
-        ray_job.write_rows(config.paths, config.checkpoint, config.output, config.workers, config.products)
-        return 0
+        counts = ray_job.write_rows(config.paths, config.checkpoint, config.output, config.workers, config.products)
+        print_counts(*counts, config.output)
+        return 1 if counts[0] == counts[1] else 0
     try:
         return label(config)
     except KeyboardInterrupt:
@@ -87,7 +88,7 @@ def label(config: Config) -> int:
         check_output(config.output, config.resume)
     first = next(files, None)
     if first is None:
-        raise OutputError("no image among the files and folders given")
+        raise OutputError(NO_IMAGE)
     for folder in filter(None, [config.heatmaps, config.output and config.output.parent]):
         folder.mkdir(parents=True, exist_ok=True)
     classifier = FashionClassifier.from_pretrained(config.checkpoint)
@@ -113,10 +114,14 @@ def label(config: Config) -> int:
             write(rows_of(file, result, names, config.products))
             written, failed = written + 1, failed + isinstance(result, ImageError)
     if config.output or failed or passed_over:
-        where = f" → {config.output}" if config.output else ""
-        others = f"; other files passed over: {len(passed_over):,}" if passed_over else ""
-        print(f"predict: {written:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
+        print_counts(written, failed, len(passed_over), config.output)
     return 1 if failed and failed == written + kept else 0
+
+
+def print_counts(photographs: int, failed: int, passed_over: int, output: Path | None) -> None:
+    where = f" → {output}" if output else ""
+    others = f"; other files passed over: {passed_over:,}" if passed_over else ""
+    print(f"predict: {photographs:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
 
 
 def not_done(files: Iterable[Path], done: Counter[str], products: bool = False) -> Iterator[Path]:

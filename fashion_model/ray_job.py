@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial, reduce
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet
+from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from fashion_model.checkpoint import fingerprint, load_checkpoint
 from fashion_model.classifier import FashionClassifier, open_for_network
-from fashion_model.images import SUFFIXES, find_images
-from fashion_model.rows import CHECKPOINT, PARQUET, OutputError, fields_of, parquet_schema, rows_of
+from fashion_model.images import find_images, is_hidden, is_photograph
+from fashion_model.rows import CHECKPOINT, NO_IMAGE, PARQUET, OutputError, fields_of, parquet_schema, rows_of
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -62,10 +64,11 @@ class Labeller:
 
 def write_rows(
     sources: Sequence[str], checkpoint: str | None, output: Path, workers: int, products: bool = False
-) -> None:
+) -> tuple[int, int, int]:
     """A row for each photograph in `sources`, or for each product in them, in Parquet files below `output`.
 
-    OutputError if there are no photographs.
+    Returns the numbers of photographs, of those among them that are not readable, and of other files, which were passed
+    over. OutputError if there are no photographs.
     """
     loaded = load_checkpoint(checkpoint)  # its faults are told before Ray starts
     if products:
@@ -84,7 +87,7 @@ def write_rows(
         local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray.init(logging_level=logging.WARNING, **({} if "RAY_ADDRESS" in os.environ else local))
     try:
-        passed_over: list[Path] = []
+        passed_over: list[Any] = []
         rows = dataset_of(sources, passed_over.append).map_batches(
             Labeller,
             fn_constructor_args=(checkpoint, products),
@@ -94,17 +97,18 @@ def write_rows(
             num_cpus=1,
         )
         rows.write_parquet(str(output.resolve()))
-        if passed_over:
-            print(f"predict: other files passed over: {len(passed_over):,}", file=sys.stderr)
     finally:
         if started:
             ray.shutdown()
+    written = pyarrow.parquet.read_table(output, columns=["file", "error"])
+    failed = written.num_rows - written["error"].null_count
+    return (len(written["file"].unique()) if products else written.num_rows), failed, len(passed_over)
 
 
-def dataset_of(sources: Sequence[str], pass_over: Callable[[Path], object]) -> Dataset:
+def dataset_of(sources: Sequence[str], pass_over: Callable[[Any], object]) -> Dataset:
     """Columns `path` and, unless they are local files, `bytes`. OutputError if there is no photograph.
 
-    `pass_over` is called with each file in a local folder that is no photograph.
+    `pass_over` is called with the path of each file that is no photograph.
     """
     import ray
 
@@ -117,14 +121,44 @@ def dataset_of(sources: Sequence[str], pass_over: Callable[[Path], object]) -> D
         check_columns(dict(zip(schema.names, schema.types, strict=True)))
         return table.map_batches(with_names, batch_format="pyarrow")
     if any("://" in source for source in sources):
-        extensions = [suffix.lstrip(".") for suffix in SUFFIXES]
-        files = ray.data.read_binary_files(list(sources), include_paths=True, file_extensions=extensions)
-        return files.map_batches(with_names, batch_format="pyarrow")
+        found = [
+            ray.data.read_binary_files(paths, filesystem=filesystem, include_paths=True)
+            for filesystem, paths in photographs_at(sources, pass_over)
+        ]
+        if not found:
+            raise OutputError(NO_IMAGE)
+        return reduce(lambda a, b: a.union(b), found).map_batches(with_names, batch_format="pyarrow")
     paths = [os.fsencode(path) for path in find_images(sources, pass_over=pass_over)]
     if not paths:
-        raise OutputError("no image among the files and folders given")
+        raise OutputError(NO_IMAGE)
     blocks = [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
     return ray.data.from_arrow([pa.table({"path": pa.array(block, pa.binary())}) for block in blocks])
+
+
+def photographs_at(
+    sources: Iterable[str], pass_over: Callable[[Any], object]
+) -> Iterator[tuple[FileSystem, list[str]]]:
+    """The file system of each of these files, folders and addresses, and the paths of the photographs in it.
+
+    The rules are those of `find_images`. OutputError for an address that cannot be listed.
+    """
+    for source in sources:
+        try:
+            filesystem, root = FileSystem.from_uri(source if "://" in source else Path(source).resolve().as_uri())
+            listed = filesystem.get_file_info([root])
+            if listed[0].type == FileType.Directory:
+                listed = filesystem.get_file_info(FileSelector(root, recursive=True))
+            elif listed[0].type == FileType.NotFound:
+                raise FileNotFoundError("it does not exist")
+        except (OSError, pa.ArrowException) as error:
+            raise OutputError(f"{source} cannot be read: {error}") from error
+        paths = sorted(file.path for file in listed if file.type == FileType.File)
+        paths = [path for path in paths if path == root or not is_hidden(path.removeprefix(f"{root.rstrip('/')}/"))]
+        photographs = [path for path in paths if is_photograph(path, partial(filesystem.open_input_file, path))]
+        for path in set(paths).difference(photographs):
+            pass_over(path)
+        if photographs:
+            yield filesystem, photographs
 
 
 def check_columns(types: dict[str, Any]) -> None:

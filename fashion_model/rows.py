@@ -28,6 +28,7 @@ CHECKPOINT = "checkpoint"  # last field of a row in a file: the digest of what p
 CSV, JSON_LINES, PARQUET = ".csv", ".jsonl", ".parquet"
 BOX_FIELDS, FOUND_FIELDS = ("left", "top", "right", "bottom"), ("group", "score")  # of a product
 ROW_GROUP = 10_000  # rows of a Parquet file held in memory
+NO_IMAGE = "no image among the files and folders given"
 START = b'{"file": "'  # of every line of JSON
 
 Row = dict[str, str | float | bool | None]
@@ -137,7 +138,7 @@ def open_output(
 
     The context is how many rows each file has already, and a function that writes the rows of a file. With `resume` the
     rows of an unfinished file, or of JSON Lines, are kept except those with an error and those of a file that is not
-    `is_whole`. Any other file is replaced at the end. OutputError if the rows have other columns or are another checkpoint's.
+    `is_whole`. Any other file is replaced at the end. OutputError if the rows have other columns or another checkpoint.
     """
     fields = (*fields, CHECKPOINT)
     if path is None:

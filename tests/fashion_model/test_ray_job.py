@@ -15,18 +15,19 @@ from fashion_model.rows import OutputError
 from tests.conftest import PRODUCTS, ROOT
 
 pytest.importorskip("ray")
-from fashion_model.ray_job import check_columns, with_names
+from fashion_model.ray_job import check_columns, photographs_at, with_names
 
 PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
 
 
-def label_with_ray(checkpoint, output, source, *more):
-    """With two workers."""
+def label_with_ray(checkpoint, output, source, *more, status=0):
+    """With two workers. Returns the last line on standard error."""
     options = ["--checkpoint", checkpoint, "--engine", "ray", "--workers", "2", "--output", output]
     command = [sys.executable, "-m", "fashion_model", "predict", *map(str, [source, *options, *more])]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == status, done.stderr[-3000:]
+    return done.stderr.splitlines()[-1]
 
 
 def rows_in(path):
@@ -43,12 +44,42 @@ def test_ray_writes_the_same_rows(tiny_checkpoint, tmp_path):
     (folder / "letter.png").write_text("Dear Sir")
     local, output = tmp_path / "local.parquet", tmp_path / "ray.parquet"
     assert main(["predict", "--checkpoint", str(tiny_checkpoint), str(folder), "--output", str(local)]) == 0
-    label_with_ray(tiny_checkpoint, output, folder)
+    line = label_with_ray(tiny_checkpoint, output, folder)
+    assert line == f"predict: 201 photographs, 1 of them not readable → {output}"
     rows, expected = rows_in(output), rows_in(local)
     assert expected["error"].notna().sum() == 1
     confidences = [column for column in expected if column.endswith(("_confidence", "_score"))]
     pd.testing.assert_frame_equal(rows.drop(columns=confidences), expected.drop(columns=confidences))
     pd.testing.assert_frame_equal(rows[confidences], expected[confidences], atol=1.1e-4)  # the last digit
+
+
+def test_photographs_at_addresses_follow_the_same_rule(tmp_path):
+    """Of what is one; a file without an ending is one by its content."""
+    (tmp_path / "a" / ".hidden").mkdir(parents=True)
+    for name in ("a/1.jpg", "a/2.jpg?v=3", "a/3", "a/.hidden/4.jpg"):
+        shutil.copyfile(PATHS[0], tmp_path / name)
+    (tmp_path / "a" / "notes.txt").write_text("Dear Sir")
+    shutil.copyfile(PATHS[1], tmp_path / "5.png")
+    passed_over = []
+    found = photographs_at([f"{tmp_path.as_uri()}/a", str(tmp_path / "5.png")], passed_over.append)
+    assert [path for _, paths in found for path in paths] == [
+        *(f"{tmp_path}/a/{name}" for name in ("1.jpg", "2.jpg?v=3", "3")),
+        f"{tmp_path}/5.png",
+    ]
+    assert passed_over == [f"{tmp_path}/a/notes.txt"]
+    for address, message in (("s4://a", "s4://a cannot be read"), (f"{tmp_path.as_uri()}/b", "does not exist")):
+        with pytest.raises(OutputError, match=message):
+            list(photographs_at([address], passed_over.append))
+
+
+@pytest.mark.slow
+def test_status_is_1_if_nothing_can_be_read(tiny_checkpoint, tmp_path):
+    (tmp_path / "letter.png").write_text("Dear Sir")
+    (tmp_path / "notes.txt").write_text("Dear Sir")
+    address, output = tmp_path.as_uri(), tmp_path / "rows.parquet"
+    line = label_with_ray(tiny_checkpoint, output, address, status=1)
+    assert line == f"predict: 1 photographs, 1 of them not readable; other files passed over: 1 → {output}"
+    assert list(rows_in(output)["file"]) == ["letter.png"]
 
 
 @pytest.mark.slow
