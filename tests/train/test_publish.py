@@ -49,7 +49,9 @@ def test_push_is_one_commit_of_our_files(hub, push, evaluated, tmp_path, tiny_mo
     assert (repository.branches, repository.tags) == ({"main": commit}, {"v1": commit})
     assert len(repository.commits) == 2  # the one that creates it, and one more
     del expected["training/state.pt"]
-    assert repository.head == {**expected, "README.md": repository.head["README.md"], ".gitattributes": b""}
+    record = "".join(f"{name}\n" for name in sorted({*expected, "README.md"})).encode()
+    changed = {"README.md": repository.head["README.md"], ".gitattributes": b"", "written.txt": record}
+    assert repository.head == expected | changed
     loaded = load_checkpoint(MODEL, revision="v1", cache_dir=tmp_path / "cache")
     assert torch.equal(logits(loaded.model), logits(tiny_model))
     assert hub.repositories["space", SPACE].variables == {"FASHION_MODEL": f"{MODEL}@{commit}"}
@@ -166,6 +168,7 @@ def test_space_holds_the_app_and_the_package(hub, model, capsys):
     files = hub.repositories["space", SPACE].head
     package = subprocess.run(["git", "ls-files", "fashion_model"], cwd=ROOT, capture_output=True, text=True, check=True)
     others = {".gitattributes", ".github/screenshot.png", "LICENSE", "README.md", "app.py", "requirements.txt"}
+    others.add("written.txt")
     assert set(files) == {*package.stdout.splitlines(), *others}
     assert max(len(content) for content in files.values()) < 10_000_000
     front, ours = (
@@ -185,14 +188,19 @@ def test_checkout_may_lie_below_any_folder(tmp_path):
         files_of_space(MODEL, checkout)
 
 
-def test_update_deletes_our_old_files_only(hub, model):
+def test_update_deletes_what_was_pushed_before(hub, model):
+    """And nothing else, whatever it is called."""
     old = {"fashion_model/old.py", "fashion_model/default_checkpoint/model-00009-of-00009.safetensors"}
-    own = {"notes.txt", "fashion_model/notes.txt", "fashion_model/default_checkpoint/notes.txt"}
-    space = hub.add("space", SPACE, dict.fromkeys({"fashion_model/__init__.py", *old, *own}, b""))
+    own = {"notes.txt", "fashion_model/mine.py", "fashion_model/default_checkpoint/model-00008-of-00009.safetensors"}
+    record = "\n".join(["fashion_model/__init__.py", "deleted.txt", *old, ""]).encode()
+    there = dict.fromkeys({"fashion_model/__init__.py", *old, *own}, b"") | {"written.txt": record}
+    space = hub.add("space", SPACE, there)
     assert push_space() == 0
     assert not old & set(space.head)
     assert own < set(space.head)
     assert len(space.commits) == 2
+    written = set(space.head["written.txt"].decode().split())
+    assert {"app.py", "fashion_model/__init__.py"} < written < set(space.head)
 
 
 def test_other_space_is_not_overwritten(hub, model, capsys):

@@ -10,6 +10,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
+from data_prep.archive import WRITTEN
 from data_prep.splits import TEST
 from fashion_model.checkpoint import (
     CARD,
@@ -87,7 +88,7 @@ def push_checkpoint(config: CheckpointConfig) -> None:
         create(api, config.repo, config.private)
         if config.tag and any(known.name == config.tag for known in api.list_repo_refs(config.repo).tags):
             raise HubError(f"the tag {config.tag} exists already")
-        done = commit(api, config.repo, files, ours=CHECKPOINT_FILES, sign=ENCODERS, message="Upload checkpoint")
+        done = commit(api, config.repo, files, sign=ENCODERS, message="Upload checkpoint")
     print(f"{done.commit_url}\n{done.oid}")
     if config.tag:
         with clear_errors(f"{config.repo} is committed, but not tagged"):
@@ -114,7 +115,7 @@ def push_space(config: SpaceConfig) -> None:
         first = [{"key": VARIABLE, "value": pinned}]  # set before the first start
         create(api, config.space, config.private, repo_type="space", space_sdk="gradio", space_variables=first)
         sign, message = f"{PACKAGE}/__init__.py", f"Serve {pinned}"
-        done = commit(api, config.space, files, ours=PACKAGE_FILES, sign=sign, message=message, repo_type="space")
+        done = commit(api, config.space, files, sign=sign, message=message, repo_type="space")
     print(done.commit_url)
     with clear_errors(f"{config.space} is committed, but its variable {VARIABLE} is unchanged"):
         api.add_space_variable(config.space, VARIABLE, pinned)
@@ -210,23 +211,26 @@ def commit(
     repository: str,
     files: Mapping[str, Path | bytes],
     *,
-    ours: Sequence[str],
     sign: str,
     message: str,
     repo_type: str = "model",
 ) -> CommitInfo:
-    """Write `files` (path in the repository → content) in one commit.
+    """Write `files` (path in the repository → content) in one commit, with a record of their names.
 
-    Files in the repository that match a pattern of `ours` and are not among `files` are deleted in the same commit;
+    Files that the record of the commit before names and that are not among `files` are deleted in the same commit;
     others stay. HubError if the repository lacks `sign`, a file that all of this kind have, and is not new.
     """
     head = api.repo_info(repository, repo_type=repo_type).sha
     there = api.list_repo_files(repository, repo_type=repo_type, revision=head)
     if sign not in there and set(there) - CREATED_WITH:
         raise HubError(f"the name is taken: what is there has no {sign}, so it is something else")
-    stale = filter_repo_objects((file for file in there if file not in files), allow_patterns=list(ours))
+    stale: set[str] = set()
+    if WRITTEN in there:
+        record = api.hf_hub_download(repository, WRITTEN, repo_type=repo_type, revision=head)
+        stale = set(Path(record).read_text(encoding="utf-8").split("\n")).intersection(there).difference(files)
+    files = {**files, WRITTEN: "".join(f"{name}\n" for name in sorted(files)).encode()}
     operations = [CommitOperationAdd(file, content) for file, content in files.items()]
-    operations += [CommitOperationDelete(file) for file in stale]
+    operations += [CommitOperationDelete(file) for file in sorted(stale)]
     try:
         return api.create_commit(
             repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head
