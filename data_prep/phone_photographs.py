@@ -10,14 +10,12 @@ or on GitHub (`alexeygrigorev/clothing-dataset`), with `<uuid>.jpg` of any size 
 A column of accepted labels, such as `colors`, separates them by `|`, best first; `?` means unknown.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from data_prep.__main__ import main
 from data_prep.archive import Archive, SourceConfig, print_splits, replacing_files, save_image
 from data_prep.splits import SPLITS, difference_hash, hashed_split, miniature, same_picture_groups
 from fashion_model.system import write_text
@@ -80,7 +78,3 @@ def drop_duplicates_across_splits(table: pd.DataFrame, groups: np.ndarray) -> pd
     """
     order = table["split"].map(SPLITS.index)
     return table[order == order.groupby(groups).transform("min")].reset_index(drop=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main(["phone-photographs", *sys.argv[1:]]))
