@@ -32,19 +32,8 @@ def test_command_prints_candidates_and_floors(prepared, capsys):
 
 
 def test_ways_are_measured_side_by_side(tiny_checkpoint, capsys):
-    few = (
-        "--photographs",
-        str(TEST_SPLIT / "images"),
-        "--count",
-        "3",
-        "--rounds",
-        "1",
-        "--parts",
-        "photograph",
-        "agreement",
-    )
+    few = ("--photographs", str(TEST_SPLIT / "images"), "--count", "3", "--rounds", "1", "--parts", "photograph")
     assert main(["benchmark", *few, "--checkpoint", str(tiny_checkpoint)]) == 0
     printed = capsys.readouterr().out
     assert "| (a) eager forward " in printed
-    assert "| (g) 12 megapixels → labels " in printed
-    assert re.search(r"3 photographs: 100.00 % of labels .*\n\n.* probability: 0.00\d+, of a map: 0.0[01]\d+", printed)
+    assert "| (f) 12 megapixels → labels " in printed
