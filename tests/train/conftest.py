@@ -229,8 +229,8 @@ def trainer_for(data, output, **settings):
     config = config_of(data, output, **small | network | settings)
     torch.manual_seed(config.seed)
     fit_data = read_data(config)
-    initial = build_model(config, fit_data.attributes, fit_data.encoders)
-    return Trainer(config, initial.model, fit_data.training_set), fit_data
+    model, _, _ = build_model(config, fit_data)
+    return Trainer(config, model, fit_data.training_set), fit_data
 
 
 def split_of(data, name):

@@ -140,7 +140,7 @@ class Benchmark:
         settings = {"weights": "none", "device": "cpu", "epochs": 10**6}
         config = FitConfig(self.config.data, Path("unused"), backbone=self.checkpoint.config.backbone, **settings)
         data = read_data(config)
-        trainer = Trainer(config, build_model(config, data.attributes, data.encoders).model, data.training_set)
+        trainer = Trainer(config, build_model(config, data)[0], data.training_set)
         views = chain.from_iterable(map(trainer.batches, count()))
         pixels = torch.randint(256, (config.batch_size, 3, *config.image_size), dtype=torch.uint8)
         random = repeat((pixels, torch.arange(len(pixels))))
