@@ -64,9 +64,7 @@ class TrainingSet(Dataset):
         textures = Domain(BACKGROUNDS, sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")), {})
         everyday = by_name.get(EVERYDAY, [])
         self.backgrounds = aug.Backgrounds(textures, by_name.get(PHONE, []), everyday)
-        self.empty_backgrounds = aug.Backgrounds(
-            textures, [], everyday
-        )  # corners of phone photographs may show clothes
+        self.empty_backgrounds = aug.Backgrounds(textures, [], everyday)  # corners of photographs may show clothes
         if shares.get(EMPTY):
             nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
             domains = [*domains, Domain(EMPTY, [Path()] * EMPTY_IMAGES, nothing, is_fashion=False)]
@@ -186,9 +184,8 @@ class TrainingSet(Dataset):
         return aug.visible(cv2.GaussianBlur(alpha, (3, 3), 0))
 
     def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
-        return (
-            aug.jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
-        )
+        changes = random.random() < self.augmentation.illuminate
+        return aug.jitter_illumination(view, random, strength) if changes else view
 
 
 def mask_of(street_photograph: Path) -> Path:

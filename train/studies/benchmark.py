@@ -47,8 +47,6 @@ from train.fit.trainer import Trainer
 Part = Literal["photograph", "catalogue", "load", "training"]
 OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training
 PRODUCTS = 5  # in the photograph of people
-PREDICT = """import sys; from fashion_model.__main__ import main; main(["predict", *sys.argv[1:]])
-print(*(line for line in open("/proc/self/status") if "VmHWM" in line))"""  # the peak of the process's memory
 
 
 @dataclass(frozen=True)
@@ -196,10 +194,13 @@ def noisy_jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
 
 def peak_memory(config: Config, number: int) -> str:
     """The peak of the memory of a process that labels `number` photographs by the command line, as a sentence."""
-    files = islice(find_images([config.photographs]), number)
+    import resource  # not on Windows
+
+    files = list(islice(find_images([config.photographs]), number))
     options = [*(["--checkpoint", config.checkpoint] if config.checkpoint else []), "--", *files]
-    printed = subprocess.run([sys.executable, "-c", PREDICT, *options], stdout=subprocess.PIPE, text=True).stdout
-    return f"{printed.count(chr(10)) - 3:,} photographs: at most {int(printed.split()[-2]) // 1024:,} MiB of memory"
+    subprocess.run([sys.executable, "-m", "fashion_model", "predict", *options], stdout=subprocess.DEVNULL)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kB on Linux
+    return f"{len(files):,} photographs: at most {peak // 1024:,} MiB of memory"
 
 
 @contextmanager
