@@ -19,8 +19,7 @@ COMMANDS = {
     "push-to-hub": "train.publish.push:push_checkpoint",
     "push-space": "train.publish.push:push_space",
     "check-release": "train.publish.push:check_release",
-    "benchmark": "train.studies.benchmark",
-    "saliency": "train.studies.saliency",
+    "benchmark": "train.benchmark",
 }
 main = partial(run_command, "train", COMMANDS)
 
