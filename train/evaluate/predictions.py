@@ -19,15 +19,7 @@ from safetensors.torch import load_file, save
 
 from data_prep import TABLE
 from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import (
-    CONFIG,
-    FINDER,
-    Checkpoint,
-    CheckpointError,
-    deciding_files,
-    digest,
-    load_checkpoint,
-)
+from fashion_model.checkpoint import CONFIG, FINDER, CheckpointError, deciding_files, digest, load_checkpoint
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import calibrated
 from fashion_model.system import read_json, write_bytes
@@ -103,7 +95,8 @@ def saved_predictions(
         current = False
     if not current:
         return predict_split(checkpoint, data, split, device, workers)
-    return _read(checkpoint, split, load_checkpoint(checkpoint))
+    loaded = load_checkpoint(checkpoint)
+    return _read(checkpoint, split, loaded.config, loaded.encoders)
 
 
 def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1) -> SplitPredictions:
@@ -140,15 +133,15 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     path.parent.mkdir(exist_ok=True)
     contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
     write_bytes(path, save(contiguous, metadata))
-    return _read(checkpoint, split, loaded)
+    return _read(checkpoint, split, loaded.config, loaded.encoders)
 
 
 def _file(checkpoint: Path, split: str) -> Path:
     return checkpoint / "predictions" / f"{split}.safetensors"
 
 
-def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
-    path, domains, config = _file(checkpoint, split), {}, loaded.config
+def _read(checkpoint: Path, split: str, config: ModelConfig, encoders: LabelEncoders) -> SplitPredictions:
+    path, domains = _file(checkpoint, split), {}
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -167,7 +160,7 @@ def _read(checkpoint: Path, split: str, loaded: Checkpoint) -> SplitPredictions:
             {name: x.numpy() for name, x in gates.items()},
             None if facts["accessories"] is None else np.array(facts["accessories"]),
         )
-    return SplitPredictions(checkpoint, split, config, loaded.encoders, domains, **json.loads(metadata["facts"]))
+    return SplitPredictions(checkpoint, split, config, encoders, domains, **json.loads(metadata["facts"]))
 
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
