@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from data_prep import TABLE
-from fashion_model.attributes import Attribute, LabelEncoders
+from fashion_model.attributes import LabelEncoders
 from fashion_model.checkpoint import CONFIG, FINDER, CheckpointError, deciding_files, digest, load_checkpoint
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import calibrated
@@ -78,10 +78,6 @@ class SplitPredictions:
     domains: Mapping[str, DomainPredictions]
     rows_left_out: int  # of the split, whose pictures the checkpoint was trained on
     trained_on_known: bool  # whether the checkpoint says what it was trained on
-
-    @property
-    def attributes(self) -> tuple[Attribute, ...]:
-        return self.config.attributes
 
 
 def saved_predictions(

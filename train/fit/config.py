@@ -146,8 +146,3 @@ class FitConfig:
         """The settings that decide the result, as JSON stores them."""
         document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
         return {key: value for key, value in document.items() if key not in UNRELATED} | CONSTANTS
-
-    @property
-    def rows_limit(self) -> int | None:
-        """The number of images of each domain and split, if it is limited."""
-        return 256 if self.smoke else None

@@ -40,15 +40,15 @@ class FitData:
 
 def read_data(config: FitConfig) -> FitData:
     """DataError if something is missing."""
-    table = tables.read_table(config.data)
+    table, limit = tables.read_table(config.data), 256 if config.smoke else None
     attributes = tables.attributes_named(config.attributes)
-    rows = {name: tables.rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
+    rows = {name: tables.rows_of_split(table, name)[:limit] for name in (TRAIN, VALIDATION)}
     encoders = tables.fit_encoders(rows[TRAIN], attributes)
     names = [name for name, share in config.shares.items() if share]
     trained_on = set(rows[TRAIN]["id"])
     measured = tables.without_pictures_of(rows[VALIDATION], table, trained_on)
     train, validation = (
-        Split(config.data, name, part, attributes, encoders, config.rows_limit)
+        Split(config.data, name, part, attributes, encoders, limit)
         for name, part in ((TRAIN, rows[TRAIN]), (VALIDATION, measured))
     )
     domains = training_domains(train, names)

@@ -57,9 +57,10 @@ def report(config: Config) -> None:
     """
     predictions = saved_predictions(config.checkpoint, config.data, config.split, config.device, config.workers)
     table = read_table(config.data)
-    columns = [attribute.column for attribute in predictions.attributes]
+    attributes = predictions.config.attributes
+    columns = [attribute.column for attribute in attributes]
     table[columns] = table[columns].map(lambda cell: next(iter(accepted_labels(cell)), ""))  # the best of each
-    analyses = [analyze(attribute, predictions, table) for attribute in predictions.attributes]
+    analyses = [analyze(attribute, predictions, table) for attribute in attributes]
     slices = accuracy_by_slice(analyses, table)
     page = render(predictions, split_metrics(predictions, config.data), analyses, slices, config.data / "images")
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
@@ -85,7 +86,7 @@ def render(
 
     `metrics`: the split's section of metrics.json. `images`: the folder with the thumbnails.
     """
-    attributes, titles = predictions.attributes, {a.name: a.title for a in predictions.attributes}
+    attributes, titles = predictions.config.attributes, {a.name: a.title for a in predictions.config.attributes}
     # Labels and names come from the data: autoescape and parse_math keep them text.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
