@@ -42,10 +42,8 @@ NO_IMAGE, BAD_IMAGE = "dropped: image missing", "dropped: image unreadable"
 
 @dataclass(frozen=True)
 class Config:
-    source: str
-    """A folder or zip with styles.csv and images/, or hf:user/name."""
-    output: Path
-    """The data folder."""
+    source: str  # A folder or zip with styles.csv and images/, or hf:user/name.
+    output: Path  # The data folder.
 
 
 def run(config: Config) -> None:
@@ -167,10 +165,8 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class ChartConfig:
-    data: Path = Path("data")
-    """The data folder."""
-    output: Path | None = None
-    """The folder of the charts; by default figures/ in the data folder."""
+    data: Path = Path("data")  # The data folder.
+    output: Path | None = None  # The folder of the charts; by default figures/ in the data folder.
     columns: tuple[str, ...] = (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)
     """The columns to draw; those without any label are left out."""
 

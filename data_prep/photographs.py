@@ -60,16 +60,12 @@ Read = tuple[dict[str, tuple[Archive, str]], Counter[str], pd.DataFrame | None]
 
 @dataclass(frozen=True)
 class Config:
-    output: Path
-    """The data folder."""
+    output: Path  # The data folder.
     high_resolution: tuple[Path, ...] = ()
     """`<id>.jpg` of catalogue products; a product is read from the first source that has it."""
-    on_model: Path | None = None
-    """Studio photographs with a table `on-model.csv` (columns file, type, color, gender)."""
-    everyday: Path | None = None
-    """`SOURCE-NUMBER.jpg` without fashion products."""
-    backgrounds: Path | None = None
-    """Textures."""
+    on_model: Path | None = None  # Studio photographs with a table `on-model.csv` (columns file, type, color, gender).
+    everyday: Path | None = None  # `SOURCE-NUMBER.jpg` without fashion products.
+    backgrounds: Path | None = None  # Textures.
     other_sources: Path | None = None
     """Photographs for validation only, with a table `other-sources.csv` (columns image; category, a product type of the
     catalogue, empty where there is no fashion product; gender; source)."""

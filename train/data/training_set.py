@@ -26,20 +26,14 @@ MAX_REPEAT = 3.0  # of an image with rare labels, against the others
 class Augmentation:
     """Probabilities with which a view is changed."""
 
-    paste: float = 0.5
-    """A catalogue image: its product is pasted on another background."""
-    paste_worn: float = 0.12
-    """A worn product: what its mask shows is pasted on another background."""
+    paste: float = 0.5  # A catalogue image: its product is pasted on another background.
+    paste_worn: float = 0.12  # A worn product: what its mask shows is pasted on another background.
     isolate: float = 0.4
     """An everyday photograph: what is in its middle is pasted before white or another background, as shops show it."""
-    partial: float = 0.15
-    """A worn product: the crop cuts up to a third of it off."""
-    turn: float = 0.1
-    """A photograph: turned by 90, 180 or 270 degrees."""
-    illuminate: float = 0.6
-    """Brightness, gamma and white balance change."""
-    degrade: float = 1.0
-    """Resolution, focus, noise and compression change, each with a probability of its own."""
+    partial: float = 0.15  # A worn product: the crop cuts up to a third of it off.
+    turn: float = 0.1  # A photograph: turned by 90, 180 or 270 degrees.
+    illuminate: float = 0.6  # Brightness, gamma and white balance change.
+    degrade: float = 1.0  # Resolution, focus, noise and compression change, each with a probability of its own.
 
 
 class TrainingSet(Dataset):
