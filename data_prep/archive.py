@@ -28,10 +28,8 @@ IMAGE_SUFFIX = re.compile(rf"(?i)({'|'.join(map(re.escape, sorted(SUFFIXES)))})(
 
 @dataclass(frozen=True)
 class SourceConfig:
-    source: Path
-    """The folder or zip of the published data set."""
-    output: Path
-    """The data folder."""
+    source: Path  # The folder or zip of the published data set.
+    output: Path  # The data folder.
 
 
 class Archive:

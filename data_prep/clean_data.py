@@ -9,7 +9,6 @@
 """
 
 import re
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep import TABLE
-from data_prep.__main__ import main
 from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
 from data_prep.source import COLUMNS, HUB, Source, hub_source, kaggle_source
 from data_prep.splits import SPLITS, difference_hash, miniature, same_picture_groups, split_column
@@ -44,10 +42,8 @@ NO_IMAGE, BAD_IMAGE = "dropped: image missing", "dropped: image unreadable"
 
 @dataclass(frozen=True)
 class Config:
-    source: str
-    """A folder or zip with styles.csv and images/, or hf:user/name."""
-    output: Path
-    """The data folder."""
+    source: str  # A folder or zip with styles.csv and images/, or hf:user/name.
+    output: Path  # The data folder.
 
 
 def run(config: Config) -> None:
@@ -169,10 +165,8 @@ def describe_splits(table: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class ChartConfig:
-    data: Path = Path("data")
-    """The data folder."""
-    output: Path | None = None
-    """The folder of the charts; by default figures/ in the data folder."""
+    data: Path = Path("data")  # The data folder.
+    output: Path | None = None  # The folder of the charts; by default figures/ in the data folder.
     columns: tuple[str, ...] = (*LABEL_COLUMNS, *OPTIONAL_COLUMNS)
     """The columns to draw; those without any label are left out."""
 
@@ -181,9 +175,7 @@ def draw_class_distribution(config: ChartConfig) -> None:
     """Draw the number of products of each class, one bar chart for each column of the cleaned table."""
     table, folder = read_cleaned(config.data / TABLE), config.output or config.data / "figures"
     drawn = [column for column in config.columns if column in table and table[column].any()]
-    stems = [re.sub(r"\W+", "_", column) for column in drawn]
-    repeated = [stems[:i].count(stem) for i, stem in enumerate(stems)]
-    columns = {f"{s}_{n}.png" if n else f"{s}.png": c for s, n, c in zip(stems, repeated, drawn, strict=True)}
+    columns = {re.sub(r"\W+", "_", column) + ".png": column for column in drawn}
     if not columns:
         raise SourceError(f"{config.data / TABLE} has none of the columns; it has {list(table)}")
     with rc_context({"text.parse_math": False}), replacing_files(folder, columns, [config.data / TABLE]):
@@ -195,7 +187,3 @@ def draw_class_distribution(config: ChartConfig) -> None:
             with replacing(folder / name) as unfinished:
                 figure.savefig(unfinished, dpi=120, format="png")
             print(folder / name)
-
-
-if __name__ == "__main__":
-    sys.exit(main(["catalogue", *sys.argv[1:]]))

@@ -10,14 +10,11 @@ or on GitHub (`alexeygrigorev/clothing-dataset`), with `<uuid>.jpg` of any size 
 A column of accepted labels, such as `colors`, separates them by `|`, best first; `?` means unknown.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from data_prep.__main__ import main
 from data_prep.archive import Archive, SourceConfig, print_splits, replacing_files, save_image
 from data_prep.splits import SPLITS, difference_hash, hashed_split, miniature, same_picture_groups
 from fashion_model.system import write_text
@@ -67,20 +64,9 @@ def run(config: SourceConfig) -> None:
             hashes.append(difference_hash(photograph))
             miniatures.append(miniature(photograph))
         table["split"] = [hashed_split(f"contributor {sender}") for sender in table["sender"]]
-        table = drop_duplicates_across_splits(table, same_picture_groups(np.stack(hashes), np.stack(miniatures)))
+        pictures = same_picture_groups(np.stack(hashes), np.stack(miniatures))
+        order = table["split"].map(SPLITS.index)  # of the same picture those of the first of the splits are kept
+        table = table[order == order.groupby(pictures).transform("min")]
         write_text(folder / f"{PHONE}.csv", table.to_csv(index=False))
     print_splits(table, "sender", "by {} contributors")
     archive.print_passed_over()
-
-
-def drop_duplicates_across_splits(table: pd.DataFrame, groups: np.ndarray) -> pd.DataFrame:
-    """Keep the photographs of one split per group: train before validation before test.
-
-    `groups` (N,) numbers the photographs that show the same picture.
-    """
-    order = table["split"].map(SPLITS.index)
-    return table[order == order.groupby(groups).transform("min")].reset_index(drop=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main(["phone-photographs", *sys.argv[1:]]))

@@ -9,9 +9,7 @@ Each argument is a folder or a zip of photographs in any subfolder. All are writ
 """
 
 import re
-import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,6 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep.__main__ import main
 from data_prep.archive import Archive, prepared_name, replacing_files, save_image
 from data_prep.splits import TEST, VALIDATION, hashed_split
 from data_prep.tables import UNKNOWN, SourceError, read_table
@@ -57,39 +54,44 @@ COLORS = {
     "yellow": "Yellow|Mustard|Lime Green|Fluorescent Green",
 }
 HELD_OUT_TYPES = ("Bags", "Watches")  # too few to train on; all are in the test split
+# The name to write each photograph as, with its archive and path; how many there are of each split or source; a table.
+Read = tuple[dict[str, tuple[Archive, str]], Counter[str], pd.DataFrame | None]
 
 
 @dataclass(frozen=True)
 class Config:
-    output: Path
-    """The data folder."""
+    output: Path  # The data folder.
     high_resolution: tuple[Path, ...] = ()
     """`<id>.jpg` of catalogue products; a product is read from the first source that has it."""
-    on_model: Path | None = None
-    """Studio photographs with a table `on-model.csv` (columns file, type, color, gender)."""
-    everyday: Path | None = None
-    """`SOURCE-NUMBER.jpg` without fashion products."""
-    backgrounds: Path | None = None
-    """Textures."""
+    on_model: Path | None = None  # Studio photographs with a table `on-model.csv` (columns file, type, color, gender).
+    everyday: Path | None = None  # `SOURCE-NUMBER.jpg` without fashion products.
+    backgrounds: Path | None = None  # Textures.
     other_sources: Path | None = None
     """Photographs for validation only, with a table `other-sources.csv` (columns image; category, a product type of the
     catalogue, empty where there is no fashion product; gender; source)."""
 
 
 def run(config: Config) -> None:
-    writers = {
-        HIGH_RESOLUTION: write_high_resolution,
-        ON_MODEL: write_on_model,
-        EVERYDAY: write_splits,
-        BACKGROUNDS: write_splits,
-        OTHER_SOURCES: write_other_sources,
+    readers = {
+        HIGH_RESOLUTION: read_high_resolution,
+        ON_MODEL: read_on_model,
+        EVERYDAY: read_splits,
+        BACKGROUNDS: read_splits,
+        OTHER_SOURCES: read_other_sources,
     }
-    given = {name: sources for name in writers if (sources := getattr(config, name))}
+    given = {name: sources for name in readers if (sources := getattr(config, name))}
     if not given:
         raise SourceError("no source is given, such as --everyday everyday.zip")
     for name, sources in given.items():
         archives = [Archive(source, config.output) for source in (sources if isinstance(sources, tuple) else [sources])]
-        counts = writers[name](config.output / name, *archives)
+        images, counts, table = readers[name](*archives)
+        folder, names = config.output / name, [*images, *([] if table is None else [f"{name}.csv"])]
+        with replacing_files(folder, names, [file for archive in archives for file in archive.files()]):
+            for file, (archive, path) in tqdm(images.items(), desc=name, unit="image", disable=None):
+                image = archive.image(path)
+                save_image(restore_aspect_ratio(image) if name == HIGH_RESOLUTION else image, folder / file)
+            if table is not None:
+                write_text(folder / f"{name}.csv", table.to_csv(index=False))
         print(f"{name}: " + ", ".join(f"{count:,} {key}" for key, count in counts.items()))
         for archive in archives:
             archive.print_passed_over()
@@ -105,27 +107,24 @@ def restore_aspect_ratio(image: Image.Image) -> Image.Image:
     return image.resize((max(1, round(image.height * ASPECT_RATIO)), image.height), Image.Resampling.LANCZOS)
 
 
-def write_high_resolution(folder: Path, *archives: Archive) -> dict[str, int]:
-    """Write one image a product. Returns the number from each source. SourceError for a source without `<id>.jpg`."""
+def read_high_resolution(*archives: Archive) -> Read:
+    """One image a product, counted by source. SourceError for a source without `<id>.jpg`."""
     chosen: dict[str, tuple[Archive, str]] = {}
     for archive in archives:
         paths = {name: path for name, path in archive.photographs().items() if re.fullmatch(r"[0-9]+\.jpg", name)}
         if not paths:
             raise SourceError(f"{archive.path} holds no <id>.jpg")
-        chosen |= {f"images/{name}": (archive, path) for name, path in paths.items() if f"images/{name}" not in chosen}
-    with replacing_files(folder, chosen, [file for archive in archives for file in archive.files()]):
-        for name, (archive, path) in tqdm(chosen.items(), desc=HIGH_RESOLUTION, unit="image", disable=None):
-            save_image(restore_aspect_ratio(archive.image(path)), folder / name)
-    return dict(Counter(archive.path.name for archive, _ in chosen.values()))
+        for name, path in paths.items():
+            chosen.setdefault(f"images/{name}", (archive, path))
+    return chosen, Counter(archive.path.name for archive, _ in chosen.values()), None
 
 
-def write_on_model(folder: Path, archive: Archive) -> dict[str, int]:
-    """Write the images and their table. Returns the number of images in each split.
+def read_on_model(archive: Archive) -> Read:
+    """All images of a style are in the same split; the style of `mb01-blue-0.jpg` is `mb01`.
 
-    All images of a style are in the same split; the style of `mb01-blue-0.jpg` is `mb01`. Labels are accepted labels,
-    separated by `|`, or `?` if unknown. SourceError if the table or an image is missing or unusable.
+    SourceError if the table or an image is missing or unusable.
     """
-    table, images = _published(archive, "on-model.csv", ("file", "type", "color", "gender"))
+    table, paths = _published(archive, "on-model.csv", ("file", "type", "color", "gender"))
     unknown = table[~table["type"].isin(TYPES)]
     if not unknown.empty:
         row = unknown.iloc[0]
@@ -137,23 +136,24 @@ def write_on_model(folder: Path, archive: Archive) -> dict[str, int]:
     table["split"] = [hashed_split(f"style {style}", held_out=0.1) for style in table["style"]]
     table.loc[table["type"].isin(HELD_OUT_TYPES), "split"] = TEST
     columns = ["image", "style", "type", "colors", "product_types", "genders", "split"]
-    return _write_labeled(folder, archive, images, table[columns])
+    return paths, Counter(table["split"]), table[columns]
 
 
-def write_other_sources(folder: Path, archive: Archive) -> dict[str, int]:
-    """Write the images and their table. Returns the number of images in each split, which is always validation.
+def read_other_sources(archive: Archive) -> Read:
+    """`product_types` is empty where the image shows no fashion product; an unknown gender is `?`.
 
-    `product_types` is empty where the image shows no fashion product; an unknown gender is `?`. SourceError if the
-    table or an image is missing or unusable.
+    SourceError if the table or an image is missing or unusable.
     """
-    table, images = _published(archive, "other-sources.csv", ("image", "category", "gender", "source"))
+    table, paths = _published(archive, "other-sources.csv", ("image", "category", "gender", "source"))
     table["genders"] = table["gender"].replace(["", "-"], UNKNOWN)
     table = table.rename(columns={"category": "product_types"}).assign(split=VALIDATION)
-    return _write_labeled(folder, archive, images, table[["image", "source", "product_types", "genders", "split"]])
+    return paths, Counter(table["split"]), table[["image", "source", "product_types", "genders", "split"]]
 
 
-def _published(archive: Archive, name: str, columns: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A table whose first column names photographs, and the path of each: the column `image` is its prepared name.
+def _published(
+    archive: Archive, name: str, columns: tuple[str, ...]
+) -> tuple[pd.DataFrame, dict[str, tuple[Archive, str]]]:
+    """A table whose first column names photographs, and these; the column `image` has their prepared names.
 
     SourceError if the table is missing or damaged, or one of its photographs is missing or named twice.
     """
@@ -164,32 +164,16 @@ def _published(archive: Archive, name: str, columns: tuple[str, ...]) -> tuple[p
         if wrong.any():
             row = table[wrong].iloc[0]
             raise SourceError(f"{sentence}, row {row.name}: the photograph {row[columns[0]]!r} {reason}")
-    return table.assign(image=names), paths
+    return table.assign(image=names), {f"images/{image}": (archive, paths[image]) for image in names}
 
 
-def _write_labeled(folder: Path, archive: Archive, paths: dict[str, str], table: pd.DataFrame) -> dict[str, int]:
-    _write(folder, archive, {f"images/{name}": paths[name] for name in table["image"]}, table)
-    return table["split"].value_counts().to_dict()
-
-
-def write_splits(folder: Path, archive: Archive) -> dict[str, int]:
-    """Write the images to `folder`/SPLIT/. Returns the number in each split. SourceError if there are none."""
+def read_splits(archive: Archive) -> Read:
+    """SourceError if there are no images."""
     paths = archive.photographs()
     if not paths:
         raise SourceError(f"{archive.path} holds no images")
     splits = {name: hashed_split(source_group(name)) for name in paths}
-    _write(folder, archive, {f"{splits[name]}/{name}": path for name, path in paths.items()})
-    return dict(Counter(splits.values()))
-
-
-def _write(folder: Path, archive: Archive, images: Mapping[str, str], table: pd.DataFrame | None = None) -> None:
-    """Write `images`, name in `folder` → path in `archive`, and the table, which is called as the folder."""
-    tables = [] if table is None else [f"{folder.name}.csv"]
-    with replacing_files(folder, [*images, *tables], archive.files()):
-        for name, path in tqdm(images.items(), desc=folder.name, unit="image", disable=None):
-            save_image(archive.image(path), folder / name)
-        for name in tables:
-            write_text(folder / name, table.to_csv(index=False))
+    return {f"{splits[name]}/{name}": (archive, paths[name]) for name in paths}, Counter(splits.values()), None
 
 
 def source_group(name: str) -> str:
@@ -198,7 +182,3 @@ def source_group(name: str) -> str:
     Consecutive images often show the same object or scene, so images with the same result are in the same split.
     """
     return re.sub(r"[0-9]+(?=\.jpg$)", lambda number: str(int(number[0]) // 20), name)
-
-
-if __name__ == "__main__":
-    sys.exit(main(["photographs", *sys.argv[1:]]))

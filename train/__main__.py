@@ -4,6 +4,7 @@ The settings of a command are a dataclass, the argument of its function, which i
 """
 
 import sys
+from functools import partial
 
 from fashion_model.system import run_command
 
@@ -18,15 +19,9 @@ COMMANDS = {
     "push-to-hub": "train.publish.push:push_checkpoint",
     "push-space": "train.publish.push:push_space",
     "check-release": "train.publish.push:check_release",
-    "benchmark": "train.studies.benchmark",
-    "backbones": "train.studies.backbones",
-    "saliency": "train.studies.saliency",
+    "benchmark": "train.benchmark",
 }
-
-
-def main(arguments: list[str]) -> int:
-    return run_command("train", COMMANDS, arguments)
-
+main = partial(run_command, "train", COMMANDS)
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

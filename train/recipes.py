@@ -29,53 +29,39 @@ import tyro
 from fashion_model.attributes import PRODUCT_TYPE
 from train.data.domains import THUMBNAILS, WORN
 from train.data.training_set import Augmentation
-from train.evaluate.split_metrics import Config as EvaluateConfig
-from train.evaluate.split_metrics import evaluate
+from train.evaluate import split_metrics
 from train.finish import calibrate, finder
 from train.fit import command as fit
-from train.report.page import Config as ReportConfig
-from train.report.page import report
+from train.report import page
 
-
-@dataclass(frozen=True)
-class Recipe:
-    settings: dict[str, Any]  # of `train fit`
-    image_size: tuple[int, int] | None = None  # after training; None for that of the training
-    finder_steps: int = 0  # 0 for a checkpoint without a finder
-
-
-RECIPES = {
-    "default": Recipe(
-        {
-            "backbone": "tf_efficientnet_lite2",
-            "linear_probe_steps": 200,
-            "frozen_stages": 3,
-            "epochs": 14,
-            "small_image_size": (160, 160),
-            "small_epochs": 13,
-            "image_size": (192, 192),
-            "cooldown_epochs": 3,
-            "imagenet_distillation_weight": 0.3,
-        },
-        image_size=(224, 224),
-        finder_steps=3000,
-    ),
-    "quick": Recipe(
-        {
-            "backbone": "tf_efficientnet_lite0",
-            "shares": {THUMBNAILS: 1.0},
-            "accessory_share": None,
-            "repeat_threshold": 0.0,
-            "augmentation": Augmentation(paste=0, illuminate=0, degrade=0),
-            "image_size": (96, 96),
-            "epochs": 3,
-            "cooldown_epochs": 3,
-            "batch_size": 64,
-            "learning_rate": 1.5e-3,
-            "frozen_stages": 3,
-        }
-    ),
+RECIPES: dict[str, dict[str, Any]] = {  # settings of `train fit`
+    "default": {
+        "backbone": "tf_efficientnet_lite2",
+        "linear_probe_steps": 200,
+        "frozen_stages": 3,
+        "epochs": 14,
+        "small_image_size": (160, 160),
+        "small_epochs": 13,
+        "image_size": (192, 192),
+        "cooldown_epochs": 3,
+        "imagenet_distillation_weight": 0.3,
+    },
+    "quick": {
+        "backbone": "tf_efficientnet_lite0",
+        "shares": {THUMBNAILS: 1.0},
+        "accessory_share": None,
+        "repeat_threshold": 0.0,
+        "augmentation": Augmentation(paste=0, illuminate=0, degrade=0),
+        "image_size": (96, 96),
+        "epochs": 3,
+        "cooldown_epochs": 3,
+        "batch_size": 64,
+        "learning_rate": 1.5e-3,
+        "frozen_stages": 3,
+    },
 }
+IMAGE_SIZE = {"default": (224, 224)}  # after training; of other recipes that of the training
+FINDER_STEPS = {"default": 3000}  # checkpoints of other recipes have no finder
 
 
 @dataclass(frozen=True)
@@ -91,19 +77,19 @@ class Config:
 
 
 def run(config: Config) -> None:
-    recipe = RECIPES[config.name]
     given = {key: value for key in ("attributes", "backbone") if (value := getattr(config, key))}
     common: dict[str, Any] = {"data": config.data, "workers": config.workers}
-    to_fit = recipe.settings | given | common | {"weights": config.weights, "smoke": config.smoke}
-    image_size = (72, 72) if config.smoke and recipe.image_size else recipe.image_size
-    finder_steps = 2 if config.smoke else recipe.finder_steps
+    to_fit = RECIPES[config.name] | given | common | {"weights": config.weights, "smoke": config.smoke}
+    image_size, finder_steps = IMAGE_SIZE.get(config.name), FINDER_STEPS.get(config.name)
+    if config.smoke:
+        image_size, finder_steps = image_size and (72, 72), finder_steps and 2
     steps: list[tuple[str, Any, Any]] = [
         ("fit", fit.run, fit.Config(output=config.output, resume=True, **to_fit)),
         ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
-        ("evaluate", evaluate, EvaluateConfig(config.output, **common)),
-        ("report", report, ReportConfig(config.output, **common)),
+        ("evaluate", split_metrics.evaluate, split_metrics.Config(config.output, **common)),
+        ("report", page.report, page.Config(config.output, **common)),
     ]
-    if recipe.finder_steps and (config.data / WORN).is_dir() and PRODUCT_TYPE in (config.attributes or (PRODUCT_TYPE,)):
+    if finder_steps and (config.data / WORN).is_dir() and PRODUCT_TYPE in (config.attributes or (PRODUCT_TYPE,)):
         steps.insert(2, ("finder", finder.run, finder.Config(config.output, steps=finder_steps, **common)))
     for name, step, settings in steps:
         start = time.monotonic()

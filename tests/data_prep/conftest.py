@@ -1,9 +1,11 @@
 """Fixtures and helpers of the tests of data_prep."""
 
+import os
 import shutil
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from data_prep import TABLE
 from data_prep.__main__ import main
@@ -11,7 +13,7 @@ from tests.conftest import PRODUCTS
 
 
 def prepare(command, output, *options):
-    """Run a command, which has to succeed."""
+    """Run a command of data_prep, which has to succeed."""
     assert main([command, "--output", str(output), *map(str, options)]) == 0
 
 
@@ -28,12 +30,22 @@ def refused(capsys):
     return run
 
 
+def made_once(tmp_path_factory, name, make):
+    """The folder that `make` writes to. All worker processes of the run share it, so no test may change it."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / f"shared {name}"
+    finished = folder.with_suffix(".finished")
+    with FileLock(folder.with_suffix(".lock")):
+        if not finished.exists():
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
-    """The data folder that the command `catalogue` writes for the tests' real rows."""
-    folder = tmp_path_factory.mktemp("cleaned")
-    prepare("catalogue", folder, "--source", PRODUCTS)
-    return folder
+    """The data folder of the tests' real products alone."""
+    return made_once(tmp_path_factory, "cleaned", lambda folder: prepare("catalogue", folder, "--source", PRODUCTS))
 
 
 @pytest.fixture

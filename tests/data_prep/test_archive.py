@@ -1,9 +1,7 @@
 """Reading folders and zips, and what all commands have in common: no file is overwritten but those they wrote."""
 
 import io
-import runpy
 import shutil
-import sys
 import zipfile
 
 import pytest
@@ -11,7 +9,7 @@ from PIL import Image
 
 from data_prep.archive import WRITTEN, Archive, replacing_files
 from data_prep.tables import SourceError
-from tests.conftest import EVERYDAY, PHONE, PRODUCTS, ROOT, STREET, contents
+from tests.conftest import EVERYDAY, PHONE, PRODUCTS, STREET, contents
 from tests.data_prep.conftest import prepare
 
 
@@ -122,14 +120,6 @@ def test_a_record_never_reaches_out_of_its_folder(tmp_path):
     write_files(tmp_path, {"own.jpg": b"own", f"data/{WRITTEN}": f"../own.jpg\n{tmp_path}/own.jpg\n".encode()})
     write(tmp_path / "data", ["a.jpg"])
     assert (tmp_path / "own.jpg").read_bytes() == b"own"
-
-
-@pytest.mark.parametrize("module", ["clean_data", "phone_photographs", "photographs"])
-def test_each_module_runs_its_command(module, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [module, "--help"])
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_path(str(ROOT / "data_prep" / f"{module}.py"), run_name="__main__")
-    assert "usage: python -m data_prep " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

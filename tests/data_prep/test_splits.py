@@ -11,19 +11,10 @@ from tests.corpus import saved
 PHOTOGRAPHS = [open_image(path) for path in sorted((PRODUCTS / "images").iterdir())]
 
 
-def table_of_types(sizes, rows_a_group=None):
-    """Columns group and articleType; a group has one row, or as many as `rows_a_group` says of its type."""
-    rows = [
-        {"group": f"{name} {i // (rows_a_group or {}).get(name, 1)}", "articleType": name}
-        for name, size in sizes.items()
-        for i in range(size)
-    ]
-    return pd.DataFrame(rows)
-
-
 def test_splits_are_stratified_and_keep_groups():
     sizes = {"Many": 1000, "Some": 30, "Few": 3, "Pair": 2, "Twins": 40, "Three twins": 6}
-    table = table_of_types(sizes, {"Twins": 2, "Three twins": 2})
+    rows = [(f"{name} {i // (1 + name.endswith('wins'))}", name) for name in sizes for i in range(sizes[name])]
+    table = pd.DataFrame(rows, columns=["group", "articleType"])  # two rows a group of twins
     table["split"] = split_column(table)
     counts = pd.crosstab(table["articleType"], table["split"])[["train", "validation", "test"]]
     assert counts.T.to_dict("list") == {

@@ -1,6 +1,5 @@
 """Fixtures that need `train` or `data_prep`, and what the tests of these share."""
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -9,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filelock import FileLock
 from safetensors.torch import save_file
 
-from data_prep.__main__ import main as data_prep_main
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.hub import DEFAULT_TIMEOUT, use_client
 from fashion_model.images import open_image
 from fashion_model.models.backbones import imagenet_state
-from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, PRODUCTS, STREET, TEST_SPLIT
+from tests.conftest import BACKGROUNDS, EVERYDAY, NAMES, PHONE, STREET, TEST_SPLIT
+from tests.data_prep import conftest
+from tests.data_prep.conftest import made_once, prepare
 from train.__main__ import main as train_main
 from train.data.domains import PHONE as PHONE_DOMAIN
 from train.data.domains import THUMBNAILS, Split
@@ -30,35 +29,12 @@ from train.fit.start import build_model, read_data
 from train.fit.trainer import Trainer
 
 SPLITS = (TRAIN, TEST, VALIDATION)
-
-
-def prepare(command, output, **sources):
-    """Run a command of data_prep."""
-    options = [word for name, path in sources.items() for word in (f"--{name.replace('_', '-')}", str(path))]
-    assert data_prep_main([command, "--output", str(output), *options]) == 0
+cleaned = conftest.cleaned  # the same fixture
 
 
 def run(command, checkpoint, data, *more):
     """The exit status of a command of train."""
     return train_main([command, "--checkpoint", str(checkpoint), "--data", str(data), "--device", "cpu", *more])
-
-
-def made_once(tmp_path_factory, name, make):
-    """The folder that `make` writes to. All worker processes of the run share it, so no test may change it."""
-    root = tmp_path_factory.getbasetemp()
-    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / f"shared {name}"
-    finished = folder.with_suffix(".finished")
-    with FileLock(folder.with_suffix(".lock")):
-        if not finished.exists():
-            make(folder)
-            finished.touch()
-    return folder
-
-
-@pytest.fixture(scope="session")
-def cleaned(tmp_path_factory):
-    """The data folder of the tests' real products alone."""
-    return made_once(tmp_path_factory, "cleaned", lambda folder: prepare("catalogue", folder, source=PRODUCTS))
 
 
 @pytest.fixture(scope="session")
@@ -70,17 +46,11 @@ def prepared(cleaned, tmp_path_factory):
         shutil.copytree(cleaned, folder)
         table = pd.read_csv(folder / "cleaned_styles.csv")
         enlarge(folder, table["id"][::2], sources / "high_resolution", "{}.jpg")
-        prepare("phone-photographs", folder, source=PHONE)
-        prepare("street-photographs", folder, source=STREET)
-        prepare(
-            "photographs",
-            folder,
-            high_resolution=sources / "high_resolution",
-            on_model=on_model_source(table, folder, sources / "on_model"),
-            everyday=EVERYDAY,
-            backgrounds=BACKGROUNDS,
-            other_sources=other_sources(sources / "other"),
-        )
+        prepare("phone-photographs", folder, "--source", PHONE)
+        prepare("street-photographs", folder, "--source", STREET)
+        made = ("--on-model", on_model_source(table, folder, sources / "on_model"))
+        made += ("--other-sources", other_sources(sources / "other"), "--high-resolution", sources / "high_resolution")
+        prepare("photographs", folder, "--everyday", EVERYDAY, "--backgrounds", BACKGROUNDS, *made)
         deal_rows(folder / "phone" / "phone.csv", "sender")
         deal_rows(folder / "worn" / "worn.csv", "photo")
         deal_files(folder / "everyday")
@@ -144,7 +114,7 @@ def measured(tmp_path_factory):
     """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
 
     def make(folder):
-        prepare("catalogue", folder, source=TEST_SPLIT)
+        prepare("catalogue", folder, "--source", TEST_SPLIT)
         table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
         table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
         table.loc[table.index[40:50], "baseColour"] = HOSTILE
@@ -229,8 +199,8 @@ def trainer_for(data, output, **settings):
     config = config_of(data, output, **small | network | settings)
     torch.manual_seed(config.seed)
     fit_data = read_data(config)
-    initial = build_model(config, fit_data.attributes, fit_data.encoders)
-    return Trainer(config, initial.model, fit_data.training_set), fit_data
+    model, _, _ = build_model(config, fit_data)
+    return Trainer(config, model, fit_data.training_set), fit_data
 
 
 def split_of(data, name):

@@ -1,13 +1,13 @@
 import shutil
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 import torch
 
 from data_prep.splits import TEST, TRAIN, VALIDATION
 from fashion_model.images import open_image
 from tests.conftest import ATTRIBUTES, NAMES
+from tests.data_prep.conftest import table_of
 from tests.train.conftest import SPLITS, split_of
 from train.data import table as tables
 from train.data.domains import DOMAINS, TITLES, accepted_targets, load_domains
@@ -33,10 +33,6 @@ def copied(prepared, tmp_path):
     return shutil.copytree(prepared, tmp_path / "data")
 
 
-def table_of(data, name):
-    return pd.read_csv(data / name / f"{name}.csv", dtype=str, keep_default_na=False)
-
-
 @pytest.mark.parametrize("split", SPLITS)
 def test_domains_of_a_split_share_no_image(prepared, split):
     domains = domains_of(prepared, split)
@@ -47,7 +43,7 @@ def test_domains_of_a_split_share_no_image(prepared, split):
     assert stems["high_resolution"] < ids
     assert {path.parent.name for path in domains["everyday"].paths} == {split}
     for name, column in FILES.items():
-        rows = table_of(prepared, "worn" if column == "photo" else name)
+        rows = table_of(prepared, "worn/worn.csv" if column == "photo" else f"{name}/{name}.csv")
         rows = rows[rows["split"] == split]
         assert stems[name] == set(rows[column].str.removesuffix(".jpg"))
     assert ("other_sources" in domains) == ("other_sources_without_products" in domains) == (split == VALIDATION)
@@ -55,7 +51,7 @@ def test_domains_of_a_split_share_no_image(prepared, split):
 
 def test_other_sources_are_never_trained_on(prepared):
     assert {kind.name for kind in DOMAINS} - set(SHARES) == {"other_sources", "other_sources_without_products"}
-    types = table_of(prepared, "on_model").query("split == 'test'")["type"]
+    types = table_of(prepared, "on_model/on_model.csv").query("split == 'test'")["type"]
     accessories = domains_of(prepared, TEST)["on_model"].accessories
     assert accessories.tolist() == types.isin({"Bags", "Watches"}).tolist()
     others = domains_of(prepared, VALIDATION, ["other_sources", "other_sources_without_products"])
@@ -76,7 +72,7 @@ def test_targets_are_those_of_the_tables(training, prepared):
         assert [labels[i] for i in targets.argmax(dim=1)] == list(split.rows[attribute.column])
         assert targets.sum(dim=1).eq(1).all()
     for name in ("phone", "worn", "on_model"):
-        table = table_of(prepared, name).query("split == 'train'")
+        table = table_of(prepared, f"{name}/{name}.csv").query("split == 'train'")
         for attribute in ("color", "product_type", "gender"):
             expected = accepted_targets(table[f"{attribute}s"], split.encoders.labels[attribute])
             assert torch.equal(training[name].targets[attribute], expected)

@@ -13,7 +13,7 @@ from fashion_model.checkpoint import CheckpointError, read_json, write_json
 from fashion_model.images import open_image
 from tests.conftest import NAMES, TEST_SPLIT
 from tests.train.conftest import run, split_of
-from train.evaluate.inference import BATCH_SIZE, PASTED_SIDE, evaluation_domains, pooled_features
+from train.evaluate.inference import BATCH_SIZE, PASTED_SIDE, evaluation_domains, outputs_of
 from train.evaluate.metrics import mean_interval
 from train.evaluate.predictions import predictions_digest, saved_predictions
 from train.evaluate.split_metrics import read_metrics, split_metrics
@@ -160,6 +160,6 @@ def test_what_was_trained_on_is_left_out(trained, cleaned, tmp_path, capsys):
 
 def test_workers_give_the_same_features_as_none(tiny_model):
     photographs = [open_image(path) for path in sorted((TEST_SPLIT / "images").iterdir())[: BATCH_SIZE + 1]]
-    features = pooled_features(tiny_model, photographs, workers=0)
-    assert len(features) == BATCH_SIZE + 1
-    assert torch.equal(pooled_features(tiny_model, photographs, workers=2), features)
+    alone, together = (outputs_of(tiny_model, photographs, workers).logits["color"] for workers in (0, 2))
+    assert len(alone) == BATCH_SIZE + 1
+    assert torch.equal(alone, together)

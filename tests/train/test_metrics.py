@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
 
 from tests.conftest import ATTRIBUTES
-from train.evaluate.metrics import attribute_metrics, calibration_interval, share, share_interval, single_label_metrics
+from train.evaluate.metrics import attribute_metrics, calibration_interval, share, single_label_metrics
 from train.evaluate.tables import markdown
 
 # By hand: 4 images, 3 classes; images 0, 1 and 3 are right.
@@ -60,10 +60,6 @@ def test_interval_of_no_error_reaches_0():
     assert sum(low < 0.01 for low in lows) >= 4
     wrong = calibration_interval(np.full(1000, 0.9), np.arange(1000) % 2 == 0, range(1000))
     assert wrong == pytest.approx([0.4 - 1.96 * 0.0158, 0.4 + 1.96 * 0.0158], abs=0.006)
-
-
-def test_interval_of_a_share_is_wilsons():
-    assert share_interval(36, 40) == pytest.approx((0.7695, 0.9604), abs=1e-4)
 
 
 def of_domain(right, is_fashion=True):

@@ -95,10 +95,9 @@ def crop_region(
 def pad_to_square(view: np.ndarray, size: int) -> np.ndarray:
     """Centered on a white square, as by `fashion_model.preprocessing.Preprocessing.letterbox`."""
     height, width = view.shape[:2]
-    canvas = np.full((size, size, 3), 255, dtype=np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
-    canvas[top : top + height, left : left + width] = view
-    return canvas
+    borders = top, size - height - top, left, size - width - left
+    return cv2.copyMakeBorder(view, *borders, cv2.BORDER_CONSTANT, value=WHITE)
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,7 @@ class Backgrounds:
             side = random.uniform(0.4, 2.0) * max(height, width)
             source = rotated(corners(width, height) / side * texture.shape[0], random.uniform(0, 360))
             matrix = cv2.getPerspectiveTransform(perturbed(source, 0.1, random), corners(width, height))
-            return cv2.warpPerspective(
-                texture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-            )
+            return cv2.warpPerspective(texture, matrix, (width, height), borderMode=cv2.BORDER_WRAP)
         if kind == 3:
             return plain(height, width, random)
         images = self.photographs if kind == 1 else self.everyday
@@ -129,10 +126,8 @@ class Backgrounds:
         # Corners of product photographs rarely show the product.
         share = random.uniform(0.15, 0.3) if kind == 1 else random.uniform(0.3, 0.8)
         h, w = (max(1, int(side * share)) for side in image.shape[:2])
-        if kind == 1:
-            top, left = (random.integers(2) * (full - part) for full, part in zip(image.shape, (h, w), strict=False))
-        else:
-            top, left = (random.integers(full - part + 1) for full, part in zip(image.shape, (h, w), strict=False))
+        free = image.shape[0] - h, image.shape[1] - w
+        top, left = (random.integers(2) * side if kind == 1 else random.integers(side + 1) for side in free)
         piece = image[top : top + h, left : left + w]
         return cv2.resize(piece, (width, height), interpolation=cv2.INTER_CUBIC)
 

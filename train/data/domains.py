@@ -114,14 +114,6 @@ class DomainKind:
     def domain(self, paths: Sequence[Path], targets: Targets, groups: Iterable[str]) -> Domain:
         return Domain(self.name, list(paths), targets, self.is_fashion, list(groups))
 
-    def labelled(self, split: Split, table: pd.DataFrame, files: Iterable[str], group: str) -> Domain:
-        """From a table whose column `colors` has the accepted labels of attribute `color`, and so on."""
-        targets = no_targets(len(table), split.encoders)
-        for name in targets:
-            if f"{name}s" in table:
-                targets[name] = accepted_targets(table[f"{name}s"], split.encoders.labels[name])
-        return self.domain([split.data / self.folder / file for file in files], targets, table[group])
-
 
 def load_catalogue(kind: DomainKind, split: Split) -> Domain:
     """Thumbnails of 60×80 pixels as published, or larger photographs of those products that have one."""
@@ -135,27 +127,29 @@ def load_catalogue(kind: DomainKind, split: Split) -> Domain:
     return domain
 
 
-def load_phone(kind: DomainKind, split: Split) -> Domain:
-    """A group is a contributor."""
-    table = table_of(split.data, kind.folder, split.name)[: split.limit]
-    return kind.labelled(split, table, "images/" + table["image"] + ".jpg", group="sender")
+def load_labelled(kind: DomainKind, split: Split) -> Domain:
+    """From a table whose column `colors` has the accepted labels of attribute `color`, and so on.
 
-
-def load_worn(kind: DomainKind, split: Split) -> Domain:
-    """A group is a photograph or the photographs of one person."""
-    table = table_of(split.data, kind.folder, split.name)[: split.limit]
-    domain = kind.labelled(split, table, "photographs/" + table["photo"], group="shoot")
-    domain.boxes = table[["left", "top", "right", "bottom"]].to_numpy(dtype=np.float64)
-    domain.tags = table["tag"].to_numpy()
-    domain.accessories = np.isin(domain.tags, ACCESSORIES)
-    return domain
-
-
-def load_on_model(kind: DomainKind, split: Split) -> Domain:
-    """A group is a style."""
-    table = table_of(split.data, kind.folder, split.name)[: split.limit]
-    domain = kind.labelled(split, table, "images/" + table["image"], group="style")
-    domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
+    A group is a contributor, one or more photographs of one person, a style, or a picture.
+    """
+    table = table_of(split.data, kind.folder, split.name)
+    if kind.folder == OTHER:  # pictures with a product or without one
+        table = table[(table["product_types"] != "") == kind.is_fashion]
+    table = table[: split.limit]
+    targets = no_targets(len(table), split.encoders)
+    for name in targets:
+        if f"{name}s" in table:
+            targets[name] = accepted_targets(table[f"{name}s"], split.encoders.labels[name])
+    group = next(column for column in ("sender", "shoot", "style", "image") if column in table)
+    files = "photographs/" + table["photo"] if kind.name == WORN else "images/" + table["image"]
+    files = files + ".jpg" if kind.name == PHONE else files
+    domain = kind.domain([split.data / kind.folder / file for file in files], targets, table[group])
+    if kind.name == WORN:
+        domain.boxes = table[["left", "top", "right", "bottom"]].to_numpy(dtype=np.float64)
+        domain.tags = table["tag"].to_numpy()
+        domain.accessories = np.isin(domain.tags, ACCESSORIES)
+    if kind.name == ON_MODEL:
+        domain.accessories = table["type"].isin(HELD_OUT_TYPES).to_numpy()
     return domain
 
 
@@ -172,19 +166,12 @@ def load_everyday(kind: DomainKind, split: Split) -> Domain:
     return kind.domain(paths, no_targets(len(paths), split.encoders), [source_group(path.name) for path in paths])
 
 
-def load_other_sources(kind: DomainKind, split: Split) -> Domain:
-    """Pictures with a product or without one; a group is a picture."""
-    table = table_of(split.data, kind.folder, split.name)
-    table = table[(table["product_types"] != "") == kind.is_fashion].reset_index(drop=True)[: split.limit]
-    return kind.labelled(split, table, "images/" + table["image"], group="image")
-
-
 DOMAINS = (
     DomainKind(THUMBNAILS, "catalogue thumbnails", ".", load_catalogue, 0.2, 1.0),
     DomainKind(HIGH_RESOLUTION, "catalogue photographs", HIGH_RESOLUTION, load_catalogue, 0.22, 1.0),
-    DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", PHONE, load_phone, 0.17, 3.0),
-    DomainKind(WORN, "products worn by people in the street, cropped", WORN, load_worn, 0.18, 3.0),
-    DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", ON_MODEL, load_on_model, 0.02),
+    DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", PHONE, load_labelled, 0.17, 3.0),
+    DomainKind(WORN, "products worn by people in the street, cropped", WORN, load_labelled, 0.18, 3.0),
+    DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", ON_MODEL, load_labelled, 0.02),
     DomainKind(PEOPLE, "people in the street", WORN, load_street_photographs, 0.01),
     DomainKind(
         STREETS, "parts of street photographs without products", WORN, load_street_photographs, 0.03, is_fashion=False
@@ -192,8 +179,8 @@ DOMAINS = (
     DomainKind(
         EVERYDAY, "everyday photographs without fashion products", EVERYDAY, load_everyday, 0.13, is_fashion=False
     ),
-    DomainKind(OTHER, "products in pictures of six other sources", OTHER, load_other_sources),
-    DomainKind(OTHER_EMPTY, "pictures of these sources without products", OTHER, load_other_sources, is_fashion=False),
+    DomainKind(OTHER, "products in pictures of six other sources", OTHER, load_labelled),
+    DomainKind(OTHER_EMPTY, "pictures of these sources without products", OTHER, load_labelled, is_fashion=False),
 )
 TITLES = {kind.name: kind.title for kind in DOMAINS}
 

@@ -14,9 +14,6 @@ from train.data.table import DataError
 
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; workers hand over through it, and a container has 64 MB by default
 BYTES_A_WORKER = 320 * 2**20  # two batches of 256 images of 224x224 pixels
-# From malloc.h of glibc: https://man7.org/linux/man-pages/man3/mallopt.3.html
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-LARGEST_INT = 2**31 - 1
 
 
 def batches_of(dataset: Dataset | Sequence[Any], workers: int, **options: Any) -> Iterator[Any]:
@@ -50,5 +47,6 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST_INT), (M_TOP_PAD, 256 * 2**20)):
+        # M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD: https://man7.org/linux/man-pages/man3/mallopt.3.html
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 * 2**20)):
             mallopt(option, value)

@@ -26,20 +26,14 @@ MAX_REPEAT = 3.0  # of an image with rare labels, against the others
 class Augmentation:
     """Probabilities with which a view is changed."""
 
-    paste: float = 0.5
-    """A catalogue image: its product is pasted on another background."""
-    paste_worn: float = 0.12
-    """A worn product: what its mask shows is pasted on another background."""
+    paste: float = 0.5  # A catalogue image: its product is pasted on another background.
+    paste_worn: float = 0.12  # A worn product: what its mask shows is pasted on another background.
     isolate: float = 0.4
     """An everyday photograph: what is in its middle is pasted before white or another background, as shops show it."""
-    partial: float = 0.15
-    """A worn product: the crop cuts up to a third of it off."""
-    turn: float = 0.1
-    """A photograph: turned by 90, 180 or 270 degrees."""
-    illuminate: float = 0.6
-    """Brightness, gamma and white balance change."""
-    degrade: float = 1.0
-    """Resolution, focus, noise and compression change, each with a probability of its own."""
+    partial: float = 0.15  # A worn product: the crop cuts up to a third of it off.
+    turn: float = 0.1  # A photograph: turned by 90, 180 or 270 degrees.
+    illuminate: float = 0.6  # Brightness, gamma and white balance change.
+    degrade: float = 1.0  # Resolution, focus, noise and compression change, each with a probability of its own.
 
 
 class TrainingSet(Dataset):
@@ -64,9 +58,7 @@ class TrainingSet(Dataset):
         textures = Domain(BACKGROUNDS, sorted((data / BACKGROUNDS / TRAIN).glob("*.jpg")), {})
         everyday = by_name.get(EVERYDAY, [])
         self.backgrounds = aug.Backgrounds(textures, by_name.get(PHONE, []), everyday)
-        self.empty_backgrounds = aug.Backgrounds(
-            textures, [], everyday
-        )  # corners of phone photographs may show clothes
+        self.empty_backgrounds = aug.Backgrounds(textures, [], everyday)  # corners of photographs may show clothes
         if shares.get(EMPTY):
             nothing = {name: torch.zeros(EMPTY_IMAGES, t.shape[1]) for name, t in domains[0].targets.items()}
             domains = [*domains, Domain(EMPTY, [Path()] * EMPTY_IMAGES, nothing, is_fashion=False)]
@@ -186,9 +178,8 @@ class TrainingSet(Dataset):
         return aug.visible(cv2.GaussianBlur(alpha, (3, 3), 0))
 
     def _illuminated(self, view: np.ndarray, random: np.random.Generator, strength: float) -> np.ndarray:
-        return (
-            aug.jitter_illumination(view, random, strength) if random.random() < self.augmentation.illuminate else view
-        )
+        changes = random.random() < self.augmentation.illuminate
+        return aug.jitter_illumination(view, random, strength) if changes else view
 
 
 def mask_of(street_photograph: Path) -> Path:

@@ -73,20 +73,9 @@ class Outputs:
     gates: dict[str, torch.Tensor]  # of MoE heads: attribute name → weight of each expert (N, experts)
 
 
+@torch.inference_mode()
 def outputs_of(model: MultiTaskClassifier, images: Sequence[Image.Image], workers: int = 1) -> Outputs:
     """Leaves `model` in evaluation mode. DataError for an image that cannot be read."""
-    pooled = pooled_features(model, images, workers)
-    with torch.inference_mode():
-        return Outputs(
-            {name: x.float().cpu() for name, x in model.heads(pooled).items()},
-            model.fashion_scores(pooled).float().cpu(),
-            {name: x.float().cpu() for name, x in model.heads.gates_of(pooled).items()},
-        )
-
-
-@torch.inference_mode()
-def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], workers: int = 1) -> torch.Tensor:
-    """(N, C) float32 on the model's device."""
     device = next(model.parameters()).device
     if device.type == "cpu":
         keep_freed_memory()
@@ -96,8 +85,11 @@ def pooled_features(model: MultiTaskClassifier, images: Sequence[Image.Image], w
     batches = batches_of(images, workers, batch_size=BATCH_SIZE, collate_fn=collate)
     count = math.ceil(len(images) / BATCH_SIZE)
     progress = tqdm(batches, getattr(images, "name", "images"), count, unit="batch", leave=False, disable=None)
-    return torch.cat(
-        [model.features(batch.to(device, memory_format=torch.channels_last)).float() for batch in progress]
+    pooled = torch.cat([model.features(x.to(device, memory_format=torch.channels_last)).float() for x in progress])
+    return Outputs(
+        {name: x.float().cpu() for name, x in model.heads(pooled).items()},
+        model.fashion_scores(pooled).float().cpu(),
+        {name: x.float().cpu() for name, x in model.heads.gates_of(pooled).items()},
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from scipy import stats
 from sklearn.metrics import f1_score, recall_score
 
 from fashion_model.attributes import Attribute
@@ -93,12 +92,6 @@ def resampled_sums(values: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     np.add.at(of_group, group, values)
     random = np.random.default_rng(0)
     return random.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES) @ of_group
-
-
-def share_interval(count: int, of: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    interval = stats.binomtest(count, of).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:

@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from data_prep import TABLE
-from fashion_model.attributes import Attribute, LabelEncoders
-from fashion_model.checkpoint import CONFIG, FINDER, CheckpointError, deciding_files, digest, load_checkpoint, read_json
+from fashion_model.attributes import LabelEncoders
+from fashion_model.checkpoint import CONFIG, FINDER, CheckpointError, deciding_files, digest, load_checkpoint
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import calibrated
-from fashion_model.system import write_bytes
+from fashion_model.system import read_json, write_bytes
 from train.data import table as tables
 from train.data.domains import Split
 from train.evaluate.inference import evaluation_domains, outputs_of
@@ -79,10 +79,6 @@ class SplitPredictions:
     rows_left_out: int  # of the split, whose pictures the checkpoint was trained on
     trained_on_known: bool  # whether the checkpoint says what it was trained on
 
-    @property
-    def attributes(self) -> tuple[Attribute, ...]:
-        return self.config.attributes
-
 
 def saved_predictions(
     checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1
@@ -124,11 +120,10 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
             "is_fashion": domain.is_fashion,
             "accessories": None if domain.accessories is None else domain.accessories.tolist(),
         }
-    facts = {"rows_left_out": len(all_rows) - len(rows), "trained_on_known": known}
     metadata = {
         "digest": predictions_digest(checkpoint, data, split),
         "domains": json.dumps(described),
-        "facts": json.dumps(facts),
+        "facts": json.dumps({"rows_left_out": len(all_rows) - len(rows), "trained_on_known": known}),
     }
     path = _file(checkpoint, split)
     path.parent.mkdir(exist_ok=True)

@@ -51,7 +51,7 @@ def evaluate(config: Config) -> None:
     write_split_metrics(config.checkpoint, config.split, metrics)
     if config.split == TEST:
         write_text(card, model_card(config.checkpoint, metrics))
-    print(markdown(predictions.attributes, metrics, config.split))
+    print(markdown(predictions.config.attributes, metrics, config.split))
 
 
 def read_metrics(checkpoint: Path) -> dict[str, dict[str, Any]]:

@@ -55,7 +55,7 @@ def run(config: Config) -> None:
     write_json(config.checkpoint / CONFIG, calibrated.config.to_dict())
     write_split_metrics(config.checkpoint, VALIDATION, split_metrics(calibrated, config.data))
     (config.checkpoint / "figures").mkdir(exist_ok=True)
-    for attribute in calibrated.attributes:
+    for attribute in calibrated.config.attributes:
         if samples := [s for s in samples_of(calibrated.domains, attribute.name) if s.domain in WEIGHTS]:
             figure = reliability_diagram(attribute, samples, calibrated.config)
             figure.savefig(config.checkpoint / reliability_file(attribute.name), dpi=100)

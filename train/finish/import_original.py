@@ -34,18 +34,10 @@ class Config:
 
 
 def run(config: Config) -> None:
+    """CheckpointError if the files are not the original project's, or the output exists."""
+    weights, labels, attributes = config.weights, config.labels, attributes_named(tuple(HEADS.values()))
     if config.output.exists():
         raise CheckpointError(f"{config.output} exists already; metrics in it would be taken for this network's")
-    model, encoders = import_original(config.weights, config.labels, config.image_size)
-    save_checkpoint(config.output, model, encoders)
-    print(f"{config.output}: run train calibrate and train evaluate on it")
-
-
-def import_original(
-    weights: Path, labels: Path, image_size: tuple[int, int]
-) -> tuple[MultiTaskClassifier, LabelEncoders]:
-    """The network and its labels. CheckpointError if the files are not the original project's."""
-    attributes = attributes_named(tuple(HEADS.values()))
     try:
         encoders = LabelEncoders.load(labels, attributes)
     except (OSError, ValueError) as error:
@@ -56,8 +48,8 @@ def import_original(
         raise CheckpointError(f"{weights} cannot be read as weights: {error}") from error
     if not isinstance(state, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise CheckpointError(f"{weights} does not hold a state dict")
-    config = ModelConfig.for_backbone(EFFICIENTNET_V2_S, attributes, encoders.num_classes, image_size=image_size)
-    model = MultiTaskClassifier(config)
+    size, classes = config.image_size, encoders.num_classes
+    model = MultiTaskClassifier(ModelConfig.for_backbone(EFFICIENTNET_V2_S, attributes, classes, image_size=size))
     tensors = model.fashion.state_dict(prefix="fashion.")
     for key, tensor in state.items():  # such as backbone.features.0.weight → backbone.net.0.weight
         theirs = next((start for start in RENAMED if key.startswith(start)), "")
@@ -66,4 +58,5 @@ def import_original(
         model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{weights} does not fit {labels}: {error}") from error
-    return model.eval(), encoders
+    save_checkpoint(config.output, model, encoders)
+    print(f"{config.output}: run train calibrate and train evaluate on it")

@@ -47,13 +47,13 @@ def run(config: FitConfig) -> None:
         keep_freed_memory()
     torch.manual_seed(config.seed)
     data = read_data(config)
-    initial = build_model(config, data.attributes, data.encoders)
+    model, trained_on, digests = build_model(config, data)
     teacher = ImageNetTeacher(config.backbone, config.image_size) if config.imagenet_distillation_weight else None
-    trainer = Trainer(config, initial.model, data.training_set, teacher)
+    trainer = Trainer(config, model, data.training_set, teacher)
     document: dict[str, Any] = {
         "settings": config.settings(),
         "data": data.fingerprint,
-        "initial_weights": initial.digests,
+        "initial_weights": digests,
         "restarts": [],  # epochs after which the optimizer's state was lost
         "history": [],
     }
@@ -63,7 +63,6 @@ def run(config: FitConfig) -> None:
         (config.output / STATE).unlink(missing_ok=True)  # of an earlier run
         if config.linear_probe_steps:
             trainer.train_heads()
-    trained_on = data.trained_on | initial.trained_on
     for epoch in range(len(document["history"]), config.epochs):
         trained = trainer.train_one_epoch(epoch)
         if trainer.accelerator.is_main_process:  # the others wait for its first gradients
@@ -73,7 +72,7 @@ def run(config: FitConfig) -> None:
             shown = {f"{domain}_{name}": round(x, 4) for domain, of in metrics.items() for name, x in of.items()}
             print(f"{entry | shown}", flush=True)
             document["history"].append(entry | {"validation": metrics})
-            save(config.output, trainer, data, document, trained_on)
+            save(config.output, trainer, data, document, data.trained_on | trained_on)
     trainer.accelerator.end_training()
 
 

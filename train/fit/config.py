@@ -39,40 +39,27 @@ CONSTANTS = {
 
 @dataclass(frozen=True)
 class FitConfig:
-    data: Path
-    """The folder that data_prep wrote."""
-    output: Path
-    """The checkpoint directory to write."""
+    data: Path  # The folder that data_prep wrote.
+    output: Path  # The checkpoint directory to write.
     attributes: tuple[str, ...] = DEFAULT_ATTRIBUTES
     """Any columns of the cleaned table; color and product_type are its baseColour and articleType."""
     backbone: str = "tf_efficientnet_lite2"
     """A timm model that gives a feature map or tokens, or efficientnet_v2_s (torchvision)."""
-    heads: Literal["linear", "moe"] = LINEAR
-    """One linear layer an attribute, or a multi-gate mixture of experts."""
-    experts: int = 0
-    """Number of experts of moe heads, at least 2."""
-    load_balance_weight: float = 0.0
-    """Loss weight of the experts' uneven use."""
+    heads: Literal["linear", "moe"] = LINEAR  # One linear layer an attribute, or a multi-gate mixture of experts.
+    experts: int = 0  # Number of experts of moe heads, at least 2.
+    load_balance_weight: float = 0.0  # Loss weight of the experts' uneven use.
     weights: str = IMAGENET
     """imagenet, none, a weights file, or a checkpoint directory to continue from (./imagenet, if it is called so)."""
-    image_size: tuple[int, int] = (224, 224)
-    """Height and width of the input; a square."""
-    small_image_size: tuple[int, int] | None = None
-    """Input size of the first small_epochs (progressive resizing)."""
-    small_epochs: int = 0
-    """Epochs with small_image_size, of all epochs."""
+    image_size: tuple[int, int] = (224, 224)  # Height and width of the input; a square.
+    small_image_size: tuple[int, int] | None = None  # Input size of the first small_epochs (progressive resizing).
+    small_epochs: int = 0  # Epochs with small_image_size, of all epochs.
     epochs: int = 4
-    epoch_views: int = 32_768
-    """Images that an epoch shows."""
-    cooldown_epochs: int = 1
-    """Last epochs, in which the learning rate falls to 0; before them it is constant."""
+    epoch_views: int = 32_768  # Images that an epoch shows.
+    cooldown_epochs: int = 1  # Last epochs, in which the learning rate falls to 0; before them it is constant.
     batch_size: int = 32
-    learning_rate: float = 5e-4
-    """The backbone's, after warm-up."""
-    linear_probe_steps: int = 0
-    """Batches in which only the heads are trained, before fine-tuning."""
-    frozen_stages: int = 0
-    """Stages of the backbone that keep their weights, from the input on."""
+    learning_rate: float = 5e-4  # The backbone's, after warm-up.
+    linear_probe_steps: int = 0  # Batches in which only the heads are trained, before fine-tuning.
+    frozen_stages: int = 0  # Stages of the backbone that keep their weights, from the input on.
     dropout: float = 0.2
     imagenet_distillation_weight: float = 0.0
     """Loss weight of keeping the ImageNet network's 1000-class predictions (learning without forgetting)."""
@@ -84,13 +71,10 @@ class FitConfig:
     """Labels with a smaller share of a domain are shown more often (repeat factor sampling)."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
-    workers: int = 1
-    """Processes that prepare images."""
+    workers: int = 1  # Processes that prepare images.
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    smoke: bool = False
-    """Run the same code in seconds: few, small images, two epochs, no ImageNet weights."""
-    resume: bool = False
-    """Continue after the last finished epoch."""
+    smoke: bool = False  # Run the same code in seconds: few, small images, two epochs, no ImageNet weights.
+    resume: bool = False  # Continue after the last finished epoch.
 
     def __post_init__(self) -> None:
         """ValueError for settings that no training can have."""
@@ -146,8 +130,3 @@ class FitConfig:
         """The settings that decide the result, as JSON stores them."""
         document = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
         return {key: value for key, value in document.items() if key not in UNRELATED} | CONSTANTS
-
-    @property
-    def rows_limit(self) -> int | None:
-        """The number of images of each domain and split, if it is limited."""
-        return 256 if self.smoke else None

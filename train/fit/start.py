@@ -40,15 +40,15 @@ class FitData:
 
 def read_data(config: FitConfig) -> FitData:
     """DataError if something is missing."""
-    table = tables.read_table(config.data)
+    table, limit = tables.read_table(config.data), 256 if config.smoke else None
     attributes = tables.attributes_named(config.attributes)
-    rows = {name: tables.rows_of_split(table, name)[: config.rows_limit] for name in (TRAIN, VALIDATION)}
+    rows = {name: tables.rows_of_split(table, name)[:limit] for name in (TRAIN, VALIDATION)}
     encoders = tables.fit_encoders(rows[TRAIN], attributes)
     names = [name for name, share in config.shares.items() if share]
     trained_on = set(rows[TRAIN]["id"])
     measured = tables.without_pictures_of(rows[VALIDATION], table, trained_on)
     train, validation = (
-        Split(config.data, name, part, attributes, encoders, config.rows_limit)
+        Split(config.data, name, part, attributes, encoders, limit)
         for name, part in ((TRAIN, rows[TRAIN]), (VALIDATION, measured))
     )
     domains = training_domains(train, names)
@@ -93,13 +93,6 @@ def validation_domains(split: Split, names: list[str]) -> list[Domain]:
     return [d.subset(np.unique(np.linspace(0, len(d) - 1, VALIDATED).round().astype(int))) for d in domains]
 
 
-@dataclass(frozen=True)
-class InitialModel:
-    model: MultiTaskClassifier
-    trained_on: set[str]  # product ids behind the weights
-    digests: list[str]  # of the weights, if they are a checkpoint's or a file's
-
-
 @torch.no_grad()
 def check_input_size(model: MultiTaskClassifier, size: tuple[int, int]) -> None:
     """DataError if the network, which may be built for one size, cannot take images of this height and width."""
@@ -110,10 +103,14 @@ def check_input_size(model: MultiTaskClassifier, size: tuple[int, int]) -> None:
     model.train()
 
 
-def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: LabelEncoders) -> InitialModel:
-    """The network with `config.weights`. WeightsError or CheckpointError if they do not fit."""
+def build_model(config: FitConfig, data: FitData) -> tuple[MultiTaskClassifier, set[str], list[str]]:
+    """The network with `config.weights`, the products that these were trained on, and the digests of their files.
+
+    WeightsError or CheckpointError if they do not fit.
+    """
+    encoders = data.encoders
     settings = {key: getattr(config, key) for key in ("image_size", "dropout", "heads", "experts")}
-    model_config = ModelConfig.for_backbone(config.backbone, attributes, encoders.num_classes, **settings)
+    model_config = ModelConfig.for_backbone(config.backbone, data.attributes, encoders.num_classes, **settings)
     model = MultiTaskClassifier(model_config)
     if config.small_image_size:
         check_input_size(model, config.small_image_size)
@@ -143,7 +140,7 @@ def build_model(config: FitConfig, attributes: tuple[Attribute, ...], encoders: 
         raise WeightsError(f"frozen_stages: {error}") from error
     for module in frozen:
         module.requires_grad_(False)
-    return InitialModel(model, trained_on, digests)
+    return model, trained_on, digests
 
 
 class ImageNetTeacher(nn.Module):

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from data_prep.splits import TRAIN
 from fashion_model.attributes import Attribute
 from train.data.domains import PHONE, THUMBNAILS
 from train.data.table import NAME
-from train.evaluate.metrics import share_interval
 from train.evaluate.predictions import SplitPredictions
 
 PAIRS = 3  # confusions of a class in classes.json, in each direction
@@ -23,21 +23,12 @@ MANY_CLASSES = 20  # attributes with at least so many classes have slices by the
 
 @dataclass(frozen=True)
 class AttributeAnalysis:
-    """Tables of one attribute; each field is described by the function that makes it."""
+    """Each table is described by the function that makes it."""
 
     attribute: Attribute
     labels: tuple[str, ...]  # of the network
     images: pd.DataFrame
-    classes: pd.DataFrame
-    confusions: pd.DataFrame
-    label_errors: pd.DataFrame
-    same_picture: pd.DataFrame
-
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Name of the CSV file → its rows."""
-        kinds = ("classes", "confusions", "label_errors", "same_picture")
-        return {f"{kind}_{self.attribute.name}": getattr(self, kind) for kind in kinds}
+    tables: dict[str, pd.DataFrame]  # classes, confusions, label_errors, same_picture
 
 
 def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> AttributeAnalysis:
@@ -45,15 +36,13 @@ def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataF
     images = labeled_images(attribute, predictions, table)
     training_labels = table.loc[table["split"] == TRAIN, attribute.column]
     same_picture = contradictory_labels(table, attribute.column)
-    return AttributeAnalysis(
-        attribute,
-        predictions.encoders.labels[attribute.name],
-        images,
-        class_metrics(images["label"], images["prediction"], training_labels),
-        confused_pairs(images["label"], images["prediction"]),
-        likely_label_errors(images, same_picture),
-        same_picture,
-    )
+    tables = {
+        "classes": class_metrics(images["label"], images["prediction"], training_labels),
+        "confusions": confused_pairs(images["label"], images["prediction"]),
+        "label_errors": likely_label_errors(images, same_picture),
+        "same_picture": same_picture,
+    }
+    return AttributeAnalysis(attribute, predictions.encoders.labels[attribute.name], images, tables)
 
 
 def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> pd.DataFrame:
@@ -65,23 +54,13 @@ def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: p
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
     probabilities = domain.probabilities(predictions.config)[attribute.name]  # (N, classes)
-    rows = (
-        table.reset_index()
-        .set_index(table["id"])
-        .loc[[name.removesuffix(".jpg") for name in domain.names]]
-        .set_index("index")
-    )
+    rows = table.iloc[pd.Index(table["id"]).get_indexer([name.removesuffix(".jpg") for name in domain.names])]
     accepted, predicted = domain.accepted[attribute.name], probabilities.argmax(axis=1)
-    images = (
-        rows[["id", "group", NAME]]
-        .rename(columns={NAME: "name"})
-        .assign(
-            label=np.where(accepted[np.arange(len(rows)), predicted], labels[predicted], rows[attribute.column]),
-            prediction=labels[predicted],
-            confidence=probabilities.max(axis=1),
-            label_probability=(probabilities * accepted).sum(axis=1),
-        )
-    )
+    images = rows[["id", "group", NAME]].rename(columns={NAME: "name"})
+    images["label"] = np.where(accepted[np.arange(len(rows)), predicted], labels[predicted], rows[attribute.column])
+    images["prediction"] = labels[predicted]
+    images["confidence"] = probabilities.max(axis=1)
+    images["label_probability"] = (probabilities * accepted).sum(axis=1)
     return images[images["label"] != ""]
 
 
@@ -137,7 +116,7 @@ def contradictory_labels(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame) -> pd.DataFrame:
-    """Columns kind, slice, attribute, images, accuracy, and low and high of its 95 % interval.
+    """Columns kind, slice, attribute, images, accuracy, and low and high of its 95 % interval (Wilson 1927).
 
     Images are those whose label the network knows.
     """
@@ -150,7 +129,7 @@ def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame
             for attribute, of_image in correct.items():
                 part = of_image[of_image.index.isin(members.index)]
                 if len(part):
-                    interval = share_interval(int(part.sum()), len(part))
+                    interval = binomtest(int(part.sum()), len(part)).proportion_ci(method="wilson")
                     rows.append((kind, name, attribute, len(part), part.mean(), *interval))
     return pd.DataFrame(rows, columns=["kind", "slice", "attribute", "images", "accuracy", "low", "high"])
 
@@ -177,17 +156,17 @@ def classes_document(predictions: SplitPredictions, analyses: Sequence[Attribute
     """
     attributes = {}
     for analysis in analyses:
-        phone = _phone_counts(predictions, analysis.attribute.name)
+        phone, confusions = _phone_counts(predictions, analysis.attribute.name), analysis.tables["confusions"]
         classes = {
             row.label: {
                 "images": int(row.support),
                 "precision": _rounded(row.precision),
                 "recall": _rounded(row.recall),
-                "predicted_as": _pairs(analysis.confusions, "label", row.label, "prediction"),
-                "confused_from": _pairs(analysis.confusions, "prediction", row.label, "label"),
+                "predicted_as": _pairs(confusions, "label", row.label, "prediction"),
+                "confused_from": _pairs(confusions, "prediction", row.label, "label"),
                 "phone": phone.get(row.label),
             }
-            for row in analysis.classes.itertuples()
+            for row in analysis.tables["classes"].itertuples()
         }
         attributes[analysis.attribute.name] = {
             "title": analysis.attribute.title,

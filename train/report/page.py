@@ -57,16 +57,19 @@ def report(config: Config) -> None:
     """
     predictions = saved_predictions(config.checkpoint, config.data, config.split, config.device, config.workers)
     table = read_table(config.data)
-    columns = [attribute.column for attribute in predictions.attributes]
+    attributes = predictions.config.attributes
+    columns = [attribute.column for attribute in attributes]
     table[columns] = table[columns].map(lambda cell: next(iter(accepted_labels(cell)), ""))  # the best of each
-    analyses = [analyze(attribute, predictions, table) for attribute in predictions.attributes]
+    analyses = [analyze(attribute, predictions, table) for attribute in attributes]
     slices = accuracy_by_slice(analyses, table)
     page = render(predictions, split_metrics(predictions, config.data), analyses, slices, config.data / "images")
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
     folder = config.output or config.checkpoint / Path(REPORT).parent
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in [("slices", slices), *(item for analysis in analyses for item in analysis.tables.items())]:
-        rows.to_csv(folder / f"{name}.csv", index=False)
+    slices.to_csv(folder / "slices.csv", index=False)
+    for analysis in analyses:
+        for kind, rows in analysis.tables.items():
+            rows.to_csv(folder / f"{kind}_{analysis.attribute.name}.csv", index=False)
     write_text(folder / Path(CLASSES).name, classes)
     write_text(folder / Path(REPORT).name, page)
     print(folder / Path(REPORT).name)
@@ -83,7 +86,7 @@ def render(
 
     `metrics`: the split's section of metrics.json. `images`: the folder with the thumbnails.
     """
-    attributes, titles = predictions.attributes, {a.name: a.title for a in predictions.attributes}
+    attributes, titles = predictions.config.attributes, {a.name: a.title for a in predictions.config.attributes}
     # Labels and names come from the data: autoescape and parse_math keep them text.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -121,7 +124,8 @@ def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, s
 
 
 def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, str]:
-    confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in analysis.confusions.head(1).itertuples()]
+    first = analysis.tables["confusions"].head(1)
+    confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in first.itertuples()]
     large = slices[(slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
     ranked = large[large["attribute"] == analysis.attribute.name].sort_values("high", kind="stable")
     weakest = [f"{row.slice} ({row.kind}): {percent(row.accuracy)}" for row in ranked.head(1).itertuples()]
@@ -129,20 +133,20 @@ def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, st
         "": analysis.attribute.title,
         "most frequent confusion": "".join(confusion),
         f"weakest slice of at least {MIN_IMAGES} images, accuracy %": "".join(weakest),
-        "likely label errors": f"{len(analysis.label_errors):,}",
+        "likely label errors": f"{len(analysis.tables['label_errors']):,}",
     }
 
 
 def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
-    name, title, labels = analysis.attribute.name, analysis.attribute.title, analysis.images["label"]
+    name, labels, tables = analysis.attribute.name, analysis.images["label"], analysis.tables
     domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
     samples, config = samples_of(domains, name), predictions.config
-    classes = analysis.classes.rename(columns={"label": "class", "f1": "F1", "support": "images"})
+    classes = tables["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
     return {
         "name": name,
-        "title": title,
+        "title": analysis.attribute.title,
         "images": len(labels),
         "matrix": _png(matrix_figure(labels, analysis.images["prediction"])) if len(labels) else None,
         "reliability": _png(reliability_diagram(analysis.attribute, samples, config)) if samples else None,
@@ -154,17 +158,17 @@ def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPrediction
                     for row in examples(analysis.images, pair.label, pair.prediction).itertuples()
                 ],
             }
-            for pair in analysis.confusions.head(CONFUSIONS).itertuples()
+            for pair in tables["confusions"].head(CONFUSIONS).itertuples()
         ],
         "label_errors": [
             (
                 _jpeg(images / f"{row.id}.jpg"),
                 (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"),
             )
-            for row in analysis.label_errors.head(LABEL_ERRORS).itertuples()
+            for row in tables["label_errors"].head(LABEL_ERRORS).itertuples()
         ],
-        "label_error_count": len(analysis.label_errors),
-        "contradictory_pictures": analysis.same_picture["picture"].nunique(),
+        "label_error_count": len(tables["label_errors"]),
+        "contradictory_pictures": tables["same_picture"]["picture"].nunique(),
         "classes": classes,
     }
 

@@ -2,10 +2,9 @@
 
     python -m train benchmark --photographs data/phone/images --data data/
 
-- photograph: from a file to labels, overlays and products, beside the eager network and other ways to maps;
-- agreement: labels, probabilities and maps beside those of the eager network on the fully decoded files;
+- photograph: from a file to labels, overlays and products, beside the eager network;
 - catalogue: a folder of photographs, beside the bare network; and whether memory grows with their number;
-- load: clients at once, through the library and through `POST /predict`; and whether the served process grows;
+- load: clients at once, through the library and through `POST /predict`;
 - training: steps on random tensors and on views that a worker prepares meanwhile, with freed memory returned and kept.
 
 The ways strictly alternate; shown is the median of the rounds, in brackets the 10th and the 90th percentile.
@@ -30,8 +29,6 @@ import httpx2
 import numpy as np
 import torch
 from PIL import Image
-from pytorch_grad_cam import GradCAM
-from torch import nn
 
 from fashion_model import FashionClassifier
 from fashion_model.attributes import PRODUCT_TYPE
@@ -47,28 +44,24 @@ from train.fit.config import FitConfig
 from train.fit.start import build_model, read_data
 from train.fit.trainer import Trainer
 
-Part = Literal["photograph", "agreement", "catalogue", "load", "training"]
+Part = Literal["photograph", "catalogue", "load", "training"]
 OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training
 PRODUCTS = 5  # in the photograph of people
-PREDICT = """import sys; from fashion_model.__main__ import main; main(["predict", *sys.argv[1:]])
-print(*(line for line in open("/proc/self/status") if "VmHWM" in line))"""  # the peak of the process's memory
 
 
 @dataclass(frozen=True)
 class Config:
     photographs: Path  # a folder of images
     checkpoint: str | None = None  # a directory or user/repo; the embedded default
-    against: tuple[str, ...] = ()  # other checkpoints, whose speed in the catalogue is measured as well
     data: Path | None = None  # the folder that data_prep wrote; without it neither training nor finding is measured
     parts: tuple[Part, ...] = get_args(Part)
-    count: int = 256  # photographs of the catalogue and of the agreement
+    count: int = 256  # photographs of the catalogue
     rounds: int = 10
     clients: tuple[int, ...] = (1, 4, 16, 64)  # at once
-    requests: int = 2000  # to the served process, after which its memory is compared
 
     def __post_init__(self) -> None:
-        if min(self.count, self.rounds, self.requests, *self.clients) < 1:
-            raise ValueError("count, rounds, clients and requests must be at least 1")
+        if min(self.count, self.rounds, *self.clients) < 1:
+            raise ValueError("count, rounds and clients must be at least 1")
 
 
 def run(config: Config) -> None:
@@ -92,44 +85,29 @@ class Benchmark:
     def photograph(self) -> Iterator[str]:
         small, large = (noisy_jpeg(open_image(self.files[0]), size) for size in ((480, 640), (3000, 4000)))
         decoded, image, model = open_image(small), self.batch[:1], self.checkpoint.model
-        classifier, cores, attributes = self.classifier, self.classifier.take_all_cores, self.classifier.attributes
-        network = nn.Sequential(model.backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(100))
+        classifier, cores = self.classifier, self.classifier.take_all_cores
         ways = {
             "(a) eager forward": lambda: forward(model, image),
             "(b) decoded photograph → labels": lambda: (cores(), classifier.predict([decoded])),
             "(c) … → labels, overlays": lambda: (cores(), classifier.predict_and_explain(decoded)),
-            "(d) grad-cam, whole network": lambda: [GradCAM(network, network[:1])(image, None) for _ in attributes],
-            "(e) bare network as served": lambda: forward(classifier.backbone, image),
-            f"(f) decoding 480×640, {len(small) / 1e6:.1f} MB": lambda: open_image(small),
-            f"(f) decoding 12 megapixels, {len(large) / 1e6:.1f} MB": lambda: open_image(large),
-            "(f) the same, scaled": lambda: open_image(large, DETAIL),
-            "(g) 12 megapixels → labels": lambda: (cores(), classifier.predict([large])),
+            "(d) bare network as served": lambda: forward(classifier.backbone, image),
+            f"(e) decoding 480×640, {len(small) / 1e6:.1f} MB": lambda: open_image(small),
+            f"(e) decoding 12 megapixels, {len(large) / 1e6:.1f} MB": lambda: open_image(large),
+            "(e) the same, scaled": lambda: open_image(large, DETAIL),
+            "(f) 12 megapixels → labels": lambda: (cores(), classifier.predict([large])),
         }
         if classifier.finder and self.config.data:
             street = find_images([self.config.data / WORN / "photographs"])
             several = next(file for file in street if len(classifier.find(file)) == PRODUCTS)
-            ways[f"(h) photograph of people → {PRODUCTS} products"] = lambda: (cores(), classifier.find(several))
+            ways[f"(g) photograph of people → {PRODUCTS} products"] = lambda: (cores(), classifier.find(several))
         yield table(alternate(ways, self.config.rounds))
-
-    def agreement(self) -> Iterator[str]:
-        eager, rows = FashionClassifier(self.checkpoint, "cpu"), []
-        eager.backbone.engine = None
-        for file in self.files:
-            served, maps = self.classifier.predict_and_map(file, 1)
-            expected, eager_maps = eager.predict_and_map(open_image(file), 1)
-            for name, values in maps.items():
-                p, q = served[name].probabilities, expected[name].probabilities
-                rows.append((p.argmax() == q.argmax(), np.abs(p - q).max(), np.abs(values - eager_maps[name]).max()))
-        share, (_, probability, of_map) = np.mean(rows, axis=0)[0], np.max(rows, axis=0)
-        yield f"{len(self.files):,} photographs: {100 * share:.2f} % of labels as those of the eager network"
-        yield f"Largest difference of a probability: {probability:.4f}, of a map: {of_map:.4f}"
 
     def catalogue(self) -> Iterator[str]:
         network, cores, part = self.classifier.backbone, self.classifier.take_all_cores, self.files[:OVERLAYS]
-        ways = {"bare network": lambda: [forward(network, self.batch) for _ in self.files[::BATCH_SIZE]]}
-        others = {f"… of {name}": FashionClassifier.from_pretrained(name) for name in self.config.against}
-        for name, each in {"photographs → labels": self.classifier, **others}.items():
-            ways[name] = lambda each=each: (cores(), list(each.stream(self.files)))
+        ways = {
+            "bare network": lambda: [forward(network, self.batch) for _ in self.files[::BATCH_SIZE]],
+            "photographs → labels": lambda: (cores(), list(self.classifier.stream(self.files))),
+        }
         yield table(alternate(ways, self.config.rounds), len(self.files))
         with tempfile.TemporaryDirectory() as folder:
             ways = {"→ overlays": lambda: (cores(), list(write_overlays(self.classifier, part, Path(folder))))}
@@ -139,7 +117,7 @@ class Benchmark:
     def load(self) -> Iterator[str]:
         photographs, rows = [file.read_bytes() for file in self.files], []
         self.classifier.take_all_cores()
-        with app(self.config.checkpoint) as (http, process):
+        with app(self.config.checkpoint) as http:
             ways = {
                 "library, labels": lambda p: self.classifier.predict([p]),
                 "library, with overlay": lambda p: self.classifier.explain(p, PRODUCT_TYPE).save(io.BytesIO(), "JPEG"),
@@ -153,9 +131,6 @@ class Benchmark:
                     rows.append((name, str(clients), f"{speed:.1f}", *waits, f"{speed / bare / BATCH_SIZE:.2f}"))
             columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms", "times the bare network")
             yield markdown_table(columns, rows)
-            before, more = memory_of(process), self.config.requests
-            requests(ways["POST /predict"], photographs, max(self.config.clients), more)
-            yield f"The app holds {before:,} MiB, after {more:,} more requests {memory_of(process):,} MiB."
 
     def training(self) -> Iterator[str]:
         if self.config.data is None:
@@ -163,7 +138,7 @@ class Benchmark:
         settings = {"weights": "none", "device": "cpu", "epochs": 10**6}
         config = FitConfig(self.config.data, Path("unused"), backbone=self.checkpoint.config.backbone, **settings)
         data = read_data(config)
-        trainer = Trainer(config, build_model(config, data.attributes, data.encoders).model, data.training_set)
+        trainer = Trainer(config, build_model(config, data)[0], data.training_set)
         views = chain.from_iterable(map(trainer.batches, count()))
         pixels = torch.randint(256, (config.batch_size, 3, *config.image_size), dtype=torch.uint8)
         random = repeat((pixels, torch.arange(len(pixels))))
@@ -217,31 +192,29 @@ def noisy_jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
-def memory_of(process: int) -> int:
-    """The MiB of memory that a process holds, on Linux."""
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
-
-
 def peak_memory(config: Config, number: int) -> str:
     """The peak of the memory of a process that labels `number` photographs by the command line, as a sentence."""
-    files = islice(find_images([config.photographs]), number)
+    import resource  # not on Windows
+
+    files = list(islice(find_images([config.photographs]), number))
     options = [*(["--checkpoint", config.checkpoint] if config.checkpoint else []), "--", *files]
-    printed = subprocess.run([sys.executable, "-c", PREDICT, *options], stdout=subprocess.PIPE, text=True).stdout
-    return f"{printed.count(chr(10)) - 3:,} photographs: at most {int(printed.split()[-2]) // 1024:,} MiB of memory"
+    subprocess.run([sys.executable, "-m", "fashion_model", "predict", *options], stdout=subprocess.DEVNULL)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kB on Linux
+    return f"{len(files):,} photographs: at most {peak // 1024:,} MiB of memory"
 
 
 @contextmanager
-def app(checkpoint: str | None) -> Iterator[tuple[httpx2.Client, int]]:
-    """A client of `app.py`, and its process id."""
+def app(checkpoint: str | None) -> Iterator[httpx2.Client]:
+    """A client of `app.py`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environment = os.environ | {"FASHION_MODEL": checkpoint or "", "GRADIO_SERVER_PORT": port}
-    root, address = Path(__file__).parents[2], f"http://127.0.0.1:{port}"
+    root, address = Path(__file__).parents[1], f"http://127.0.0.1:{port}"
     with subprocess.Popen([sys.executable, "app.py"], cwd=root, env=environment, stdout=-3) as process:
         try:
             with httpx2.Client(base_url=address, timeout=120, transport=httpx2.HTTPTransport(retries=9)) as http:
                 http.get("/").raise_for_status()  # tried for two minutes
-                yield http, process.pid
+                yield http
         finally:
             process.terminate()
 

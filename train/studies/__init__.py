@@ -1,1 +1,0 @@
-"""Questions asked of checkpoints now and then: speed and saliency."""
