@@ -32,7 +32,7 @@ SCORES: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {  # of a class
     "log probability": lambda logits, index: logits.log_softmax(0)[index],
     "difference": difference,
 }
-# The defaults, chosen by the measures in train/EXPERIMENTS.md. The last stage is the feature map.
+# The defaults, chosen with `train saliency`. The last stage is the feature map.
 METHOD, LAYERS, SCORE = "hirescam", (-2, -1), "difference"
 SMOOTHING = 0.7  # standard deviation in cells of the mean of several stages, the first of which is noisy
 EPSILON = 1e-12

@@ -19,7 +19,8 @@ COMMANDS = {
     "push-to-hub": "train.publish.push:push_checkpoint",
     "push-space": "train.publish.push:push_space",
     "check-release": "train.publish.push:check_release",
-    "benchmark": "train.benchmark",
+    "benchmark": "train.studies.benchmark",
+    "saliency": "train.studies.saliency",
 }
 main = partial(run_command, "train", COMMANDS)
 

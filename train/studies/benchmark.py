@@ -209,7 +209,7 @@ def app(checkpoint: str | None) -> Iterator[httpx2.Client]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environment = os.environ | {"FASHION_MODEL": checkpoint or "", "GRADIO_SERVER_PORT": port}
-    root, address = Path(__file__).parents[1], f"http://127.0.0.1:{port}"
+    root, address = Path(__file__).parents[2], f"http://127.0.0.1:{port}"
     with subprocess.Popen([sys.executable, "app.py"], cwd=root, env=environment, stdout=-3) as process:
         try:
             with httpx2.Client(base_url=address, timeout=120, transport=httpx2.HTTPTransport(retries=9)) as http:

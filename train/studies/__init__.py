@@ -1,0 +1,1 @@
+"""Questions asked of checkpoints now and then: speed and saliency."""
