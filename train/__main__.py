@@ -4,7 +4,6 @@ The settings of a command are a dataclass, the argument of its function, which i
 """
 
 import sys
-from functools import partial
 
 from fashion_model.system import run_command
 
@@ -20,9 +19,14 @@ COMMANDS = {
     "push-space": "train.publish.push:push_space",
     "check-release": "train.publish.push:check_release",
     "benchmark": "train.studies.benchmark",
+    "backbones": "train.studies.backbones",
     "saliency": "train.studies.saliency",
 }
-main = partial(run_command, "train", COMMANDS)
+
+
+def main(arguments: list[str]) -> int:
+    return run_command("train", COMMANDS, arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
