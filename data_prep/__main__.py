@@ -12,7 +12,7 @@ COMMANDS = {
     "photographs": "data_prep.photographs",
     "class-distribution": "data_prep.clean_data:draw_class_distribution",
 }
-main = partial(run_command, "data_prep", COMMANDS)
+main = partial(run_command, "data_prep", COMMANDS)  # the modules of the first commands can also be run by themselves
 
 if __name__ == "__main__":
     sys.exit(main())

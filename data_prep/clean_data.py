@@ -9,6 +9,7 @@
 """
 
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep import TABLE
+from data_prep.__main__ import main
 from data_prep.archive import PREPARED_SIDE, replacing_files, save_image
 from data_prep.source import COLUMNS, HUB, Source, hub_source, kaggle_source
 from data_prep.splits import SPLITS, difference_hash, miniature, same_picture_groups, split_column
@@ -187,3 +189,7 @@ def draw_class_distribution(config: ChartConfig) -> None:
             with replacing(folder / name) as unfinished:
                 figure.savefig(unfinished, dpi=120, format="png")
             print(folder / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(["catalogue", *sys.argv[1:]]))

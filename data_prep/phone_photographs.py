@@ -10,11 +10,13 @@ or on GitHub (`alexeygrigorev/clothing-dataset`), with `<uuid>.jpg` of any size 
 A column of accepted labels, such as `colors`, separates them by `|`, best first; `?` means unknown.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.__main__ import main
 from data_prep.archive import Archive, SourceConfig, print_splits, replacing_files, save_image
 from data_prep.splits import SPLITS, difference_hash, hashed_split, miniature, same_picture_groups
 from fashion_model.system import write_text
@@ -70,3 +72,7 @@ def run(config: SourceConfig) -> None:
         write_text(folder / f"{PHONE}.csv", table.to_csv(index=False))
     print_splits(table, "sender", "by {} contributors")
     archive.print_passed_over()
+
+
+if __name__ == "__main__":
+    sys.exit(main(["phone-photographs", *sys.argv[1:]]))

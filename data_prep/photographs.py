@@ -9,6 +9,7 @@ Each argument is a folder or a zip of photographs in any subfolder. All are writ
 """
 
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from data_prep.__main__ import main
 from data_prep.archive import Archive, prepared_name, replacing_files, save_image
 from data_prep.splits import TEST, VALIDATION, hashed_split
 from data_prep.tables import UNKNOWN, SourceError, read_table
@@ -182,3 +184,7 @@ def source_group(name: str) -> str:
     Consecutive images often show the same object or scene, so images with the same result are in the same split.
     """
     return re.sub(r"[0-9]+(?=\.jpg$)", lambda number: str(int(number[0]) // 20), name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(["photographs", *sys.argv[1:]]))

@@ -1,7 +1,9 @@
 """Reading folders and zips, and what all commands have in common: no file is overwritten but those they wrote."""
 
 import io
+import runpy
 import shutil
+import sys
 import zipfile
 
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 from data_prep.archive import WRITTEN, Archive, replacing_files
 from data_prep.tables import SourceError
-from tests.conftest import EVERYDAY, PHONE, PRODUCTS, STREET, contents
+from tests.conftest import EVERYDAY, PHONE, PRODUCTS, ROOT, STREET, contents
 from tests.data_prep.conftest import prepare
 
 
@@ -148,3 +150,11 @@ def test_the_source_is_never_the_target(command, option, published, refused, tmp
         (target,) = (tmp_path / "out").iterdir()
         refused(command, tmp_path / "out", option, target)
         assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("module", ["clean_data", "phone_photographs", "photographs"])
+def test_each_module_runs_its_command(module, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(ROOT / "data_prep" / f"{module}.py"), run_name="__main__")
+    assert "usage: python -m data_prep " in capsys.readouterr().out
