@@ -19,23 +19,11 @@ IS_FASHION = "is_fashion"  # can be explained like an attribute
 NO, YES = "no", "yes"  # its labels
 # What documents, rows, the app's outputs, boxes and the history of a training are made of beside the attributes, and
 # members of `Prediction`.
-RESERVED = frozenset(
-    {
-        "file",
-        "path",
-        "checkpoint",
-        "error",
-        "model",
-        "sentence",
-        "notice",
-        "overlay",
-        IS_FASHION,
-        "fashion_score",
-        "fashion_threshold",
-    }
-    | {"fashion", "nll_sum"}
-    | {"products", "box", "left", "top", "right", "bottom", "group", "score", "attributes", "to_document"}
-)
+RESERVED = {
+    *("file", "path", "checkpoint", "error", "model", "sentence", "notice", "overlay", "fashion", "nll_sum"),
+    *(IS_FASHION, "fashion_score", "fashion_threshold", "attributes", "to_document"),
+    *("products", "box", "left", "top", "right", "bottom", "group", "score"),
+}
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """What is not needed is not imported: each of these packages takes a tenth of a second to several seconds."""
 
-import ast
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT
-from train.__main__ import COMMANDS
 
 IMPORTED = "import sys; print(*(name for name in sys.argv[1:] if name in sys.modules))"
 HEAVY = ("gradio", "sklearn", "matplotlib", "scipy", "pandas", "pytorch_grad_cam", "pyarrow")
@@ -32,15 +30,3 @@ def test_predicting_imports_only_what_it_needs():
         "FashionClassifier.from_pretrained().predict(['fashion_model/examples/10465.jpg'])"
     )
     assert imported_by(code, "torch", *HEAVY) == ["torch"]
-
-
-def test_only_recipes_import_commands():
-    importers, commands = set(), {command.replace(":", ".") for command in COMMANDS.values()}
-    for path in (ROOT / "train").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-            if isinstance(node, ast.ImportFrom):
-                modules = [node.module, *(f"{node.module}.{name}" for name in modules)]
-            if set(modules) & commands:
-                importers.add(path.relative_to(ROOT).as_posix())
-    assert importers == {"train/recipes.py"}
