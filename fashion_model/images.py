@@ -183,53 +183,32 @@ def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Im
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """The image on white and in sRGB, as a copy. With a damaged color profile, or without one, it stays as it is."""
     if image.mode.startswith(("I", "F")):
         return _scaled_gray(image)
-    image = _in_srgb(image)
+    profile = image.info.get("icc_profile", b"")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """The image converted to sRGB if it has the profile of another color space. Damaged profiles are ignored."""
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return image
-    try:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode in ("P", "RGBA"):
+        image = image.convert("RGB")
+    with suppress(ImageCms.PyCMSError, *_DECODER_ERRORS):
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        flat = image.convert("RGB") if image.mode == "P" or image.has_transparency_data else image
-        converted = ImageCms.buildTransform(source, SRGB, flat.mode, "RGB").apply(flat)
-        if image.has_transparency_data:
-            converted.putalpha(image.convert("RGBA").getchannel("A"))
-        return converted
-    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
-        return image
+        if "sRGB" not in ImageCms.getProfileDescription(source):
+            image = ImageCms.buildTransform(source, SRGB, image.mode, "RGB").apply(image)
+    return image.convert("RGB")
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:
     """Pillow clips grays above 255 instead of scaling them: https://github.com/python-pillow/Pillow/issues/3011.
 
-    Sixteen bits are scaled by their range. Other numbers have none: up to 1 they are shares of white, up to 255 levels,
-    and above that the largest is white.
+    Sixteen bits are scaled by their range. Other numbers have none: of them the largest is white.
     """
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are not numbers.")
-    brightest = values.max()
-    if image.mode.startswith("I;16") or (image.mode == "I" and 255 < brightest <= 65535):
-        white = 65535.0
-    elif image.mode == "F" and brightest <= 1:
-        white = 1.0
-    else:
-        white = max(255.0, float(brightest))
+    white = 65535 if image.mode.startswith("I;16") else max(values.max(), 1)
     levels = np.clip(np.rint(values * np.float32(255 / white)), 0, 255).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        levels[values == transparent] = 255
     return Image.fromarray(levels).convert("RGB")
 
 

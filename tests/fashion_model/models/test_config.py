@@ -1,19 +1,10 @@
-import json
-
 import pytest
 
 from fashion_model.attributes import Attribute, LabelEncoders
 from fashion_model.models.config import ModelConfig
-from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
+from tests.conftest import ATTRIBUTES, NAMES
 
 BOTH = [{"name": "color", "column": "a", "title": "A"}, {"name": "size", "column": "b", "title": "B"}]
-
-
-@pytest.mark.parametrize("attributes", [ATTRIBUTES, (USAGE,)])
-def test_config_survives_json(attributes):
-    config = random_model(attributes=attributes, heads="moe", experts=3).config
-    document = json.loads(json.dumps(config.to_dict()))
-    assert ModelConfig.from_dict(document) == config
 
 
 @pytest.mark.parametrize(
