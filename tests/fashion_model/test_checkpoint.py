@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import pytest
@@ -7,15 +6,10 @@ from safetensors.torch import load_file, save_file
 
 from fashion_model import CheckpointError
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_checkpoint, save_checkpoint
+from fashion_model.system import read_json, write_json
 from tests.conftest import ATTRIBUTES, USAGE, contents, encoders_of, logits, random_model, saved_model
 
 WEIGHTS, CONFIG, ENCODERS = "model.safetensors", "config.json", "label_encoders.json"
-
-
-def change_json(path, changes):
-    """Replace keys of a JSON object; None deletes one."""
-    document = json.loads(path.read_text(encoding="utf-8")) | changes
-    path.write_text(json.dumps({key: value for key, value in document.items() if value is not None}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
@@ -77,7 +71,7 @@ def test_weights_that_do_not_load_are_not_saved(tiny_checkpoint, tiny_model, tin
     ],
 )
 def test_inconsistent_json_is_named(tiny_checkpoint, file, changes, message):
-    change_json(tiny_checkpoint / file, changes)
+    write_json(tiny_checkpoint / file, read_json(tiny_checkpoint / file) | changes)
     with pytest.raises(CheckpointError, match=f"{file} {message}"):
         load_checkpoint(tiny_checkpoint)
 

@@ -7,26 +7,15 @@ import pytest
 
 from tests.conftest import ROOT
 
-IMPORTED = "import sys; print(*(name for name in sys.argv[1:] if name in sys.modules))"
-HEAVY = ("gradio", "sklearn", "matplotlib", "scipy", "pandas", "pytorch_grad_cam", "pyarrow")
+IMPORTED = "\nimport sys; print(*(name for name in sys.argv[1:] if name in sys.modules))"
+HEAVY = ("gradio", "sklearn", "matplotlib", "scipy", "pandas", "pytorch_grad_cam", "pyarrow", "torch")
+HELP = "from fashion_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+PREDICT = """from fashion_model import FashionClassifier
+FashionClassifier.from_pretrained().predict(['fashion_model/examples/10465.jpg'])"""
 
 
-def imported_by(code, *packages):
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{IMPORTED}", *packages], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return run.stdout.splitlines()[-1].split()
-
-
-def test_help_needs_no_network():
-    code = "from fashion_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass"
-    assert imported_by(code, "torch", "numpy", "PIL", *HEAVY) == []
-
-
-@pytest.mark.slow
-def test_predicting_imports_only_what_it_needs():
-    code = (
-        "from fashion_model import FashionClassifier\n"
-        "FashionClassifier.from_pretrained().predict(['fashion_model/examples/10465.jpg'])"
-    )
-    assert imported_by(code, "torch", *HEAVY) == ["torch"]
+@pytest.mark.parametrize(("code", "needed"), [(HELP, ""), pytest.param(PREDICT, "torch", marks=pytest.mark.slow)])
+def test_only_what_is_needed_is_imported(code, needed):
+    command = [sys.executable, "-c", code + IMPORTED, *HEAVY]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == needed
