@@ -77,9 +77,5 @@ def test_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd):
     (tmp_path / "onnxruntime.py").write_text("raise SystemError('odd')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
-    served = FashionClassifier(Checkpoint(random_model(), encoders_of(ATTRIBUTES), "tiny"))
+    assert onnx_engine(Network(lambda images: images + 1), example(2)) is None
     assert capfd.readouterr().err == "ONNX Runtime is not used, PyTorch takes its place: odd\n"
-    assert served.backbone.engine is None
-    images = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(served.backbone(images), random_model().backbone(images), atol=1e-4, rtol=1e-3)
