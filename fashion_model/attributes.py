@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
@@ -51,11 +51,6 @@ class LabelEncoders:
     """The labels of each attribute, by its name; a label's position is the index of its logit."""
 
     labels: Mapping[str, tuple[str, ...]]
-
-    @classmethod
-    def fit(cls, columns: Mapping[str, Iterable[str]]) -> LabelEncoders:
-        """`columns`: attribute name → labels, in any order and repeated or not. Labels are sorted."""
-        return cls({name: tuple(sorted(set(labels))) for name, labels in columns.items()})
 
     @property
     def num_classes(self) -> dict[str, int]:

@@ -84,9 +84,8 @@ def test_impossible_attribute_is_refused(name, message):
         Attribute(name, "column", "Title")
 
 
-def test_labels_are_in_alphabetical_order():
-    encoders = LabelEncoders.fit({"color": ["Red", "Blue", "Red"], "usage": ["Sports"]})
-    assert encoders.labels["color"] == ("Blue", "Red")
+def test_labels_have_the_index_of_their_logit():
+    encoders = LabelEncoders({"color": ("Blue", "Red"), "usage": ("Sports",)})
     assert encoders.num_classes == {"color": 2, "usage": 1}
     assert (encoders.target("color", "Red"), encoders.target("color")) == (("color", 1), ("color", None))
     with pytest.raises(ValueError, match="unknown attribute 'colour'; the attributes are color, usage"):
