@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
@@ -19,23 +19,11 @@ IS_FASHION = "is_fashion"  # can be explained like an attribute
 NO, YES = "no", "yes"  # its labels
 # What documents, rows, the app's outputs, boxes and the history of a training are made of beside the attributes, and
 # members of `Prediction`.
-RESERVED = frozenset(
-    {
-        "file",
-        "path",
-        "checkpoint",
-        "error",
-        "model",
-        "sentence",
-        "notice",
-        "overlay",
-        IS_FASHION,
-        "fashion_score",
-        "fashion_threshold",
-    }
-    | {"fashion", "nll_sum"}
-    | {"products", "box", "left", "top", "right", "bottom", "group", "score", "attributes", "to_document"}
-)
+RESERVED = {
+    *("file", "path", "checkpoint", "error", "model", "sentence", "notice", "overlay", "fashion", "nll_sum"),
+    *(IS_FASHION, "fashion_score", "fashion_threshold", "attributes", "to_document"),
+    *("products", "box", "left", "top", "right", "bottom", "group", "score"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,11 +51,6 @@ class LabelEncoders:
     """The labels of each attribute, by its name; a label's position is the index of its logit."""
 
     labels: Mapping[str, tuple[str, ...]]
-
-    @classmethod
-    def fit(cls, columns: Mapping[str, Iterable[str]]) -> LabelEncoders:
-        """`columns`: attribute name → labels, in any order and repeated or not. Labels are sorted."""
-        return cls({name: tuple(sorted(set(labels))) for name, labels in columns.items()})
 
     @property
     def num_classes(self) -> dict[str, int]:

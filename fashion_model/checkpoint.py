@@ -38,8 +38,7 @@ SHARDS = "model-?????-of-?????.safetensors"
 FINDER = "finder.safetensors"
 REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `train report`
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
-NEEDED_FILES = (CONFIG, ENCODERS, *WEIGHT_FILES)
-LOADED_FILES = (*NEEDED_FILES, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
+LOADED_FILES = (CONFIG, ENCODERS, *WEIGHT_FILES, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
 TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "label_errors", "same_picture"))
 FIGURES = "figures/reliability_*.png"
 # All that belongs to a checkpoint, and nothing that a user may have added.
@@ -56,13 +55,6 @@ class CheckpointError(ValueError):
 
 class HubCheckpointError(CheckpointError):
     """A checkpoint on the Hub cannot be loaded."""
-
-    def __init__(self, repository: str, revision: str | None, reason: str):
-        super().__init__(repository, revision, reason)  # all of them, so that it can be pickled
-        self.repository, self.revision, self.reason = repository, revision, reason
-
-    def __str__(self) -> str:
-        return f"{self.repository}@{self.revision or 'main'} cannot be loaded from the Hub: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -101,11 +93,8 @@ def save_checkpoint(
     `dtype` casts the floating-point weights, e.g. to half precision. CheckpointError, and nothing is written, if a
     weight is not a finite number, as after a training that diverged.
     """
-    state = model.state_dict()
-    if dtype is not None:
-        state = {key: t.to(dtype) if t.is_floating_point() else t for key, t in state.items()}
-    if not all(tensor.isfinite().all() for tensor in state.values()):
-        raise CheckpointError(f"{directory}: the weights hold values that are not numbers, so they are not saved")
+    problem = f"{directory}: the weights hold values that are not numbers, so they are not saved"
+    state = _finite_state(model, dtype, problem)
     new = directory / "checkpoint.unfinished"
     shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
     new.mkdir(parents=True)
@@ -126,17 +115,21 @@ def save_checkpoint(
     new.rmdir()
 
 
+def _finite_state(network: nn.Module, dtype: torch.dtype | None, problem: str) -> dict[str, torch.Tensor]:
+    """The tensors, those of floating point as `dtype`. CheckpointError with the `problem` if one is not finite."""
+    state = {key: t.to(dtype) if dtype and t.is_floating_point() else t for key, t in network.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise CheckpointError(problem)
+    return {key: tensor.contiguous() for key, tensor in state.items()}
+
+
 def save_finder(directory: Path, finder: Finder) -> None:
     """Add the finder, in half precision, to a checkpoint directory, and delete the metrics.
 
     CheckpointError, and nothing is written, if a weight is not a finite number.
     """
-    tensors = {
-        key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in finder.state_dict().items()
-    }
-    state = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    if not all(tensor.isfinite().all() for tensor in state.values()):
-        raise CheckpointError(f"{directory}: the finder holds values that are not numbers, so it is not saved")
+    problem = f"{directory}: the finder holds values that are not numbers, so it is not saved"
+    state = _finite_state(finder, torch.float16, problem)
     config = read_json(directory / CONFIG)
     (directory / METRICS).unlink(missing_ok=True)
     write_bytes(directory / FINDER, save(state))
@@ -160,19 +153,19 @@ def load_checkpoint(
         return read_checkpoint(DEFAULT_CHECKPOINT, "embedded default")
     if Path(source).is_dir():
         return read_checkpoint(Path(source), Path(source).resolve().name)
-    options |= {"patterns": LOADED_FILES, "needed": NEEDED_FILES}
     repository, _, named_revision = str(source).partition("@")
     revision = revision or named_revision or None
     try:
-        directory = fetch(repository, revision, refresh=refresh, **options)
+        directory = fetch(repository, revision, patterns=LOADED_FILES, refresh=refresh, **options)
         try:
             return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
         except CheckpointError:
             with suppress(HubError):  # what was cached may have been damaged since
-                directory = fetch(repository, revision, refresh=True, **options)
+                directory = fetch(repository, revision, patterns=LOADED_FILES, refresh=True, **options)
             return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
-        raise HubCheckpointError(repository, revision, str(error)) from error
+        named = f"{repository}@{revision or 'main'}"
+        raise HubCheckpointError(f"{named} cannot be loaded from the Hub: {error}") from error
     except ValueError as error:
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
 

@@ -3,6 +3,7 @@
 Fixtures that need `train` or `data_prep` are in tests/train/conftest.py.
 """
 
+import copy
 import getpass
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -82,31 +84,22 @@ def random_model(backbone=TINY, attributes=ATTRIBUTES, image_size=(64, 64), **se
     return MultiTaskClassifier(config).eval()
 
 
+@cache
 def discriminating_model(attributes):
     """A tiny model with random weights whose predictions differ between photographs."""
     model = random_model(attributes=attributes)
-    transform = model.config.preprocessing
-    photographs = torch.stack([transform(open_image(path)) for path in sorted((PRODUCTS / "images").iterdir())])
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # take the statistics of the photographs as they are
+    photographs = [open_image(path) for path in sorted((PRODUCTS / "images").iterdir())]
     with torch.no_grad():
-        model.train().backbone(photographs)
-        for parameter in model.heads.parameters():
-            parameter.mul_(5)
-    for norm in norms:
-        norm.momentum = 0.1
-    return model.eval()
+        mean = model.features(torch.stack([model.config.preprocessing(image) for image in photographs])).mean(dim=0)
+        for linear in model.heads.linear.values():
+            linear.weight.mul_(1000)
+            linear.bias.copy_(-linear.weight @ mean)
+    return model
 
 
 def saved_model(model, folder):
     save_checkpoint(folder, model, encoders_of(model.config.attributes))
     return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_state():
-    return discriminating_model(ATTRIBUTES).state_dict()
 
 
 @pytest.fixture
@@ -115,11 +108,9 @@ def tiny_encoders():
 
 
 @pytest.fixture
-def tiny_model(tiny_state):
+def tiny_model():
     """Random weights, the four usual attributes, 64 × 64 pixels."""
-    model = random_model()
-    model.load_state_dict(tiny_state)
-    return model
+    return copy.deepcopy(discriminating_model(ATTRIBUTES))
 
 
 @pytest.fixture

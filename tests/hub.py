@@ -1,6 +1,6 @@
 """A Hugging Face Hub on loopback for the real client: models, datasets and Spaces in memory, and faults on demand.
 
-It knows the requests of huggingface_hub 2.4, with large files by LFS.
+It knows the requests of huggingface_hub 2.4, with weights by LFS.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 TOKEN, USER = "hf_loopback", "user"
-LARGE = 10_000  # bytes; larger files and weights are LFS files
+WEIGHTS = ".safetensors"  # LFS files
 REPOSITORY = re.compile(r"/(?:api/(model|dataset|space)s/|(?:(dataset|space)s/)?)([^/]+/[^/]+?)(?:\.git)?(/\w+)?(/.*)?")
 
 
@@ -30,7 +30,6 @@ def sha256(content):
 
 @dataclass
 class Repository:
-    kind: str  # model, dataset or space
     name: str
     private: bool = False
     sdk: str | None = None
@@ -40,7 +39,7 @@ class Repository:
     tags: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files):
-        sha = hashlib.sha1(repr((self.kind, self.name, len(self.commits))).encode()).hexdigest()
+        sha = hashlib.sha1(repr((self.name, len(self.commits))).encode()).hexdigest()
         self.commits[sha] = dict(files)
         self.branches["main"] = sha
         return sha
@@ -83,14 +82,14 @@ class Hub:
             thread.join(10)
 
     def add(self, kind, name, files=None, **properties):
-        repository = self.repositories[kind, name] = Repository(kind, name, **properties)
+        repository = self.repositories[kind, name] = Repository(name, **properties)
         repository.commit({".gitattributes": b"", **(files or {})})
         return repository
 
     def fault(self, where, kind, times=None):
         """What happens to the next `times` requests, or all, whose `METHOD PATH` has a match of `where`.
 
-        `kind`: hang, drop, lose, page, truncate, flip, or a status like 503 or "403 GatedRepo".
+        `kind`: hang, drop, page, flip, or a status like 503 or "403 GatedRepo".
         """
         self.faults.append([where, kind, times])
 
@@ -113,26 +112,17 @@ class Hub:
             return Response("<html><body>Welcome to the hotel's network</body></html>", media_type="text/html")
         if kind[:1].isdigit():
             return refusal(*kind.split())
-        response = None if kind == "drop" else respond(self, request, body)
-        if kind in ("drop", "lose", "truncate"):
-            return Broken(response if kind == "truncate" else None)
+        if kind == "drop":
+            return drop
+        response = respond(self, request, body)
         if kind == "flip":
             response.body = bytes([response.body[0] ^ 1]) + response.body[1:]
         return response
 
 
-class Broken:
-    """The connection ends after half of the body, or without a response."""
-
-    def __init__(self, response):
-        self.response = response
-
-    async def __call__(self, scope, receive, send):
-        if self.response is not None:
-            await send({"type": "http.response.start", "status": 200, "headers": self.response.raw_headers})
-            half = self.response.body[: len(self.response.body) // 2]
-            await send({"type": "http.response.body", "body": half, "more_body": True})
-        receive.__self__.transport.close()
+async def drop(scope, receive, send):
+    """The connection ends without a response."""
+    receive.__self__.transport.close()
 
 
 def listener():
@@ -162,22 +152,22 @@ def respond(hub, request, body):
     if path == "/api/repos/create":
         return create(hub, json.loads(body))
     if path.startswith("/lfs/"):
-        hub.stored |= {sha256(body): body} if method == "PUT" else {}
-        return Response() if path.removeprefix("/lfs/") in hub.stored else refusal(404)
+        hub.stored[sha256(body)] = body
+        return Response()
     kind, other_kind, name, step, argument = (part.strip("/") for part in REPOSITORY.fullmatch(path).groups(""))
     repository = hub.repositories.get((kind or other_kind or "model", name))
     if repository is None or (repository.private and not given):
         return refusal(404 if given else 401, "RepoNotFound", "Repository not found")
     if method == "POST":
         return write(hub, repository, step, argument, body)
-    return read(repository, step, argument, request)
+    return read(repository, step, argument)
 
 
 def create(hub, wanted):
     if (wanted["organization"] or USER) != USER:
         return refusal(403, "", f"You don't have the rights to create a repository under {wanted['organization']}")
     kind, name = wanted.get("type") or "model", f"{USER}/{wanted['name']}"
-    address = {"url": f"{hub.address}/{name if kind == 'model' else f'{kind}s/{name}'}", "name": name}
+    address = {"url": f"{hub.address}/{name}", "name": name}
     if (kind, name) in hub.repositories:
         return JSONResponse({"error": "You already created this repo", **address}, 409)
     variables = {variable["key"]: variable["value"] for variable in wanted.get("variables", [])}
@@ -191,18 +181,14 @@ def write(hub, repository, step, argument, body):
         return commit(hub, repository, [json.loads(line) for line in body.splitlines()])
     document = json.loads(body)
     if step == "info":  # lfs/objects/batch
-        missing = [wanted for wanted in document["objects"] if wanted["oid"] not in hub.stored]
-        for wanted in missing:
-            address = {"href": f"{hub.address}/lfs/{wanted['oid']}"}
-            wanted["actions"] = {"upload": address, "verify": address}
+        for wanted in document["objects"]:
+            wanted["actions"] = {"upload": {"href": f"{hub.address}/lfs/{wanted['oid']}"}}
         return JSONResponse({"transfer": "basic", "objects": document["objects"]})
     if step == "preupload":
-        files = [
-            {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
-            for file in document["files"]
-            for mode in ["lfs" if is_large(file["path"], file["size"]) else "regular"]
-        ]
-        return JSONResponse({"files": files})
+        for file in document["files"]:
+            mode = "lfs" if file["path"].endswith(WEIGHTS) else "regular"
+            file |= {"uploadMode": mode, "shouldIgnore": False, "oid": None}
+        return JSONResponse(document)
     if step == "tag":
         repository.tags[document["tag"]] = repository.resolve(argument)
         return Response()
@@ -225,7 +211,7 @@ def commit(hub, repository, lines):
     return JSONResponse({"commitUrl": f"{hub.address}/{repository.name}/commit/{sha}", "commitOid": sha})
 
 
-def read(repository, step, argument, request):
+def read(repository, step, argument):
     if step == "refs":
         tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in repository.tags.items()]
         return JSONResponse({"branches": [], "tags": tags, "converts": []})
@@ -235,33 +221,19 @@ def read(repository, step, argument, request):
         return refusal(404, "RevisionNotFound", "Invalid rev id")
     files = repository.commits[sha]
     if step == "tree":
-        return JSONResponse([entry(repository, path, content) for path, content in sorted(files.items())])
+        return JSONResponse([entry(path, content) for path, content in sorted(files.items())])
+    if step == "resolve" and path not in files:
+        return refusal(404, "EntryNotFound")
     if step == "resolve":
-        return content_of(repository, sha, path, request) if path in files else refusal(404, "EntryNotFound")
+        tag = entry(path, files[path]).get("lfs", entry(path, files[path]))["oid"]
+        headers = {"X-Repo-Commit": sha, "ETag": f'"{tag}"', "X-Linked-Size": str(len(files[path]))}
+        return Response(files[path], headers=headers)
     siblings = [{"rfilename": path} for path in sorted(files)]
     document = {"_id": "0", "id": repository.name, "sha": sha, "siblings": siblings, "tags": []}
     return JSONResponse(document | {"private": repository.private})
 
 
-def is_large(path, size):
-    return size > LARGE or path.endswith(".safetensors")
-
-
-def entry(repository, path, content):
-    size, blob = len(content), hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    document = {"type": "file", "path": path, "size": size, "oid": blob}
-    if is_large(path, size):
-        document["lfs"] = {"oid": sha256(content), "size": size, "pointerSize": 134}
-    return document
-
-
-def content_of(repository, sha, path, request):
-    content = repository.commits[sha][path]
-    document = entry(repository, path, content)
-    tag = document.get("lfs", document)["oid"]
-    headers = {"X-Repo-Commit": sha, "ETag": f'"{tag}"', "X-Linked-Size": str(len(content))}
-    start = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-    if start and request.method == "GET":
-        headers["Content-Range"] = f"bytes {start[1]}-{len(content) - 1}/{len(content)}"
-        return Response(content[int(start[1]) :], 206, headers)
-    return Response(content, headers=headers)
+def entry(path, content):
+    oid, size = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(), len(content)
+    lfs = {"lfs": {"oid": sha256(content), "size": size, "pointerSize": 134}} if path.endswith(WEIGHTS) else {}
+    return {"type": "file", "path": path, "size": size, "oid": oid, **lfs}

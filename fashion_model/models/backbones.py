@@ -67,9 +67,9 @@ class Backbone(nn.Module):
         self.train()
         after = {}
         for stage in present:
-            ends = [end for end, call in enumerate(calls, 1) if f"{call.module}.".startswith(f"{stage}.")]
-            if ends and self._is_map(calls[ends[-1] - 1].output):
-                after[stage] = [call.module for call in calls[ends[-1] :]]
+            ends = [end for end, (module, _) in enumerate(calls, 1) if f"{module}.".startswith(f"{stage}.")]
+            if ends and self._is_map(calls[ends[-1] - 1][1]):
+                after[stage] = [module for module, _ in calls[ends[-1] :]]
         channels = getattr(self.net, "num_features", CHANNELS)
         if not self._is_map(output) or self.as_map(output).shape[1] != channels:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
@@ -84,10 +84,6 @@ class Backbone(nn.Module):
         chain = self.chain(range(len(self.stages))[-COMPUTED:])
         self.engine, self._engine_size = onnx_engine(chain, example), tuple(example.shape[2:])
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) → the network's last map or tokens (B, n, C)."""
-        return forward(self.net, images)
-
     def outputs(self, images: torch.Tensor, layers: Sequence[int]) -> list[torch.Tensor]:
         """What the stages with these ascending indices give for images (B, 3, H, W), from one run."""
         layers = [layer % len(self.stages) for layer in layers]
@@ -95,11 +91,11 @@ class Backbone(nn.Module):
         if self.engine and from_end[0] >= -COMPUTED and tuple(images.shape[2:]) == self._engine_size:
             computed = self.engine(images)
             return [computed[layer] for layer in from_end]
-        return [self.features(images)] if from_end == [-1] else self.chain(layers)(images)
+        return [forward(self.net, images)] if from_end == [-1] else self.chain(layers)(images)
 
-    def chain(self, layers: Sequence[int], as_map: Callable[..., Any] | None = None) -> Chain:
-        """Images → what the stages with these ascending indices give, each as `as_map` gives it."""
-        return Chain([self.up_to(layers[0]), *(self.between(*pair) for pair in pairwise(layers))], as_map)
+    def chain(self, layers: Sequence[int]) -> Chain:
+        """Images → what the stages with these ascending indices give."""
+        return Chain(self.up_to(layers[0]), *(self.between(*pair) for pair in pairwise(layers)))
 
     def up_to(self, layer: int) -> nn.Module:
         """The first part: images → output of the stage with this index. It has all parameters that this takes."""

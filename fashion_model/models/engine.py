@@ -34,17 +34,9 @@ def isolated(device: str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """As `isolated`, for a network that is built: of float32 by default, and the caller's random state stays.
-
-    The default type is that of all threads.
-    """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with isolated(), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    """As `isolated`, for a network that is built: the caller's random state stays."""
+    with isolated(), torch.random.fork_rng(devices=[]):
+        yield
 
 
 def fold_batch_norms(network: Network, example: torch.Tensor) -> Network:
@@ -52,18 +44,15 @@ def fold_batch_norms(network: Network, example: torch.Tensor) -> Network:
 
     A convolution and a batch norm are folded where one is registered right after the other in the same module. Few
     networks register them in another order than they call them; for these the outputs for `example` (B, 3, H, W)
-    differ and nothing is folded. A folded network cannot be trained. ValueError unless `network` is in evaluation mode.
+    differ and nothing is folded. The network has to be in evaluation mode; a folded one cannot be trained.
     """
-    if network.training:
-        raise ValueError("batch norms can be folded in evaluation mode only")
     folded = copy.deepcopy(network)
     for module in folded.modules():
         for (name, convolution), (norm_name, norm) in pairwise(list(module.named_children())):
             if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
                 continue
             if convolution.out_channels == norm.num_features:
-                fused = fuse_conv_bn_eval(convolution, norm)
-                setattr(module, name, fused)
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
                 # timm's BatchNormAct2d has the activation in it.
                 setattr(module, norm_name, getattr(norm, "act", None) or nn.Identity())
     return folded if same_outputs(network, folded, example) else network
@@ -89,12 +78,10 @@ def onnx_engine(network: nn.Module, example: torch.Tensor, any_size: bool = Fals
         return None
     try:
         session = _onnx_session(network, example[:1], any_size)
-        same = same_outputs(network, session, example)
+        if not same_outputs(network, session, example):
+            raise ValueError("its outputs differ")
     except Exception as error:  # of other packages, which may be damaged in any way; the user reads the reason
         _say_that_pytorch_takes_its_place(error)
-        return None
-    if not same:
-        _say_that_pytorch_takes_its_place("its outputs differ")
         return None
     compute: Compute = session
     process = os.getpid()
@@ -137,7 +124,7 @@ class WithoutGradients(nn.Module):
         return self.engines[size](images)
 
 
-def _say_that_pytorch_takes_its_place(reason: object) -> None:
+def _say_that_pytorch_takes_its_place(reason: Exception) -> None:
     first = next(iter(str(reason).splitlines()), "") or type(reason).__name__
     print(f"ONNX Runtime is not used, PyTorch takes its place: {first}", file=sys.stderr, flush=True)
 

@@ -1,54 +1,47 @@
 """Divide a network at its stages: the part up to one of them, and the rest. Both share their modules with it."""
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 
-class Call(NamedTuple):
-    module: str  # its name
-    given: torch.Tensor | None  # None if it is not the only argument
-    given_version: int  # number of changes in place before the call
-    output: Any
-    output_version: int
+def last_calls(net: nn.Module, stages: Sequence[str], images: torch.Tensor) -> tuple[list[tuple[str, Any]], Any]:
+    """The modules that are called last, with their outputs, and the run's output, which is that of the last one.
 
-
-def last_calls(net: nn.Module, stages: Sequence[str], images: torch.Tensor) -> tuple[list[Call], Any]:
-    """The calls at the end of a run, each of which is given what the one before gives and nothing else; and the output.
-
-    They are those of the modules outside of `_containers(stages)`. No other thread may use `net` meanwhile.
+    Each is given what the one before gives, unchanged, and nothing else. They are those outside of
+    `_containers(stages)`. No other thread may use `net` meanwhile.
     """
-    begun: list[tuple[torch.Tensor | None, int]] = []
-    calls: list[Call] = []
+    calls: list[tuple[str, Any]] = []
+    version = 0  # how often the last output had been changed in place
+
+    def is_last(value: object) -> bool:
+        return bool(calls) and value is calls[-1][1] and getattr(value, "_version", 0) == version
 
     def begin(module: nn.Module, given: tuple[Any, ...], others: dict[str, Any]) -> None:
         values = [value for value in (*given, *others.values()) if value is not None]
-        begun.append((values[0] if len(values) == 1 else None, _version(values[0])))
+        if len(values) != 1 or not is_last(values[0]):
+            calls.clear()
+
+    def end(name: str, module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        nonlocal version
+        calls.append((name, output))
+        version = getattr(output, "_version", 0)
 
     containers, handles = _containers(stages), []
     for name, module in net.named_modules():
         if name not in containers and name.rpartition(".")[0] in containers:
-
-            def end(module: nn.Module, given: tuple[Any, ...], output: Any, name: str = name) -> None:
-                calls.append(Call(name, *begun.pop(), output, _version(output)))
-
-            handles += [module.register_forward_pre_hook(begin, with_kwargs=True), module.register_forward_hook(end)]
+            handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+            handles.append(module.register_forward_hook(partial(end, name)))
     try:
         output = forward(net, images)
     finally:
         for handle in handles:
             handle.remove()
-    chain: list[Call] = []
-    wanted, version = output, _version(output)
-    for call in reversed(calls):
-        if call.output is not wanted or call.output_version != version or call.given is None:
-            break
-        chain.insert(0, call)
-        wanted, version = call.given, call.given_version
-    return chain, output
+    return (calls if is_last(output) else []), output
 
 
 def forward(net: nn.Module, images: torch.Tensor) -> Any:
@@ -72,18 +65,14 @@ class Without(nn.Module):
         return forward(self.net, images)
 
 
-class Chain(nn.Module):
-    """Images (B, 3, H, W) → the outputs of parts that follow each other, each as `as_map` gives it."""
+class Chain(nn.Sequential):
+    """Images (B, 3, H, W) → the outputs of parts that follow each other."""
 
-    def __init__(self, parts: Sequence[nn.Module], as_map: Callable[..., Any] | None = None):
-        super().__init__()
-        self.parts, self.as_map = nn.ModuleList(parts), as_map or nn.Identity()
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:  # type: ignore[override]
         outputs = [images]
-        for part in self.parts:
+        for part in self:
             outputs.append(part(outputs[-1]))
-        return [self.as_map(output) for output in outputs[1:]]
+        return outputs[1:]
 
 
 class _PassOn(nn.Module):
@@ -97,7 +86,3 @@ def _containers(modules: Sequence[str]) -> set[str]:
     """The network itself and what else contains one of `modules`."""
     parts = [module.split(".") for module in modules]
     return {".".join(part[:length]) for part in parts for length in range(len(part))}
-
-
-def _version(value: object) -> int:
-    return value._version if isinstance(value, torch.Tensor) else -1

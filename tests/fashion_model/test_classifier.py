@@ -4,7 +4,6 @@ import pickle
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -119,23 +118,14 @@ def test_predict_and_explain_agrees_with_both(classifier):
 
 
 FORK = """
-import dataclasses
 import multiprocessing
+import sys
 import numpy as np
-import torch
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import load_checkpoint
-from fashion_model.models.config import FinderConfig
-from fashion_model.models.finder import Finder
 
-checkpoint = load_checkpoint()
-config = FinderConfig({"bag": ("Handbags",)}, side=192, channels=32, convolutions=1)
-checkpoint.model.config = dataclasses.replace(checkpoint.config, finder=config)
-torch.manual_seed(0)
-classifier = FashionClassifier(dataclasses.replace(checkpoint, finder=Finder(checkpoint.model.backbone, config)))
+classifier, file = FashionClassifier.from_pretrained(sys.argv[1]), "fashion_model/examples/2650.jpg"
 
 def predict():
-    file = "fashion_model/examples/2650.jpg"
     classifier.find(file)
     map = classifier.predict_and_map(file, 1)[1]["color"]
     return np.append(classifier.predict([file] * 8)[0]["color"].probabilities, map)
@@ -151,23 +141,15 @@ for engine in (classifier.backbone.engine, None):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
-def test_forked_process_answers_the_same():
+def test_forked_process_answers_the_same(finder_classifier):
     """With ONNX Runtime and with PyTorch."""
     command, environment = [sys.executable, "-c", FORK], os.environ | {"OMP_NUM_THREADS": "2"}
+    command.append(finder_classifier.directory)
     ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=500, check=True)
     assert [float(difference) < 1e-4 for difference in ended.stdout.split()] == [True, True]
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        torch.inference_mode,
-        lambda: torch.autocast("cpu", torch.bfloat16),
-        lambda: torch.device("meta"),
-        lambda: default_dtype(torch.float64),
-    ],
-)
-def test_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
+def test_callers_pytorch_changes_nothing(tiny_checkpoint):
     def results():
         random = torch.get_rng_state()
         classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
@@ -177,13 +159,6 @@ def test_callers_pytorch_changes_nothing(tiny_checkpoint, mode):
         return [prediction.to_document(), alone.to_document(), {n: image.tobytes() for n, image in overlays.items()}]
 
     expected = results()
-    with mode():
-        assert results() == expected
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    yield
-    assert torch.get_default_dtype() == dtype
-    torch.set_default_dtype(torch.float32)
+    for mode in (torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta")):
+        with mode:
+            assert results() == expected

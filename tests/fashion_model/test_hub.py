@@ -1,12 +1,11 @@
 """Loading from the Hub: the real client, a Hub on loopback."""
 
 import json
-import pickle
 import time
 
 import pytest
 import torch
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub import constants, hf_hub_download
 
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError
 from fashion_model.checkpoint import load_checkpoint, save_checkpoint
@@ -130,40 +129,27 @@ def test_changed_byte_in_the_cache_is_found(hub, repository, load, tmp_path):
     assert load()
 
 
-STEPS = {"revision": "GET /api/.*/revision/", "tree": "GET .*/tree/", "head": "HEAD .*", "file": "GET .*/resolve/.*"}
-KINDS = {
-    "hang": "sent nothing for 1 s",
-    "drop": "broke off",
-    "page": "not a Hub|size",
-    "truncate": "broke off|not a Hub",
-    "403 GatedRepo": "granted first",
-    "404 RevisionNotFound": "no such revision",
-    "429": "too many requests",
-    "503": "out of order",
-}
-FAULTS = [(step, kind) for step in STEPS for kind in ("hang", "drop", "503", "page")]
-FAULTS += [("head", "403 GatedRepo"), ("head", "404 RevisionNotFound"), ("head", "429"), ("revision", "truncate")]
+KINDS = {"hang": "sent nothing for 1 s", "drop": "broke off", "page": "not a Hub|size", "503": "out of order"}
+STATUSES = {"403 GatedRepo": "granted first", "404 RevisionNotFound": "no such revision", "429": "too many requests"}
+STEPS = {"GET /api/.*/revision/": KINDS, "GET .*/tree/": KINDS, "HEAD ": KINDS | STATUSES, "GET .*/resolve/": KINDS}
 
 
-@pytest.mark.parametrize(("step", "kind"), FAULTS)
-def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind):
-    hub.fault(STEPS[step], kind)
+@pytest.mark.parametrize(
+    ("step", "kind", "message"), [(step, *fault) for step in STEPS for fault in STEPS[step].items()]
+)
+def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind, message):
+    hub.fault(step, kind)
     start = time.monotonic()
-    with pytest.raises(HubCheckpointError, match=KINDS[kind]) as caught:
+    with pytest.raises(HubCheckpointError, match=message) as caught:
         load(f"{NAME}@main", timeout=1)
     assert time.monotonic() - start < 1 + SPARE
-    assert set(hub.requests.values()) == {1} or kind == "truncate"
-    assert (caught.value.repository, caught.value.revision) == (NAME, "main")
-    assert str(caught.value) == f"{NAME}@main cannot be loaded from the Hub: {caught.value.reason}"
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert set(hub.requests.values()) == {1}
+    assert str(caught.value).startswith(f"{NAME}@main cannot be loaded from the Hub: ")
 
 
-@pytest.mark.parametrize("listed", [False, True])
-def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path, listed):
-    """Also one that another program filled file by file, after the listing of the repository or without it."""
+def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path):
+    """Also one that another program filled file by file."""
     repository.head["report/classes.json"] = b"{}"  # not needed
-    if listed:
-        snapshot_download(NAME, allow_patterns=["config.json"], cache_dir=tmp_path / "cache")
     for file in ("config.json", "label_encoders.json", "model.safetensors"):
         hf_hub_download(NAME, file, cache_dir=tmp_path / "cache")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -54,10 +54,11 @@ def fit_encoders(rows: pd.DataFrame, attributes: Sequence[Attribute]) -> LabelEn
     for attribute in attributes:
         if attribute.column not in rows:
             raise DataError(f"the table has no column {attribute.column!r} for attribute {attribute.name!r}")
-        columns[attribute.name] = [label for cell in rows[attribute.column] for label in accepted_labels(cell)]
+        labels = {label for cell in rows[attribute.column] for label in accepted_labels(cell)}
+        columns[attribute.name] = tuple(sorted(labels))
         if not columns[attribute.name]:
             raise DataError(f"the column {attribute.column!r} of the training rows is empty")
-    return LabelEncoders.fit(columns)
+    return LabelEncoders(columns)
 
 
 def read_trained_on(checkpoint: Path) -> set[str]:

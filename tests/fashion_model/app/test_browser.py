@@ -21,7 +21,7 @@ from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.app.visit import FIRST
 from fashion_model.images import open_image
 from tests.conftest import serving
-from tests.corpus import heic
+from tests.corpus import saved
 from tests.fashion_model.app.conftest import PATHS, SHOES, check_overlay
 from tests.fashion_model.app.test_uploads import zipped
 
@@ -293,7 +293,7 @@ def take_with_a_phone(page, path, tmp_path):
 
 
 def upload_heic(page, path, tmp_path):
-    (tmp_path / "IMG_0001.HEIC").write_bytes(heic(Image.open(path)))
+    (tmp_path / "IMG_0001.HEIC").write_bytes(saved(Image.open(path), "HEIF"))
     upload(page, tmp_path / "IMG_0001.HEIC")
 
 
