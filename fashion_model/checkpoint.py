@@ -38,7 +38,8 @@ SHARDS = "model-?????-of-?????.safetensors"
 FINDER = "finder.safetensors"
 REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `train report`
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
-LOADED_FILES = (CONFIG, ENCODERS, *WEIGHT_FILES, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
+NEEDED_FILES = (CONFIG, ENCODERS, *WEIGHT_FILES)
+LOADED_FILES = (*NEEDED_FILES, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
 TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "label_errors", "same_picture"))
 FIGURES = "figures/reliability_*.png"
 # All that belongs to a checkpoint, and nothing that a user may have added.
@@ -153,15 +154,16 @@ def load_checkpoint(
         return read_checkpoint(DEFAULT_CHECKPOINT, "embedded default")
     if Path(source).is_dir():
         return read_checkpoint(Path(source), Path(source).resolve().name)
+    options |= {"patterns": LOADED_FILES, "needed": NEEDED_FILES}
     repository, _, named_revision = str(source).partition("@")
     revision = revision or named_revision or None
     try:
-        directory = fetch(repository, revision, patterns=LOADED_FILES, refresh=refresh, **options)
+        directory = fetch(repository, revision, refresh=refresh, **options)
         try:
             return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
         except CheckpointError:
             with suppress(HubError):  # what was cached may have been damaged since
-                directory = fetch(repository, revision, patterns=LOADED_FILES, refresh=True, **options)
+                directory = fetch(repository, revision, refresh=True, **options)
             return read_checkpoint(directory, f"{repository}@{revision or directory.name}")
     except (HubError, CheckpointError) as error:
         named = f"{repository}@{revision or 'main'}"

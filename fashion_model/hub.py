@@ -85,6 +85,7 @@ def fetch(
     revision: str | None = None,
     *,
     patterns: Sequence[str],
+    needed: Sequence[str] = (),
     repo_type: str = "model",
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -95,7 +96,8 @@ def fetch(
 
     `revision` is a branch, a tag or a commit; None for the default branch. Files that are cached already are taken
     without a single request, so a branch is followed only with `refresh`. What is downloaded is compared with the
-    checksums on the Hub, and downloaded once more where they differ; with `refresh`, what was cached is too.
+    checksums on the Hub, and downloaded once more where they differ; with `refresh`, what was cached is too. Offline
+    only files that match `needed` have to be there, if it is given: caches filled by other programs may lack the rest.
 
     HubError if there is nothing, if a file is damaged twice, or if the Hub sends nothing for `timeout` seconds.
     ValueError if `repository` cannot be the name of one.
@@ -107,12 +109,12 @@ def fetch(
     try:
         if not refresh:
             with suppress(errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
+                local: dict[str, Any] = {"allow_patterns": allowed, "local_files_only": True}
                 if not constants.is_offline_mode():
                     get_cached_repo_tree(**wanted, revision=revision)  # only with it incomplete snapshots are noticed
-                cached = api.snapshot_download(
-                    **wanted, revision=revision, allow_patterns=allowed, local_files_only=True
-                )
-                return Path(cached)
+                elif needed:
+                    local["allow_patterns"] = list(needed)
+                return Path(api.snapshot_download(**wanted, revision=revision, **local))
         return _download(api, wanted, revision, allowed)
     except errors.HFValidationError as error:
         raise ValueError(f"{repository!r} cannot be the name of a Hub repository") from error

@@ -34,9 +34,17 @@ def isolated(device: str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """As `isolated`, for a network that is built: the caller's random state stays."""
-    with isolated(), torch.random.fork_rng(devices=[]):
-        yield
+    """As `isolated`, for a network that is built: of float32 by default, and the caller's random state stays.
+
+    The default type is that of all threads.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with isolated(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def fold_batch_norms(network: Network, example: torch.Tensor) -> Network:

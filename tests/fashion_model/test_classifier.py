@@ -162,3 +162,9 @@ def test_callers_pytorch_changes_nothing(tiny_checkpoint):
     for mode in (torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta")):
         with mode:
             assert results() == expected
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert results() == expected
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

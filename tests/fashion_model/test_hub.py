@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, snapshot_download
 
 from fashion_model import CheckpointError, FashionClassifier, HubCheckpointError
 from fashion_model.checkpoint import load_checkpoint, save_checkpoint
@@ -147,9 +147,12 @@ def test_fault_is_one_error_in_bounded_time(hub, repository, load, step, kind, m
     assert str(caught.value).startswith(f"{NAME}@main cannot be loaded from the Hub: ")
 
 
-def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path):
-    """Also one that another program filled file by file."""
+@pytest.mark.parametrize("listed", [False, True])
+def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path, listed):
+    """Also one that another program filled file by file, after the listing of the repository or without it."""
     repository.head["report/classes.json"] = b"{}"  # not needed
+    if listed:
+        snapshot_download(NAME, allow_patterns=["config.json"], cache_dir=tmp_path / "cache")
     for file in ("config.json", "label_encoders.json", "model.safetensors"):
         hf_hub_download(NAME, file, cache_dir=tmp_path / "cache")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
