@@ -84,6 +84,29 @@ class ManyEvents:
         table = table_of(rows, self.classifier.attributes, products)
         yield table, gallery, str(csv), summary, str(json_lines), places
 
+    def begin(self, files: list[File] | None, products: bool, asked: list[Any]) -> tuple[Any, ...]:
+        """For the page: empty it, and remember what it asks, which ends a batch that was asked for before."""
+        asked[:] = files, products
+        no_file = gr.update(value=None, interactive=False)
+        return None, None, no_file, "", no_file, [], ""
+
+    def label(
+        self,
+        files: list[File] | None,
+        products: bool,
+        asked: list[Any],
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, ...]]:
+        """`predict_batch` for the page, as long as it asks for this; its files can be saved at the end."""
+        if not files or asked != [files, products]:
+            return
+        for *shown, csv, summary, json_lines, places in self.predict_batch(files, products, progress):
+            if asked != [files, products]:
+                return
+            csv, json_lines = (gr.update(value=path, interactive=bool(path)) for path in (csv, json_lines))
+            yield *shown, csv, summary, json_lines, places
+        asked.clear()  # two changes at the same moment ask the same
+
     def _labelled(
         self, uploads: Sequence[Upload], products: bool
     ) -> Iterator[tuple[list[Row], list[tuple[Image.Image, str]]]]:
@@ -126,7 +149,7 @@ def thumbnail_of(photograph: Image.Image) -> Image.Image:
 
 
 def many_tab(classifier: FashionClassifier) -> None:
-    gr.HTML(f'<p class="limits">{LIMITS}</p>')
+    gr.HTML(f'<p class="limits">{LIMITS}</p><p class="limits" id="preparing" role="status"></p>')
     files = gr.File(label="Photographs or zips", file_count="multiple", height=180, elem_id="files")
     with gr.Row():
         examples = gr.Button("Use the examples", size="sm", elem_id="use-examples")
@@ -160,34 +183,24 @@ def many_tab(classifier: FashionClassifier) -> None:
         **plain,
     )
 
-    events, places = ManyEvents(classifier), gr.State([])
-    batches = gr.State(0)  # begun so far: a change begins one
+    events, places, asked = ManyEvents(classifier), gr.State([]), gr.State([])
     outputs = [table, gallery, csv, summary, json_lines, places]
-    private: dict[str, Any] = {"api_visibility": "private"}
-    no_file = gr.update(value=None, interactive=False)
-    empty: tuple[Any, ...] = (None, None, no_file, "", no_file, [], "")
-    batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
-    # One visitor's at a time.
-    batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
-    labelled = batches.change(api_name="predict_batch", **batch)
-    labelled.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    # Whatever changes the files or the question ends a batch, and then begins another one if there are files.
-    ending: dict[str, Any] = {"fn": None, "cancels": labelled, **private}
-    anew: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", **private}
-    gr.on([files.upload, files.delete, files.clear, products.input], **ending).then(
-        fn=lambda files, count: (count + bool(files), *empty),
-        inputs=[files, batches],
-        outputs=[batches, *outputs, opened],
-        **anew,
+    private: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+    batch: dict[str, Any] = {"outputs": outputs, "show_progress_on": summary, "concurrency_id": "many"}  # one at a time
+    # Whatever changes the files or the question ends a batch and begins another; none of these events may be left out.
+    change: dict[str, Any] = {"inputs": [files, products, asked], "trigger_mode": "multiple", **private}
+    gr.on(
+        [files.change, products.input],
+        fn=events.begin,
+        outputs=[*outputs, opened],
+        show_progress="hidden",
+        **change,
+    ).then(fn=events.label, **batch, **change)
+    examples.click(fn=lambda: list(map(str, EXAMPLES)), outputs=files, **private)
+    gr.Button(visible=False).click(
+        fn=events.predict_batch, inputs=[files, products], preprocess=False, api_name="predict_batch", **batch
     )
-    examples.click(**ending).then(
-        fn=lambda count: ([str(path) for path in EXAMPLES], count + 1, *empty),
-        inputs=batches,
-        outputs=[files, batches, *outputs, opened],
-        **anew,
-    )
-    opening: dict[str, Any] = {"inputs": [files, places, products], "outputs": opened, "preprocess": False}
-    gallery.select(fn=events.open_one, **private, **opening)
+    gallery.select(fn=events.open_one, inputs=[files, places, products], outputs=opened, **private)
 
 
 def table_of(rows: Sequence[Row], attributes: Sequence[Attribute], products: bool) -> dict[str, Any]:

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from fashion_model.app.answer import render
 from fashion_model.app.sentences import HINTS
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
@@ -21,36 +19,10 @@ DOMAINS = {
     "everyday": "Everyday things that are no fashion products",
     "high_resolution": "Catalogue photographs",
 }
-COLUMNS = {  # and their widths
-    "Class": "150px",
-    "Attribute": "120px",
-    "Images": "80px",
-    "Recognised, %": "120px",
-    "Right, %": "80px",
-    "Right, phones": "100px",
-    "Taken for": "240px",
-    "Answered instead of": "240px",
-}
-
-
-def quality_tab(classifier: FashionClassifier) -> None:
-    rows = class_rows(read_file(classifier, CLASSES))
-    gr.HTML(in_words(classifier, bool(rows)), elem_id="quality")
-    if rows:
-        gr.Dataframe(
-            rows,
-            headers=list(COLUMNS),
-            column_widths=list(COLUMNS.values()),
-            label="Classes",
-            show_label=False,
-            show_search="search",
-            interactive=False,
-            wrap=True,
-            max_height=480,
-            elem_id="classes",
-        )
-    if file_of(classifier, REPORT):
-        gr.HTML('<p><a href="report" target="_blank" rel="noopener">The full report</a> with all confusions</p>')
+COLUMNS = (
+    *("Class", "Attribute", "Images", "Recognised, %", "Right, %", "Right, phones"),
+    *("Taken for", "Answered instead of"),
+)
 
 
 def file_of(classifier: FashionClassifier, name: str) -> Path | None:
@@ -93,19 +65,19 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]
         return {}
 
 
-def in_words(classifier: FashionClassifier, before_table: bool = False) -> str:
-    """HTML: how often the predictions are right, and with `before_table` what the table of classes has."""
-    hints = [a.name for a in classifier.attributes if a.name in HINTS]
+def in_words(classifier: FashionClassifier) -> str:
+    """HTML: how often the predictions are right, a table of the classes, and a link to the report."""
     domains = list(measured_on_test(classifier).values())
-    shown = {name for domain in domains for name in domain["right"]}
-    values = {
-        "domains": domains,
-        "attributes": classifier.attributes,
-        "hints": hints,
-        "table": before_table,
-        "shown": shown,
-    }
-    return render("quality", **values)
+    return render(
+        "quality",
+        domains=domains,
+        attributes=classifier.attributes,
+        shown={name for domain in domains for name in domain["right"]},
+        hints=[a.name for a in classifier.attributes if a.name in HINTS],
+        columns=COLUMNS,
+        rows=class_rows(read_file(classifier, CLASSES)),
+        report=file_of(classifier, REPORT),
+    )
 
 
 def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:

@@ -47,5 +47,6 @@ def index(page: str, address: str) -> str:
     facts |= {"og:image": f"{address}/{PREVIEW}", "twitter:card": "summary_large_image"}
     tags = "".join(f'<meta property="{name}" content="{html.escape(value)}">' for name, value in facts.items())
     tags += f'<meta name="description" content="{DESCRIPTION}">'
-    page = GRADIOS_FACTS.sub("", page).replace("</head>", f"{tags}<style>{STYLE}</style></head>", 1)
+    page = GRADIOS_FACTS.sub("", page).replace("ADDRESS", html.escape(address))  # in the code that gradio's HTML holds
+    page = page.replace("</head>", f"{tags}<style>{STYLE}</style></head>", 1)
     return BODY.sub(lambda body: f"{body[0]}{visit}<script>(() => {{{SCRIPT}}})();</script>", page, count=1)
