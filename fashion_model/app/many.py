@@ -3,13 +3,13 @@
 import html
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.answer import answer_html
+from fashion_model.app.answer import answer_html, smaller
 from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
 from fashion_model.app.sentences import HINTS, caption_of, main_attribute, percentage
@@ -24,15 +24,18 @@ EACH = 8  # photographs between two updates of the page
 SHOWN = 200  # rows and pictures while a batch is labelled
 MAX_BATCH_SECONDS = 180  # of one batch
 TOO_LONG = f"The photographs took more than {MAX_BATCH_SECONDS // 60} minutes; please send the rest again."
-THUMBNAIL = (240, 240)  # pixels
+THUMBNAIL = 240  # pixels
+LEAST = "least_confidence"  # of a row's labels, which shows where to look
 TITLES = {
-    "": "Least sure, %",
+    LEAST: "Least sure, %",
     "file": "File",
     "error": "Not read because",
     "is_fashion": "Fashion?",
     "fashion_score": "Fashion score",
     "fashion_threshold": "Least score",
 }
+NO_FILE = gr.update(value=None, interactive=False)
+EMPTY: tuple[Any, ...] = (None, None, NO_FILE, "", NO_FILE, [])  # table, gallery, CSV, summary, JSON Lines, places
 
 
 class ManyEvents:
@@ -87,8 +90,7 @@ class ManyEvents:
     def begin(self, files: list[File] | None, products: bool, asked: list[Any]) -> tuple[Any, ...]:
         """For the page: empty it, and remember what it asks, which ends a batch that was asked for before."""
         asked[:] = files, products
-        no_file = gr.update(value=None, interactive=False)
-        return None, None, no_file, "", no_file, [], ""
+        return *EMPTY, ""
 
     def label(
         self,
@@ -99,9 +101,11 @@ class ManyEvents:
     ) -> Iterator[tuple[Any, ...]]:
         """`predict_batch` for the page, as long as it asks for this; its files can be saved at the end."""
         if not files or asked != [files, products]:
+            yield tuple(gr.skip() for _ in EMPTY)  # gradio empties the page after a generator without anything
             return
         for *shown, csv, summary, json_lines, places in self.predict_batch(files, products, progress):
             if asked != [files, products]:
+                yield EMPTY  # what comes last is shown again at the end
                 return
             csv, json_lines = (gr.update(value=path, interactive=bool(path)) for path in (csv, json_lines))
             yield *shown, csv, summary, json_lines, places
@@ -123,29 +127,19 @@ class ManyEvents:
                 return rows_of(name, error, self.names, products), []
             if not products:
                 prediction, _ = self.classifier.predict_and_map(photograph, 0)
-                return rows_of(name, prediction, self.names), [(thumbnail_of(photograph), caption_of(prediction))]
+                return rows_of(name, prediction, self.names), [(smaller(photograph, THUMBNAIL), caption_of(prediction))]
             found = [product for product, _ in self.classifier.products_in(photograph, 0)]
-            pictures = [(thumbnail_of(part_of(photograph, p.box)), caption_of(p.prediction)) for p in found]
+            parts = [smaller(part_of(photograph, product.box), THUMBNAIL) for product in found]
+            pictures = list(zip(parts, (caption_of(product.prediction) for product in found), strict=True))
             return rows_of(name, found, self.names, products), pictures
 
         return in_parallel(label, uploads, WORKERS)
 
     def open_one(self, event: gr.SelectData, files: list[File] | None, places: list[int], products: bool) -> str:
         """The answer for the photograph of a thumbnail."""
-        try:
-            with photographs(received_files(files)) as (uploads, _):
-                name, read = uploads[places[event.index]]
-                return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products))
-        except ImageError as error:
-            return html.escape(str(error))
-        except (IndexError, TypeError):  # another client than the page
-            return "There is no such photograph."
-
-
-def thumbnail_of(photograph: Image.Image) -> Image.Image:
-    small = photograph.copy()
-    small.thumbnail(THUMBNAIL)
-    return small
+        with photographs(received_files(files)) as (uploads, _):
+            name, read = uploads[places[event.index]]
+            return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products))
 
 
 def many_tab(classifier: FashionClassifier) -> None:
@@ -165,18 +159,12 @@ def many_tab(classifier: FashionClassifier) -> None:
         label="gallery", format="jpeg", height="auto", allow_preview=False, buttons=[], elem_id="gallery", **plain
     )
     opened = gr.HTML(elem_id="opened", apply_default_css=False)
+    pairs = ["110px", "80px"] * len(classifier.attributes)  # label and confidence
     table = gr.Dataframe(
         headers=table_of([], classifier.attributes, products=False)["headers"],
         label="table",
         wrap=True,
-        column_widths=[
-            "180px",
-            "90px",
-            "90px",
-            *["110px", "80px"] * len(classifier.attributes),
-            "200px",
-            *["90px"] * 8,
-        ],
+        column_widths=["180px", "90px", "90px", *pairs, "200px", *["90px"] * 8],
         max_height=480,
         show_search="filter",
         elem_id="table",
@@ -187,15 +175,11 @@ def many_tab(classifier: FashionClassifier) -> None:
     outputs = [table, gallery, csv, summary, json_lines, places]
     private: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
     batch: dict[str, Any] = {"outputs": outputs, "show_progress_on": summary, "concurrency_id": "many"}  # one at a time
+    hidden = {"show_progress": "hidden"}
     # Whatever changes the files or the question ends a batch and begins another; none of these events may be left out.
     change: dict[str, Any] = {"inputs": [files, products, asked], "trigger_mode": "multiple", **private}
-    gr.on(
-        [files.change, products.input],
-        fn=events.begin,
-        outputs=[*outputs, opened],
-        show_progress="hidden",
-        **change,
-    ).then(fn=events.label, **batch, **change)
+    begun = gr.on([files.change, products.input], fn=events.begin, outputs=[*outputs, opened], **hidden, **change)
+    begun.then(fn=events.label, **batch, **change)
     examples.click(fn=lambda: list(map(str, EXAMPLES)), outputs=files, **private)
     gr.Button(visible=False).click(
         fn=events.predict_batch, inputs=[files, products], preprocess=False, api_name="predict_batch", **batch
@@ -204,30 +188,19 @@ def many_tab(classifier: FashionClassifier) -> None:
 
 
 def table_of(rows: Sequence[Row], attributes: Sequence[Attribute], products: bool) -> dict[str, Any]:
-    """Headers and cells. Rows that show no product have no labels, and the least confidence shows where to look."""
+    """Headers and cells. Rows that show no product have no labels."""
     titles = {a.name: a.title for a in attributes}
-    surest = [f"{name}_confidence" for name in titles if name not in HINTS]
-    first = ("file", IS_FASHION)
-    others = [field for field in fields_of(list(titles), products) if field not in first]
+    percents = {f"{name}_confidence": f"{title}, %" for name, title in titles.items()}
+    fields = [field for field in fields_of(list(titles), products) if field not in ("file", IS_FASHION)]
+    fields = ["file", IS_FASHION, LEAST, *fields]
     cells = []
     for row in rows:
-        shown = row if row[IS_FASHION] else {**row, **dict.fromkeys(of_labels(titles))}
-        confidences = [float(shown[field] or 0) for field in surest if shown[field] is not None]
-        least = percentage(min(confidences)) if confidences else ""
-        cells.append([cell(field, shown[field]) for field in first] + [least] + [cell(f, shown[f]) for f in others])
-    headers = [header_of(field, titles) for field in (*first, "", *others)]
-    return {"headers": headers, "data": cells}
-
-
-def of_labels(names: Iterable[str]) -> list[str]:
-    return [field for name in names for field in (name, f"{name}_confidence")]
-
-
-def header_of(field: str, titles: Mapping[str, str]) -> str:
-    name = field.removesuffix("_confidence")
-    if name in titles:
-        return titles[name] + (", %" if field != name else "")
-    return TITLES.get(field) or field.capitalize()
+        shown: dict[str, Any] = row if row[IS_FASHION] else row | dict.fromkeys((*titles, *percents))
+        sure = [shown[f"{name}_confidence"] for name in titles if name not in HINTS]
+        shown = shown | {LEAST: min((p for p in sure if p is not None), default=None)}
+        cells.append([cell(field, shown[field]) for field in fields])
+    headers = TITLES | titles | percents
+    return {"headers": [headers.get(field) or field.capitalize() for field in fields], "data": cells}
 
 
 def cell(field: str, value: Any) -> Any:

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from fashion_model.app.answer import render
-from fashion_model.app.sentences import HINTS
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
 
-MAX_JSON = 8_000_000  # bytes of a file
 PHONE = "phone"
 # Domains of metrics.json that the page shows, in this order.
 DOMAINS = {
@@ -19,10 +17,6 @@ DOMAINS = {
     "everyday": "Everyday things that are no fashion products",
     "high_resolution": "Catalogue photographs",
 }
-COLUMNS = (
-    *("Class", "Attribute", "Images", "Recognised, %", "Right, %", "Right, phones"),
-    *("Taken for", "Answered instead of"),
-)
 
 
 def file_of(classifier: FashionClassifier, name: str) -> Path | None:
@@ -30,16 +24,10 @@ def file_of(classifier: FashionClassifier, name: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def read_file(classifier: FashionClassifier, name: str) -> dict[str, Any]:
-    """A JSON file of the checkpoint; empty where it is missing, too large or something else. It may be anyone's."""
+def read_file(classifier: FashionClassifier, name: str) -> Any:
+    """A JSON file of the checkpoint; empty where it is missing. It may be anyone's, and have any shape."""
     path = file_of(classifier, name)
-    if path is None or path.stat().st_size > MAX_JSON:
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path else {}
 
 
 def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]:
@@ -73,15 +61,13 @@ def in_words(classifier: FashionClassifier) -> str:
         domains=domains,
         attributes=classifier.attributes,
         shown={name for domain in domains for name in domain["right"]},
-        hints=[a.name for a in classifier.attributes if a.name in HINTS],
-        columns=COLUMNS,
-        rows=class_rows(read_file(classifier, CLASSES)),
+        rows=class_rows(classifier),
         report=file_of(classifier, REPORT),
     )
 
 
-def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:
-    """A row of COLUMNS for each class; empty where the document is not what `train report` writes."""
+def class_rows(classifier: FashionClassifier) -> list[list[str | int | None]]:
+    """A row of the table for each class; empty where classes.json is not what `train report` writes."""
     try:
         return [
             [
@@ -95,7 +81,7 @@ def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:
                     for name in ("predicted_as", "confused_from")
                 ),
             ]
-            for attribute in document["attributes"].values()
+            for attribute in read_file(classifier, CLASSES)["attributes"].values()
             for label, figures in attribute["classes"].items()
         ]
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -110,11 +110,11 @@ const ask = async question => {
   if (isVisible()) remember(hashOf(question), question);
 };
 
-// The answer for a part of the photograph becomes one more product.
+// The answer for a part of the photograph, whose sides are parts of its own, becomes one more product.
 const askPart = async (answer, part) => {
   if (!asked || !inside(".result").contains(answer)) return;
-  const form = formOf(asked);
-  form.append("part", part.map(x => x.toFixed(4)).join(","));
+  const form = formOf(asked), size = answer.dataset.size.split(" ");
+  form.append("box", part.map((x, i) => Math.round(x * size[i % 2])));
   answer.classList.add("pending");
   const found = await post(form, () => {});
   if (found) answer.classList.remove("pending");
