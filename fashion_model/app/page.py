@@ -78,10 +78,10 @@ def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> 
 
 def reach_loopback_directly() -> None:
     """Gradio asks its own address whether it has started; a proxy would not find it."""
-    given = [host for host in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",") if host]
-    own = os.environ.get("GRADIO_SERVER_NAME")
-    hosts = given if "*" in given else dict.fromkeys([*given, *LOOPBACK, *([own] if own else [])])
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if given != "*":
+        hosts = dict.fromkeys([*given.split(","), *LOOPBACK, os.environ.get("GRADIO_SERVER_NAME", "")])
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, hosts))
 
 
 def checkpoint_line(classifier: FashionClassifier) -> str:
