@@ -175,11 +175,18 @@ def many_tab(classifier: FashionClassifier) -> None:
     outputs = [table, gallery, csv, summary, json_lines, places]
     private: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
     batch: dict[str, Any] = {"outputs": outputs, "show_progress_on": summary, "concurrency_id": "many"}  # one at a time
-    hidden = {"show_progress": "hidden"}
-    # Whatever changes the files or the question ends a batch and begins another; none of these events may be left out.
-    change: dict[str, Any] = {"inputs": [files, products, asked], "trigger_mode": "multiple", **private}
-    begun = gr.on([files.change, products.input], fn=events.begin, outputs=[*outputs, opened], **hidden, **change)
-    begun.then(fn=events.label, **batch, **change)
+    # Whatever changes the files or the question ends a batch and begins another. By default gradio leaves out what
+    # comes while the same event is in progress; with "multiple" one change could overtake the one before it.
+    change: dict[str, Any] = {"inputs": [files, products, asked], **private}
+    begun = gr.on(
+        [files.change, products.input],
+        fn=events.begin,
+        outputs=[*outputs, opened],
+        trigger_mode="always_last",
+        show_progress="hidden",
+        **change,
+    )
+    begun.then(fn=events.label, trigger_mode="multiple", **batch, **change)
     examples.click(fn=lambda: list(map(str, EXAMPLES)), outputs=files, **private)
     gr.Button(visible=False).click(
         fn=events.predict_batch, inputs=[files, products], preprocess=False, api_name="predict_batch", **batch

@@ -489,7 +489,7 @@ def test_many_become_table_captions_and_files(page, classifier, tmp_path):
     # Another photograph that is dropped is made smaller and added; one that is removed leaves the results as well.
     drop(page, large_photograph(tmp_path))
     wait_for(page, lambda: "3 of 4 files could be read" in find(page, "#summary").text)
-    assert [path.stat().st_size < 1_500_000 for path in folder().rglob("large.jpg")] == [True]
+    assert {path.stat().st_size < 1_500_000 for path in folder().rglob("large.jpg")} == {True}
     find_all(page, "#files [aria-label='Remove this file']")[3].click()
     wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2 and find(page, "#csv").is_enabled())
 
