@@ -61,10 +61,15 @@ def stop(page: Any, *_: object) -> None:
 
 def check_numbers() -> None:
     """ValueError for what gradio cannot read: Kubernetes sets GRADIO_SERVER_PORT=tcp://… for a service of that name."""
-    for name in NUMBERS:
+    limit = "GRADIO_DEFAULT_CONCURRENCY_LIMIT"
+    for name in (*NUMBERS, limit):
         text = os.environ.get(name, "1")
-        if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        unlimited = name == limit and text.lower() in ("", "none")
+        if not unlimited and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
             raise ValueError(f"{name} has to be a number from 1 to 65535; it is {text!r}")
+    root = os.environ.get("GRADIO_ROOT_PATH") or "/"
+    if not root.startswith(("/", "http://", "https://")):
+        raise ValueError(f"GRADIO_ROOT_PATH has to begin with a slash; it is {root!r}")
 
 
 def load_classifier() -> tuple[FashionClassifier, str]:

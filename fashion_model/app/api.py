@@ -11,9 +11,9 @@ from fashion_model.app.answer import document_of, products_document
 from fashion_model.app.disk import jpeg_file
 from fashion_model.app.gradio_private import no_tool
 from fashion_model.app.sentences import main_attribute, sentence_of
-from fashion_model.app.uploads import ONE_PHOTOGRAPH, File, name_of, read_photograph, received_file, refuse_large
+from fashion_model.app.uploads import ONE_PHOTOGRAPH, File, name_of, received_photograph, sides_of
 from fashion_model.attributes import IS_FASHION
-from fashion_model.classifier import FashionClassifier
+from fashion_model.classifier import FashionClassifier, open_for_network
 from fashion_model.explain import METHOD, METHODS, OPACITY
 from fashion_model.images import ImageError
 from fashion_model.predictions import TOP, Prediction
@@ -51,8 +51,8 @@ class Endpoints:
         prediction, overlay = self._explained(photo, attribute, opacity=opacity)
         document = prediction.to_document(classes)
         outputs: dict[str, Any] = {name: dict(document[name]["top"]) for name in self.names}
-        notice = sentence_of(prediction, self.classifier.attributes)
-        outputs |= {"overlay": str(jpeg_file(overlay)), "notice": notice, IS_FASHION: document[IS_FASHION]}
+        outputs |= {"overlay": str(jpeg_file(overlay)), "notice": sentence_of(prediction)}
+        outputs[IS_FASHION] = prediction.is_fashion
         return tuple(outputs[name] for name in output_names(self.names))
 
     def explain_photograph(
@@ -84,7 +84,7 @@ class Endpoints:
             a JSON document: a sentence; for each attribute its label, confidence and best five labels; whether the
             photograph shows a fashion product
         """
-        prediction = self.classifier.predict([read_photograph(photo)])[0]
+        (prediction,) = self.classifier.predict([open_for_network(received_photograph(photo))])
         return json.dumps(document_of(name_of(photo), self.classifier, prediction), ensure_ascii=False)
 
     def find_products(self, photo: File | None) -> str:
@@ -97,9 +97,7 @@ class Endpoints:
             a JSON document: a sentence; products, each with its box (left, top, right, bottom in pixels of the upright
             photograph), group, score, label, confidence and best five labels of each attribute
         """
-        path = received_file(photo)
-        refuse_large(path)
-        products = self.classifier.find(path)
+        products = self.classifier.find(received_photograph(photo))
         return json.dumps(products_document(name_of(photo), self.classifier, products), ensure_ascii=False)
 
     def labels(self) -> dict[str, list[str]]:
@@ -129,24 +127,17 @@ class Endpoints:
         self, photo: File | None, attribute: str, label: str | None = None, **options: Any
     ) -> tuple[Prediction, Image.Image]:
         """The prediction and the overlay; `options` as for `FashionClassifier.explain`. Arguments may have any type."""
-        path, attribute = received_file(photo), str(attribute)
+        path, attribute = received_photograph(photo), str(attribute)
         labels = {} if label in (None, "") else {attribute: str(label)}
         if isinstance(options["opacity"], bool):
             raise gr.Error("The opacity has to be a number from 0 to 1.")
         try:
-            refuse_large(path)
             prediction, overlays = self.classifier.predict_and_explain(path, [attribute], labels, **options)
         except ImageError:
             raise
         except ValueError as error:
             raise gr.Error(f"{error}.") from error
         return prediction, overlays[attribute]
-
-
-def sides_of(box: Any) -> list[Any] | None:
-    """Numbers from text such as `12, 30, 200, 310`; whatever they are is checked later."""
-    parts = [part.strip() for part in str(box or "").split(",") if part.strip()]
-    return [int(part) if part.isdecimal() else part for part in parts] or None
 
 
 def output_names(attributes: Sequence[str]) -> list[str]:
@@ -175,23 +166,15 @@ def add_api(classifier: FashionClassifier) -> None:
         result = gr.Textbox(label="result")
         labels, model = gr.JSON(label="labels"), gr.JSON(label="model")
 
-    public = {"preprocess": False, "show_progress": "hidden"}
-    photograph = public | ONE_PHOTOGRAPH
-    button.click(
-        fn=endpoints.predict,
-        inputs=[photo, attribute, opacity, classes],
-        outputs=[outputs[name] for name in output_names(names)],
-        api_name="predict",
-        **photograph,
-    )
-    button.click(
-        fn=endpoints.explain_photograph,
-        inputs=[photo, attribute, label, opacity, method, box],
-        outputs=overlay,
-        api_name="explain",
-        **photograph,
-    )
-    button.click(fn=endpoints.classify_photograph, inputs=photo, outputs=result, api_name="classify", **photograph)
-    button.click(fn=endpoints.find_products, inputs=photo, outputs=result, api_name="find_products", **photograph)
-    button.click(fn=endpoints.labels, outputs=labels, api_name="labels", **public)
-    button.click(fn=endpoints.model, outputs=model, api_name="model", **public)
+    every = [outputs[name] for name in output_names(names)]
+    asked = [photo, attribute, label, opacity, method, box]
+    for name, fn, inputs, results, options in (
+        ("predict", endpoints.predict, [photo, attribute, opacity, classes], every, ONE_PHOTOGRAPH),
+        ("explain", endpoints.explain_photograph, asked, overlay, ONE_PHOTOGRAPH),
+        ("classify", endpoints.classify_photograph, photo, result, ONE_PHOTOGRAPH),
+        ("find_products", endpoints.find_products, photo, result, ONE_PHOTOGRAPH),
+        ("labels", endpoints.labels, [], labels, {}),
+        ("model", endpoints.model, [], model, {}),
+    ):
+        settings = {"api_name": name, "preprocess": False, "show_progress": "hidden", **options}
+        button.click(fn=fn, inputs=inputs, outputs=results, **settings)

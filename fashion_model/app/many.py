@@ -3,13 +3,13 @@
 import html
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from fashion_model.app.answer import answer_html
+from fashion_model.app.answer import answer_html, smaller
 from fashion_model.app.disk import jpeg_file, result_file
 from fashion_model.app.gradio_private import no_tool
 from fashion_model.app.sentences import HINTS, caption_of, main_attribute, percentage
@@ -24,15 +24,18 @@ EACH = 8  # photographs between two updates of the page
 SHOWN = 200  # rows and pictures while a batch is labelled
 MAX_BATCH_SECONDS = 180  # of one batch
 TOO_LONG = f"The photographs took more than {MAX_BATCH_SECONDS // 60} minutes; please send the rest again."
-THUMBNAIL = (240, 240)  # pixels
+THUMBNAIL = 240  # pixels
+LEAST = "least_confidence"  # of a row's labels, which shows where to look
 TITLES = {
-    "": "Least sure, %",
+    LEAST: "Least sure, %",
     "file": "File",
     "error": "Not read because",
     "is_fashion": "Fashion?",
     "fashion_score": "Fashion score",
     "fashion_threshold": "Least score",
 }
+NO_FILE = gr.update(value=None, interactive=False)
+EMPTY: tuple[Any, ...] = (None, None, NO_FILE, "", NO_FILE, [])  # table, gallery, CSV, summary, JSON Lines, places
 
 
 class ManyEvents:
@@ -84,6 +87,30 @@ class ManyEvents:
         table = table_of(rows, self.classifier.attributes, products)
         yield table, gallery, str(csv), summary, str(json_lines), places
 
+    def begin(self, files: list[File] | None, products: bool, asked: list[Any]) -> tuple[Any, ...]:
+        """For the page: empty it, and remember what it asks, which ends a batch that was asked for before."""
+        asked[:] = files, products
+        return *EMPTY, ""
+
+    def label(
+        self,
+        files: list[File] | None,
+        products: bool,
+        asked: list[Any],
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, ...]]:
+        """`predict_batch` for the page, as long as it asks for this; its files can be saved at the end."""
+        if not files or asked != [files, products]:
+            yield tuple(gr.skip() for _ in EMPTY)  # gradio empties the page after a generator without anything
+            return
+        for *shown, csv, summary, json_lines, places in self.predict_batch(files, products, progress):
+            if asked != [files, products]:
+                yield EMPTY  # what comes last is shown again at the end
+                return
+            csv, json_lines = (gr.update(value=path, interactive=bool(path)) for path in (csv, json_lines))
+            yield *shown, csv, summary, json_lines, places
+        asked.clear()  # two changes at the same moment ask the same
+
     def _labelled(
         self, uploads: Sequence[Upload], products: bool
     ) -> Iterator[tuple[list[Row], list[tuple[Image.Image, str]]]]:
@@ -100,33 +127,23 @@ class ManyEvents:
                 return rows_of(name, error, self.names, products), []
             if not products:
                 prediction, _ = self.classifier.predict_and_map(photograph, 0)
-                return rows_of(name, prediction, self.names), [(thumbnail_of(photograph), caption_of(prediction))]
+                return rows_of(name, prediction, self.names), [(smaller(photograph, THUMBNAIL), caption_of(prediction))]
             found = [product for product, _ in self.classifier.products_in(photograph, 0)]
-            pictures = [(thumbnail_of(part_of(photograph, p.box)), caption_of(p.prediction)) for p in found]
+            parts = [smaller(part_of(photograph, product.box), THUMBNAIL) for product in found]
+            pictures = list(zip(parts, (caption_of(product.prediction) for product in found), strict=True))
             return rows_of(name, found, self.names, products), pictures
 
         return in_parallel(label, uploads, WORKERS)
 
     def open_one(self, event: gr.SelectData, files: list[File] | None, places: list[int], products: bool) -> str:
         """The answer for the photograph of a thumbnail."""
-        try:
-            with photographs(received_files(files)) as (uploads, _):
-                name, read = uploads[places[event.index]]
-                return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products))
-        except ImageError as error:
-            return html.escape(str(error))
-        except (IndexError, TypeError):  # another client than the page
-            return "There is no such photograph."
-
-
-def thumbnail_of(photograph: Image.Image) -> Image.Image:
-    small = photograph.copy()
-    small.thumbnail(THUMBNAIL)
-    return small
+        with photographs(received_files(files)) as (uploads, _):
+            name, read = uploads[places[event.index]]
+            return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products))
 
 
 def many_tab(classifier: FashionClassifier) -> None:
-    gr.HTML(f'<p class="limits">{LIMITS}</p>')
+    gr.HTML(f'<p class="limits">{LIMITS}</p><p class="limits" id="preparing" role="status"></p>')
     files = gr.File(label="Photographs or zips", file_count="multiple", height=180, elem_id="files")
     with gr.Row():
         examples = gr.Button("Use the examples", size="sm", elem_id="use-examples")
@@ -142,79 +159,55 @@ def many_tab(classifier: FashionClassifier) -> None:
         label="gallery", format="jpeg", height="auto", allow_preview=False, buttons=[], elem_id="gallery", **plain
     )
     opened = gr.HTML(elem_id="opened", apply_default_css=False)
+    pairs = ["110px", "80px"] * len(classifier.attributes)  # label and confidence
     table = gr.Dataframe(
         headers=table_of([], classifier.attributes, products=False)["headers"],
         label="table",
         wrap=True,
-        column_widths=[
-            "180px",
-            "90px",
-            "90px",
-            *["110px", "80px"] * len(classifier.attributes),
-            "200px",
-            *["90px"] * 8,
-        ],
+        column_widths=["180px", "90px", "90px", *pairs, "200px", *["90px"] * 8],
         max_height=480,
         show_search="filter",
         elem_id="table",
         **plain,
     )
 
-    events, places = ManyEvents(classifier), gr.State([])
-    batches = gr.State(0)  # begun so far: a change begins one
+    events, places, asked = ManyEvents(classifier), gr.State([]), gr.State([])
     outputs = [table, gallery, csv, summary, json_lines, places]
-    private: dict[str, Any] = {"api_visibility": "private"}
-    no_file = gr.update(value=None, interactive=False)
-    empty: tuple[Any, ...] = (None, None, no_file, "", no_file, [], "")
-    batch: dict[str, Any] = {"outputs": outputs, "preprocess": False, "show_progress_on": summary}
-    # One visitor's at a time.
-    batch |= {"fn": events.predict_batch, "inputs": [files, products], "concurrency_id": "many"}
-    labelled = batches.change(api_name="predict_batch", **batch)
-    labelled.success(fn=lambda: [gr.update(interactive=True)] * 2, outputs=[csv, json_lines], **private)
-    # Whatever changes the files or the question ends a batch, and then begins another one if there are files.
-    ending: dict[str, Any] = {"fn": None, "cancels": labelled, **private}
-    anew: dict[str, Any] = {"preprocess": False, "show_progress": "hidden", **private}
-    gr.on([files.upload, files.delete, files.clear, products.input], **ending).then(
-        fn=lambda files, count: (count + bool(files), *empty),
-        inputs=[files, batches],
-        outputs=[batches, *outputs, opened],
-        **anew,
+    private: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+    batch: dict[str, Any] = {"outputs": outputs, "show_progress_on": summary, "concurrency_id": "many"}  # one at a time
+    # Whatever changes the files or the question ends a batch and begins another. By default gradio leaves out what
+    # comes while the same event is in progress; with "multiple" one change could overtake the one before it.
+    change: dict[str, Any] = {"inputs": [files, products, asked], **private}
+    begun = gr.on(
+        [files.change, products.input],
+        fn=events.begin,
+        outputs=[*outputs, opened],
+        trigger_mode="always_last",
+        show_progress="hidden",
+        **change,
     )
-    examples.click(**ending).then(
-        fn=lambda count: ([str(path) for path in EXAMPLES], count + 1, *empty),
-        inputs=batches,
-        outputs=[files, batches, *outputs, opened],
-        **anew,
+    begun.then(fn=events.label, trigger_mode="multiple", **batch, **change)
+    examples.click(fn=lambda: list(map(str, EXAMPLES)), outputs=files, **private)
+    gr.Button(visible=False).click(
+        fn=events.predict_batch, inputs=[files, products], preprocess=False, api_name="predict_batch", **batch
     )
-    opening: dict[str, Any] = {"inputs": [files, places, products], "outputs": opened, "preprocess": False}
-    gallery.select(fn=events.open_one, **private, **opening)
+    gallery.select(fn=events.open_one, inputs=[files, places, products], outputs=opened, **private)
 
 
 def table_of(rows: Sequence[Row], attributes: Sequence[Attribute], products: bool) -> dict[str, Any]:
-    """Headers and cells. Rows that show no product have no labels, and the least confidence shows where to look."""
+    """Headers and cells. Rows that show no product have no labels."""
     titles = {a.name: a.title for a in attributes}
-    surest = [f"{name}_confidence" for name in titles if name not in HINTS]
-    first = ("file", IS_FASHION)
-    others = [field for field in fields_of(list(titles), products) if field not in first]
+    percents = {f"{name}_confidence": f"{title}, %" for name, title in titles.items()}
+    fields = [field for field in fields_of(list(titles), products) if field not in ("file", IS_FASHION)]
+    fields = ["file", IS_FASHION, LEAST, *fields]
     cells = []
     for row in rows:
-        shown = row if row[IS_FASHION] else {**row, **dict.fromkeys(of_labels(titles))}
-        confidences = [float(shown[field] or 0) for field in surest if shown[field] is not None]
-        least = percentage(min(confidences)) if confidences else ""
-        cells.append([cell(field, shown[field]) for field in first] + [least] + [cell(f, shown[f]) for f in others])
-    headers = [header_of(field, titles) for field in (*first, "", *others)]
-    return {"headers": headers, "data": cells}
-
-
-def of_labels(names: Iterable[str]) -> list[str]:
-    return [field for name in names for field in (name, f"{name}_confidence")]
-
-
-def header_of(field: str, titles: Mapping[str, str]) -> str:
-    name = field.removesuffix("_confidence")
-    if name in titles:
-        return titles[name] + (", %" if field != name else "")
-    return TITLES.get(field) or field.capitalize()
+        shown: dict[str, Any] = row if row[IS_FASHION] else row | dict.fromkeys((*titles, *percents))
+        sure = [shown[f"{name}_confidence"] for name in titles if name not in HINTS]
+        shown = shown | {LEAST: min((p for p in sure if p is not None), default=None)}
+        cells.append([cell(field, shown[field]) for field in fields])
+    headers = TITLES | titles | percents
+    return {"headers": [headers.get(field) or field.capitalize() for field in fields], "data": cells}
 
 
 def cell(field: str, value: Any) -> Any:

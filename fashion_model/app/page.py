@@ -11,7 +11,7 @@ from fashion_model.app.answer import curl_code, python_code, render
 from fashion_model.app.api import add_api
 from fashion_model.app.gradio_private import Page, set_up_mcp
 from fashion_model.app.many import many_tab
-from fashion_model.app.quality import PHONE, measured_on_test, quality_tab
+from fashion_model.app.quality import PHONE, in_words, measured_on_test
 from fashion_model.app.routes import Guard, Routes
 from fashion_model.app.uploads import MAX_ZIP
 from fashion_model.app.visit import EXAMPLES_FOLDER, PLACE, TITLE
@@ -45,7 +45,7 @@ def build_page(classifier: FashionClassifier, warning: str = "") -> gr.Blocks:
         with gr.Tab("Many", elem_id="many"):
             many_tab(classifier)
         with gr.Tab("How good is it?", elem_id="good"):
-            quality_tab(classifier)
+            gr.HTML(in_words(classifier), elem_id="quality")
         with gr.Tab("Code", elem_id="code"):
             code = {"python": python_code(EXAMPLE), "curl": curl_code(EXAMPLE), "file": EXAMPLE}
             gr.HTML(render("code", **code), elem_id="code-blocks")
@@ -78,10 +78,10 @@ def launch(classifier: FashionClassifier, warning: str = "", **options: Any) -> 
 
 def reach_loopback_directly() -> None:
     """Gradio asks its own address whether it has started; a proxy would not find it."""
-    given = [host for host in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",") if host]
-    own = os.environ.get("GRADIO_SERVER_NAME")
-    hosts = given if "*" in given else dict.fromkeys([*given, *LOOPBACK, *([own] if own else [])])
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if given != "*":
+        hosts = dict.fromkeys([*given.split(","), *LOOPBACK, os.environ.get("GRADIO_SERVER_NAME", "")])
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, hosts))
 
 
 def checkpoint_line(classifier: FashionClassifier) -> str:

@@ -4,14 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from fashion_model.app.answer import render
-from fashion_model.app.sentences import HINTS
 from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
 
-MAX_JSON = 8_000_000  # bytes of a file
 PHONE = "phone"
 # Domains of metrics.json that the page shows, in this order.
 DOMAINS = {
@@ -21,36 +17,6 @@ DOMAINS = {
     "everyday": "Everyday things that are no fashion products",
     "high_resolution": "Catalogue photographs",
 }
-COLUMNS = {  # and their widths
-    "Class": "150px",
-    "Attribute": "120px",
-    "Images": "80px",
-    "Recognised, %": "120px",
-    "Right, %": "80px",
-    "Right, phones": "100px",
-    "Taken for": "240px",
-    "Answered instead of": "240px",
-}
-
-
-def quality_tab(classifier: FashionClassifier) -> None:
-    rows = class_rows(read_file(classifier, CLASSES))
-    gr.HTML(in_words(classifier, bool(rows)), elem_id="quality")
-    if rows:
-        gr.Dataframe(
-            rows,
-            headers=list(COLUMNS),
-            column_widths=list(COLUMNS.values()),
-            label="Classes",
-            show_label=False,
-            show_search="search",
-            interactive=False,
-            wrap=True,
-            max_height=480,
-            elem_id="classes",
-        )
-    if file_of(classifier, REPORT):
-        gr.HTML('<p><a href="report" target="_blank" rel="noopener">The full report</a> with all confusions</p>')
 
 
 def file_of(classifier: FashionClassifier, name: str) -> Path | None:
@@ -58,16 +24,10 @@ def file_of(classifier: FashionClassifier, name: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def read_file(classifier: FashionClassifier, name: str) -> dict[str, Any]:
-    """A JSON file of the checkpoint; empty where it is missing, too large or something else. It may be anyone's."""
+def read_file(classifier: FashionClassifier, name: str) -> Any:
+    """A JSON file of the checkpoint; empty where it is missing. It may be anyone's, and have any shape."""
     path = file_of(classifier, name)
-    if path is None or path.stat().st_size > MAX_JSON:
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path else {}
 
 
 def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]:
@@ -93,23 +53,21 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]
         return {}
 
 
-def in_words(classifier: FashionClassifier, before_table: bool = False) -> str:
-    """HTML: how often the predictions are right, and with `before_table` what the table of classes has."""
-    hints = [a.name for a in classifier.attributes if a.name in HINTS]
+def in_words(classifier: FashionClassifier) -> str:
+    """HTML: how often the predictions are right, a table of the classes, and a link to the report."""
     domains = list(measured_on_test(classifier).values())
-    shown = {name for domain in domains for name in domain["right"]}
-    values = {
-        "domains": domains,
-        "attributes": classifier.attributes,
-        "hints": hints,
-        "table": before_table,
-        "shown": shown,
-    }
-    return render("quality", **values)
+    return render(
+        "quality",
+        domains=domains,
+        attributes=classifier.attributes,
+        shown={name for domain in domains for name in domain["right"]},
+        rows=class_rows(classifier),
+        report=file_of(classifier, REPORT),
+    )
 
 
-def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:
-    """A row of COLUMNS for each class; empty where the document is not what `train report` writes."""
+def class_rows(classifier: FashionClassifier) -> list[list[str | int | None]]:
+    """A row of the table for each class; empty where classes.json is not what `train report` writes."""
     try:
         return [
             [
@@ -123,7 +81,7 @@ def class_rows(document: dict[str, Any]) -> list[list[str | int | None]]:
                     for name in ("predicted_as", "confused_from")
                 ),
             ]
-            for attribute in document["attributes"].values()
+            for attribute in read_file(classifier, CLASSES)["attributes"].values()
             for label, figures in attribute["classes"].items()
         ]
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -7,9 +7,10 @@ where a request names an endpoint, event or component that does not exist.
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -22,12 +23,12 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fashion_model.app.answer import answer_html, document_of, products_document
+from fashion_model.app.answer import answer_html, document_of, products_document, smaller
 from fashion_model.app.disk import OVERLAY_FILE, folder, jpeg_file
 from fashion_model.app.gradio_private import NOT_UNDERSTOOD, downloaded, root_of
 from fashion_model.app.quality import file_of
 from fashion_model.app.sentences import main_attribute
-from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE, refuse_large
+from fashion_model.app.uploads import MAX_BYTES, MAX_ZIP, TOO_LARGE, refuse_large, sides_of
 from fashion_model.app.visit import EXAMPLES, EXAMPLES_FOLDER, index
 from fashion_model.checkpoint import CARD, REPORT
 from fashion_model.classifier import WORKERS, FashionClassifier
@@ -58,17 +59,17 @@ MAX_REQUESTS = 64  # to POST /predict that are received, wait or are answered at
 MAX_WAIT = 30  # that a request waits for its answer
 RETRY_AFTER = 5  # seconds
 BUSY = "Too many photographs at the moment; please try again."
-NO_EXAMPLE = "There is no such example."
 OVERLAY_SIDE = 1600  # pixels, of the overlays of several products
 HOW = "Send one photograph in the field `file`: curl -F file=@photograph.jpg ADDRESS/predict (or …?products=1)"
-WORK = {"0": "classify", "1": "find"}  # value of `products` → method
 # A report comes with a checkpoint from anyone: no scripts, forms or requests, whatever it holds.
-REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+REPORT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+Job = Callable[[], dict[str, Any]]  # the work of a request that waits for a thread
 
 
 class Routes:
     def __init__(self, classifier: FashionClassifier):
         self.classifier = classifier
+        self.main = main_attribute(classifier.encoders.labels)
         self.requests = asyncio.Semaphore(MAX_REQUESTS)
         self.threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
 
@@ -76,10 +77,10 @@ class Routes:
         return [
             Route("/predict", self.predict, methods=["POST"]),
             Route("/answer", self.answer, methods=["POST"]),
-            Route("/card", self.card),
-            Route("/overlays/{digest}.jpeg", self.overlay),
-            Route("/report", self.report),
-            Route("/examples/{name}", self.example),
+            Route("/overlays/{digest}.jpeg", overlay),
+            Route("/examples/{name}", example),
+            Route("/card", partial(self.file, CARD, "model card", "text/plain", {})),
+            Route("/report", partial(self.file, REPORT, "report", "text/html", REPORT_HEADERS)),
         ]
 
     async def predict(self, request: Request) -> Response:
@@ -87,71 +88,58 @@ class Routes:
 
         With `?products=1` that of the products in the photograph, with an overlay each.
         """
-        async with self._form(request) as form:
-            match form and form.getlist("file"):
-                case [UploadFile() as file] if (products := request.query_params.get("products", "0")) in WORK:
-                    work = getattr(self, WORK[products])
-                    return await self._run(work, await content_of(file), name_of(file), root_of(request))
-                case None:
-                    return busy()
-            return error(400, HOW)
+        work = {"0": self.classify, "1": self.find}.get(request.query_params.get("products", "0"))
+
+        async def job(form: FormData) -> Job:
+            match form.getlist("file"):
+                case [UploadFile() as file] if work:
+                    return partial(work, await content_of(file), name_of(file), root_of(request))
+            raise ImageError(HOW)
+
+        return await self._respond(request, job)
 
     async def answer(self, request: Request) -> Response:
         """For the page: a form with a photograph, the name of an example, or an address → {"html": the answer}.
 
         A photograph that cannot be used has status 200, too: browsers would report others as errors of the page.
         """
-        response = await self._answer(request)
+
+        async def job(form: FormData) -> Job:
+            source: Source
+            match form.get("file"), form.get("example"), form.get("address"):
+                case UploadFile() as file, None, None:
+                    source, name = await content_of(file), name_of(file)
+                case None, str() as name, None:
+                    source = example_called(name)
+                case None, None, str() as address:
+                    source = await downloaded(address, folder())
+                    name = source.name
+                    refuse_large(source)
+                case _:
+                    raise ImageError(HOW)
+            return lambda: {"html": answer_html(self.classifier, name, source, sides_of(form.get("box")))}
+
+        response = await self._respond(request, job)
         if response.status_code in (400, 413):
             response.status_code = 200
         return response
 
-    async def _answer(self, request: Request) -> Response:
-        async with self._form(request) as form:
-            if form is None:
-                return busy()
-            part = form.get("part")
-            match form.get("file"), form.get("example"), form.get("address"):
-                case UploadFile() as file, None, None:
-                    return await self._run(self.look, await content_of(file), name_of(file), part)
-                case None, str() as name, None if EXAMPLES_FOLDER / name in EXAMPLES:
-                    return await self._run(self.look, EXAMPLES_FOLDER / name, name, part)
-                case None, None, str() as address:
-                    try:
-                        path = await downloaded(address, folder())
-                        refuse_large(path)
-                    except ImageError as fault:
-                        return error(400, str(fault))
-                    return await self._run(self.look, path, path.name, part)
-                case None, str(), None:
-                    return error(400, NO_EXAMPLE)
-            return error(400, HOW)
-
-    @asynccontextmanager
-    async def _form(self, request: Request) -> AsyncIterator[FormData | None]:
-        """The request's form, or None if MAX_REQUESTS are received, wait or are answered already."""
-        if self.requests.locked():
-            yield None
-            return
-        async with self.requests, request.form() as form:
-            yield form
-
-    async def _run(self, work: Callable[..., dict[str, Any]], photograph: Any, *arguments: Any) -> Response:
-        """What `work` returns, from one of the threads."""
-        if isinstance(photograph, bytes) and len(photograph) > MAX_BYTES:  # the whole body may be larger
-            return error(413, TOO_LARGE)
-        running = asyncio.get_running_loop().run_in_executor(self.threads, work, photograph, *arguments)
-        try:
-            return JSONResponse(await asyncio.wait_for(running, MAX_WAIT))
-        except asyncio.TimeoutError:
+    async def _respond(self, request: Request, job_of: Callable[[FormData], Awaitable[Job]]) -> Response:
+        """What the job that the request's form asks for returns, from one of the threads."""
+        if self.requests.locked():  # MAX_REQUESTS are received, wait or are answered already
             return busy()
-        except ValueError as fault:  # such as an ImageError
-            return error(400, str(fault))
+        async with self.requests, request.form() as form:
+            try:
+                job = asyncio.get_running_loop().run_in_executor(self.threads, await job_of(form))
+                return JSONResponse(await asyncio.wait_for(job, MAX_WAIT))
+            except asyncio.TimeoutError:
+                return busy()
+            except ValueError as fault:  # such as an ImageError
+                return JSONResponse({"error": str(fault)}, 413 if str(fault) == TOO_LARGE else 400)
 
     def classify(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
-        main = main_attribute([a.name for a in self.classifier.attributes])
-        prediction, overlays = self.classifier.predict_and_explain(photograph, [main])
-        return document_of(name, self.classifier, prediction) | {"overlay": address_of(overlays[main], root)}
+        prediction, overlays = self.classifier.predict_and_explain(photograph, [self.main])
+        return document_of(name, self.classifier, prediction) | {"overlay": address_of(overlays[self.main], root)}
 
     def find(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
         """The overlays are at most OVERLAY_SIDE wide and high."""
@@ -159,43 +147,39 @@ class Routes:
         opened = self.classifier.open(photograph)
         found = self.classifier.products_in(opened, 1)
         document = products_document(name, self.classifier, [product for product, _ in found])
-        small = opened.copy()
-        small.thumbnail((OVERLAY_SIDE, OVERLAY_SIDE))
-        ground = backdrop(small)
-        main = main_attribute([a.name for a in self.classifier.attributes])
+        ground = backdrop(smaller(opened, OVERLAY_SIDE))
         for of_product, (product, maps) in zip(document["products"], found, strict=True):
-            drawn = self.classifier.draw(ground, maps[main][0], product.box)
+            drawn = self.classifier.draw(ground, maps[self.main][0], product.box)
             of_product["overlay"] = address_of(drawn, root)
         return document
 
-    def look(self, photograph: Source, name: str, part: Any) -> dict[str, Any]:
-        return {"html": answer_html(self.classifier, name, photograph, None if part is None else part_from(part))}
-
-    def overlay(self, request: Request) -> Response:
-        digest = request.path_params["digest"]
-        path = folder() / digest / OVERLAY_FILE
-        if not re.fullmatch("[0-9a-f]{64}", digest) or not path.is_file():
-            raise HTTPException(404)
-        return FileResponse(path, media_type="image/jpeg")
-
-    def card(self, request: Request) -> Response:
-        path = file_of(self.classifier, CARD)
+    def file(self, name: str, called: str, media_type: str, headers: dict[str, str], _: Request) -> Response:
+        """A file of the checkpoint."""
+        path = file_of(self.classifier, name)
         if not path:
-            raise HTTPException(404, "This checkpoint has no model card.")
-        return FileResponse(path, media_type="text/plain; charset=utf-8")
+            raise HTTPException(404, f"This checkpoint has no {called}.")
+        return FileResponse(path, media_type=f"{media_type}; charset=utf-8", headers=headers)
 
-    def report(self, request: Request) -> Response:
-        path = file_of(self.classifier, REPORT)
-        if not path:
-            raise HTTPException(404, "This checkpoint has no report.")
-        headers = {"Content-Security-Policy": REPORT_POLICY}
-        return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
 
-    def example(self, request: Request) -> Response:
-        path = EXAMPLES_FOLDER / request.path_params["name"]
-        if path not in EXAMPLES:
-            raise HTTPException(404)
-        return FileResponse(path)
+def overlay(request: Request) -> Response:
+    digest = request.path_params["digest"]
+    path = folder() / digest / OVERLAY_FILE
+    if not re.fullmatch("[0-9a-f]{64}", digest) or not path.is_file():
+        raise HTTPException(404)
+    return FileResponse(path, media_type="image/jpeg")
+
+
+def example(request: Request) -> Response:
+    try:
+        return FileResponse(example_called(request.path_params["name"]))
+    except ImageError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+def example_called(name: str) -> Path:
+    if EXAMPLES_FOLDER / name not in EXAMPLES:
+        raise ImageError("There is no such example.")
+    return EXAMPLES_FOLDER / name
 
 
 def name_of(file: UploadFile) -> str:
@@ -203,28 +187,15 @@ def name_of(file: UploadFile) -> str:
 
 
 async def content_of(file: UploadFile) -> bytes:
-    """All of it, or a little more than may be sent."""
-    return await file.read(MAX_BYTES + 1)
+    content = await file.read(MAX_BYTES + 1)  # the whole body may be larger
+    if len(content) > MAX_BYTES:
+        raise ImageError(TOO_LARGE)
+    return content
 
 
 def address_of(overlay: Image.Image, root: str) -> str:
     """The address from which the overlay can be fetched for an hour."""
     return f"{root}/overlays/{jpeg_file(overlay).parent.name}.jpeg"
-
-
-def part_from(text: Any) -> list[float]:
-    """Of `left,top,right,bottom`, as parts of the photograph's width and height. ValueError for anything else."""
-    try:
-        sides = list(map(float, str(text).split(",")))
-    except ValueError:
-        sides = []
-    if len(sides) != 4 or not all(0 <= side <= 1 for side in sides):
-        raise ValueError("The part of a photograph is left,top,right,bottom, each from 0 to 1.")
-    return sides
-
-
-def error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)
 
 
 def busy() -> Response:

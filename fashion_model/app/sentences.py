@@ -1,10 +1,10 @@
 """What is in a photograph, in plain English, and how far it can be trusted."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fashion_model.attributes import PRODUCT_TYPE, Attribute
+from fashion_model.attributes import PRODUCT_TYPE
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 
 STATIC = Path(__file__).parent / "static"
@@ -18,23 +18,22 @@ ADVICE = "One product that fills the picture, on a plain ground, works best."
 NOT_FASHION = f"This does not look like a fashion product. {ADVICE}"
 
 
-def sentence_of(prediction: Prediction, attributes: Sequence[Attribute]) -> str:
+def sentence_of(prediction: Prediction) -> str:
     """What the network sees in a photograph of one product."""
-    names = [attribute.name for attribute in attributes]
-    main = prediction[main_attribute(names)]
+    main = prediction[main_attribute(prediction.attributes)]
     if not prediction.is_fashion:
         if main.confidence >= ALMOST_CERTAIN:
             return f"Perhaps not a fashion product; if it is, {one(main.label, name_of(main.label))}."
         return NOT_FASHION
-    text = phrase(prediction, names)
-    if "gender" in names:
+    text = phrase(prediction)
+    if "gender" in prediction.attributes:
         text += f", {for_whom(prediction['gender'])}"
     if main.confidence < MIN_CONFIDENCE:
         return f"Hard to tell; perhaps {text}. {ADVICE}"
     return f"{text[0].upper()}{text[1:]}." if main.confidence >= SURE else f"Looks like {text}."
 
 
-def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attribute]) -> str:
+def sentence_of_products(products: Sequence[Product]) -> str:
     """What the network sees in a photograph, from top to bottom, such as `A black jacket and brown boots, for women.`
 
     Whom they are for is said if that is the same for all.
@@ -42,10 +41,11 @@ def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attri
     if not products:
         return NOT_FASHION
     if len(products) == 1:
-        return sentence_of(products[0].prediction, attributes)
-    names = [attribute.name for attribute in attributes]
-    main, predictions = main_attribute(names), [p.prediction for p in sorted(products, key=lambda p: p.box[1])]
-    phrases = {phrase(p, names, False): "" if p[main].confidence >= SURE else "perhaps " for p in predictions}
+        return sentence_of(products[0].prediction)
+    predictions = [product.prediction for product in sorted(products, key=lambda product: product.box[1])]
+    names = predictions[0].attributes
+    main = main_attribute(names)
+    phrases = {phrase(p, hedged=False): "" if p[main].confidence >= SURE else "perhaps " for p in predictions}
     *first, last = [before + text for text, before in phrases.items()]
     text = f"{', '.join(first)} and {last}" if first else last
     if "gender" in names and len(whom := {for_whom(p["gender"]) for p in predictions}) == 1:
@@ -53,17 +53,17 @@ def sentence_of_products(products: Sequence[Product], attributes: Sequence[Attri
     return f"{text[0].upper()}{text[1:]}."
 
 
-def main_attribute(names: Sequence[str]) -> str:
+def main_attribute(names: Collection[str]) -> str:
     """Its confidence decides how the sentence begins: the product type, or the first attribute."""
-    return PRODUCT_TYPE if PRODUCT_TYPE in names else names[0]
+    return PRODUCT_TYPE if PRODUCT_TYPE in names else next(iter(names))
 
 
-def phrase(prediction: Prediction, names: Sequence[str], hedged: bool = True) -> str:
+def phrase(prediction: Prediction, hedged: bool = True) -> str:
     """Color and product: `a red T-shirt`; with doubts if it is `hedged`: `grey, perhaps taupe, trousers`."""
-    main = main_attribute(names)
+    main = main_attribute(prediction.attributes)
     label = prediction[main].label
     words = name_of(label)
-    if "color" in names and main != "color":
+    if "color" in prediction.attributes and main != "color":
         words = f"{color_in_words(prediction['color'], hedged)} {words}"
     return one(label, words)
 

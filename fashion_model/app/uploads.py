@@ -9,26 +9,21 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from PIL import Image
 
 from fashion_model.app.disk import folder
-from fashion_model.classifier import DETAIL, WORKERS
+from fashion_model.classifier import WORKERS
 from fashion_model.images import ImageError, is_hidden, is_photograph, open_image
 
 MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
 MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
-HEADER = 30  # bytes of a file's header in a zip, without its name
 BEGINNING = 2**17  # bytes that tell whether a file is a photograph where its name does not
-ZIP_METHODS = (
-    zipfile.ZIP_STORED,
-    zipfile.ZIP_DEFLATED,
-)  # others are rare; LZMA takes any amount of memory
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare; LZMA takes any amount of memory
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
 LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs of up to {MAX_BYTES // 2**20} MB; a zip up to {MAX_ZIP} MB."
@@ -40,7 +35,7 @@ TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split the
 ONE_PHOTOGRAPH: dict[str, Any] = {"concurrency_id": "photograph", "concurrency_limit": WORKERS}
 File = dict[str, Any]  # gradio's FileData as JSON
 # Its name, and a function that opens it in the detail that `open_image` is given, or raises ImageError.
-Upload = tuple[str, Callable[..., Image.Image]]
+Upload = tuple[str, Callable[[int], Image.Image]]
 
 
 def received_file(photo: File | None) -> Path:
@@ -60,17 +55,25 @@ def received_files(files: list[File] | None) -> list[tuple[str, Path]]:
     return [(name_of(file), path) for file, path in zip(files, map(received_file, files), strict=True)]
 
 
+def sides_of(box: Any) -> list[Any] | None:
+    """Numbers from text such as `12, 30, 200, 310`; whatever they are is checked later."""
+    parts = [part.strip() for part in str(box or "").split(",") if part.strip()]
+    return [int(part) if part.isdecimal() else part for part in parts] or None
+
+
 def name_of(file: File) -> str:
     """The file's name on the visitor's machine."""
     return str(file.get("orig_name") or Path(file["path"]).name)
 
 
-def read_photograph(photo: File | None) -> Image.Image:
-    return open_photograph(received_file(photo))
+def received_photograph(photo: File | None) -> Path:
+    path = received_file(photo)
+    refuse_large(path)
+    return path
 
 
-def open_photograph(path: Path, detail: int = DETAIL) -> Image.Image:
-    """The upright RGB photograph of a file, in the detail that the network can use."""
+def open_photograph(path: Path, detail: int) -> Image.Image:
+    """The upright RGB photograph of a file."""
     refuse_large(path)
     return open_image(path, detail)
 
@@ -132,16 +135,11 @@ def _open_zip(path: Path, opened: ExitStack) -> zipfile.ZipFile:
     file = None
     try:
         file = opened.enter_context(_InSmallPieces(path))
-        archive = opened.enter_context(zipfile.ZipFile(file))
+        return opened.enter_context(zipfile.ZipFile(file))
     except ZIP_ERRORS as error:
         if file and file.cut:
             raise ImageError(TOO_MANY_LISTED) from error
         raise zipfile.BadZipFile("The zip file is damaged, or it is none.") from error
-    # The same bytes listed several times: a small zip could otherwise cost hours.
-    ranges = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in archive.infolist())
-    if any(start < end for (_, end), (start, _) in pairwise(ranges)):
-        raise zipfile.BadZipFile("Files in the zip overlap each other.")
-    return archive
 
 
 def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
@@ -158,7 +156,7 @@ def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     return is_photograph(member.filename, beginning)
 
 
-def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, detail: int = DETAIL) -> Image.Image:
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, detail: int) -> Image.Image:
     if member.flag_bits & 1:
         raise ImageError("The file in the zip is encrypted.")
     if member.compress_type not in ZIP_METHODS:
@@ -172,5 +170,5 @@ def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, detail: int 
     return open_image(data, detail)
 
 
-def _refuse(message: str, detail: int = DETAIL) -> NoReturn:
+def _refuse(message: str, detail: int) -> NoReturn:
     raise ImageError(message)

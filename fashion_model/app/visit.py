@@ -6,26 +6,13 @@ import re
 from pathlib import Path
 
 from fashion_model.app.answer import render
-from fashion_model.app.sentences import STATIC
+from fashion_model.app.sentences import STATIC, WORDS
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of the fashion products in a photograph"
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
-EXAMPLE_TEXTS = {
-    "phone-1-black-shoes.jpg": "Black shoes",
-    "phone-2-black-dress.jpg": "A black dress",
-    "phone-3-checked-shirt.jpg": "A checked shirt",
-    "phone-4-red-jacket.jpg": "A red jacket",
-    "phone-5-dark-shoes.jpg": "Dark shoes",
-    "phone-6-carton.jpg": "A carton of milk",
-    "7092.jpg": "A blue backpack",
-    "2250.jpg": "Red flip flops",
-    "10465.jpg": "A purple T-shirt",
-    "2498.jpg": "A black canvas shoe",
-    "2650.jpg": "A brown handbag",
-    "40617.jpg": "A green kurta",
-}
+EXAMPLE_TEXTS = WORDS["examples"]  # file name → caption
 EXAMPLES = [EXAMPLES_FOLDER / name for name in EXAMPLE_TEXTS]
 FIRST = "phone-3-checked-shirt.jpg"  # what the page opens with
 PREVIEW = f"examples/{FIRST}"  # the picture of a link to the page
@@ -47,5 +34,6 @@ def index(page: str, address: str) -> str:
     facts |= {"og:image": f"{address}/{PREVIEW}", "twitter:card": "summary_large_image"}
     tags = "".join(f'<meta property="{name}" content="{html.escape(value)}">' for name, value in facts.items())
     tags += f'<meta name="description" content="{DESCRIPTION}">'
-    page = GRADIOS_FACTS.sub("", page).replace("</head>", f"{tags}<style>{STYLE}</style></head>", 1)
+    page = GRADIOS_FACTS.sub("", page).replace("ADDRESS", html.escape(address))  # in the code that gradio's HTML holds
+    page = page.replace("</head>", f"{tags}<style>{STYLE}</style></head>", 1)
     return BODY.sub(lambda body: f"{body[0]}{visit}<script>(() => {{{SCRIPT}}})();</script>", page, count=1)

@@ -1,4 +1,4 @@
-// Around the visit: its place on gradio's page, addresses of tabs and examples, and code with the app's address.
+// Around the visit: its place on gradio's page, addresses of tabs and examples, the other tabs.
 const TABS = { Photograph: "", Many: "#/many", "How good is it?": "#/good", Code: "#/code" }; // → their addresses
 const TAB = ".tab-wrapper [role=tab], .overflow-dropdown button"; // those that find no room are in a menu
 const address = () => (window.gradio_config?.root || location.origin + location.pathname).replace(/\/$/, "");
@@ -22,28 +22,46 @@ document.addEventListener("click", event => {
   if (button && "endpoints" in button.dataset) document.querySelector(".show-api").click(); // gradio's own
   if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
   const tab = button?.matches(TAB) && button.textContent.trim();
-  if (tab in TABS && event.isTrusted) remember(tab === "Photograph" && asked?.example && !visit.classList.contains("first") ? `#/example=${asked.example}` : TABS[tab]);
+  if (tab in TABS && event.isTrusted) remember(TABS[tab] || hashOf(asked), asked);
 });
 
-const remember = hash => {
-  if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
+// What was asked at each entry of the browser's history: by its state, or by its hash where the page has not made it.
+const questions = new Map();
+const entry = () => history.state ?? location.hash;
+const exampleOf = hash => hash.match(/^#\/example=([\w.-]+)$/)?.[1];
+const hashOf = question => (question?.example && !question.first ? `#/example=${question.example}` : "");
+const remember = (hash, question) => {
+  if (location.hash === hash && (hash || questions.get(entry()) === question)) return;
+  const state = Date.now();
+  questions.set(state, question);
+  history.pushState(state, "", hash || location.pathname + location.search);
+};
+const questionHere = () => {
+  const example = exampleOf(location.hash);
+  if (!questions.has(entry())) questions.set(entry(), example ? { example } : location.hash ? null : FIRST);
+  return questions.get(entry());
 };
 const openTab = title => [...document.querySelectorAll(TAB)].find(button => button.textContent.trim() === title)?.click();
-const exampleOf = hash => hash.match(/^#\/example=([\w.-]+)$/)?.[1];
 const follow = () => {
-  const example = exampleOf(location.hash);
-  openTab(Object.keys(TABS).find(title => TABS[title] && TABS[title] === location.hash) || "Photograph");
-  if (example && asking?.example !== example) ask({ example });
-  else if (!location.hash && (asked?.example || !asking) && !visit.classList.contains("first")) ask({ example: visit.dataset.first }, true);
+  const tab = Object.keys(TABS).find(title => TABS[title] && TABS[title] === location.hash);
+  openTab(tab || "Photograph");
+  const question = questionHere();
+  if (tab || question === asking) return;
+  if (question) ask(question);
+  else clear();
 };
 window.addEventListener("popstate", follow);
 
-// Several photographs that were dropped here.
-const sendToMany = files => {
+// Photographs and zips for the tab "Many": made smaller as a single photograph is, then given to gradio's own field.
+const sendToMany = async files => {
   openTab("Many");
   remember(TABS.Many);
+  show(visit.dataset.state);
   const data = new DataTransfer();
-  for (const file of files) data.items.add(file);
+  for (const file of files) {
+    data.items.add(await shrunk(file));
+    preparing(data.items.length < files.length ? `Preparing ${data.items.length} of ${files.length} …` : "");
+  }
   const wait = setInterval(() => {
     const input = document.querySelector("#files input[type=file]");
     if (!input) return;
@@ -51,7 +69,40 @@ const sendToMany = files => {
     input.files = data.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }, 50);
-  show(visit.dataset.state);
+};
+const preparing = text => document.querySelector("#preparing")?.replaceChildren(text);
+document.addEventListener("change", event => {
+  if (!event.isTrusted || !event.target.matches("#files input[type=file]")) return;
+  event.stopPropagation();
+  sendToMany([...event.target.files]);
+}, true);
+
+// The table of classes shows those whose names have what is typed; Enter leaves the one that is meant.
+const searchClasses = (input, opens) => {
+  const typed = input.value.trim().toLowerCase(), rows = [...document.querySelector("#classes tbody").rows];
+  const nameOf = row => row.cells[0].textContent.toLowerCase();
+  const found = rows.filter(row => nameOf(row).includes(typed));
+  const meant = opens && typed && [...found].sort((a, b) => nameOf(a).indexOf(typed) - nameOf(b).indexOf(typed) || nameOf(a).length - nameOf(b).length)[0];
+  for (const row of rows) row.hidden = meant ? nameOf(row) !== nameOf(meant) : !found.includes(row);
+};
+document.addEventListener("input", ({ target }) => target.id === "search-classes" && searchClasses(target, false));
+document.addEventListener("keydown", ({ target, key }) => key === "Enter" && target.id === "search-classes" && searchClasses(target, true));
+// By a column: numbers from the highest on, words by the alphabet.
+document.addEventListener("click", ({ target }) => {
+  const head = target.closest("#classes th button"), body = document.querySelector("#classes tbody");
+  if (!head) return;
+  const textOf = row => row.cells[head.parentElement.cellIndex].textContent, numberOf = row => parseFloat(textOf(row) || -1);
+  body.append(...[...body.rows].sort((a, b) => numberOf(b) - numberOf(a) || textOf(a).localeCompare(textOf(b))));
+});
+
+// Search fields of gradio's tables have a title only, and some of its buttons the key of a translation.
+const UNNAMED = 'input[title]:not([aria-label]), [aria-label^="common."], [title^="common."]';
+const words = name => name?.replace(/^common\.(.)/, (_, letter) => letter.toUpperCase());
+const nameIn = part => {
+  for (const element of part.querySelectorAll(UNNAMED)) {
+    element.title = words(element.title);
+    element.ariaLabel = words(element.ariaLabel) || element.title;
+  }
 };
 
 // The visit is there before gradio is, and moves into the first tab.
@@ -60,19 +111,13 @@ new MutationObserver(changes => {
   const place = document.querySelector("#place");
   if (place && !place.contains(visit)) place.append(visit);
   if (!followed && document.querySelector(TAB)) followed = true, location.hash && follow();
-  for (const { target, addedNodes } of changes)
-    if (addedNodes.length && target.closest?.("#opened") && target.querySelector(".answer")) {
-      openAnswer(target.querySelector(".answer"));
-      target.scrollIntoView({ behavior: "smooth" });
-    }
-  // The search fields of gradio's tables have a title only, and some of its buttons the key of a translation.
-  for (const field of document.querySelectorAll("input[title]:not([aria-label])")) field.setAttribute("aria-label", field.title);
-  for (const name of ["aria-label", "title"])
-    for (const element of document.querySelectorAll(`[${name}^="common."]`))
-      element.setAttribute(name, element.getAttribute(name).replace(/^common\.(.)/, (_, letter) => letter.toUpperCase()));
-  for (const code of document.querySelectorAll("[data-code]"))
-    if (code.textContent.includes("ADDRESS")) code.textContent = code.textContent.replaceAll("ADDRESS", address());
+  for (const target of new Set(changes.filter(({ addedNodes }) => addedNodes.length).map(({ target }) => target))) {
+    if (visit.contains(target)) continue;
+    nameIn(target);
+    if (!target.closest("#opened") || !target.querySelector(".answer")) continue;
+    openAnswer(target.querySelector(".answer"));
+    target.scrollIntoView({ behavior: "smooth" });
+  }
 }).observe(document.documentElement, { childList: true, subtree: true });
 
-if (!location.hash) ask({ example: visit.dataset.first }, true);
-else if (exampleOf(location.hash)) ask({ example: exampleOf(location.hash) });
+if (questionHere()) ask(questionHere());

@@ -2,6 +2,7 @@
 const visit = document.querySelector("#visit");
 const MAX_BYTES = Number(visit.dataset.maxBytes), MAX_SIDE = 1600, SMALL = 300_000; // bytes; pixels; bytes
 const inside = selector => visit.querySelector(selector);
+const FIRST = { example: visit.dataset.first, first: true }; // what the page opens with
 let asked = null; // what is answered: { file }, { example } or { address }
 let asking = null; // the same, or what was asked after it
 let current = null; // the request in progress
@@ -61,9 +62,9 @@ const post = (form, progress) => {
   });
 };
 
-const formOf = ({ file, example, address }) => {
+const formOf = ({ sent, example, address }) => {
   const form = new FormData();
-  if (file) form.append("file", file, file.name || "photograph.png");
+  if (sent) form.append("file", sent, sent.name || "photograph.png");
   else if (example) form.append("example", example);
   else form.append("address", address);
   return form;
@@ -77,20 +78,20 @@ const preview = ({ file, example }) => {
   if (file || example) image.src = file ? URL.createObjectURL(file) : `examples/${example}`;
 };
 
-const ask = async (question, first = false) => {
+const ask = async question => {
   const before = asked ? "answered" : "empty"; // an error leaves the page as it was
-  const wasFirst = visit.classList.contains("first"), turn = ++turns;
+  const turn = ++turns;
   current?.abort();
   asking = question;
   show("busy");
-  visit.classList.toggle("first", first);
+  visit.classList.toggle("first", Boolean(question.first));
   preview(question);
   inside(".wait p").textContent = "Reading the photograph …";
   inside(".wait progress").value = 0;
   const readable = !question.file || await canBeRead(question.file);
-  if (readable && question.file) question = { file: await shrunk(question.file) };
+  if (readable && question.file) question.sent ??= await shrunk(question.file);
   if (turn !== turns) return;
-  const failed = !readable ? { error: "This file cannot be read." } : question.file?.size > MAX_BYTES ? { error: visit.dataset.tooLarge } : null;
+  const failed = !readable ? { error: "This file cannot be read." } : question.sent?.size > MAX_BYTES ? { error: visit.dataset.tooLarge } : null;
   const answer = failed || await post(formOf(question), part => {
     inside(".wait progress").value = part;
     inside(".wait p").textContent = part < 1 ? `Sending, ${Math.round(100 * part)} %` : "Looking at it …";
@@ -98,22 +99,22 @@ const ask = async (question, first = false) => {
   if (!answer || turn !== turns) return;
   if (answer.error) {
     asking = asked;
-    visit.classList.toggle("first", wasFirst && before === "answered");
+    visit.classList.toggle("first", Boolean(asked?.first));
     inside(".answer")?.classList.remove("pending"); // of a part, whose question ended with this one
-    return show(before, first ? "" : answer.error);
+    return show(before, question.first ? "" : answer.error);
   }
   asked = question;
   inside(".result").innerHTML = answer.html;
   show("answered");
   openAnswer(inside(".answer"));
-  if (!first && isVisible()) remember(question.example ? `#/example=${question.example}` : "");
+  if (isVisible()) remember(hashOf(question), question);
 };
 
-// The answer for a part of the photograph becomes one more product.
+// The answer for a part of the photograph, whose sides are parts of its own, becomes one more product.
 const askPart = async (answer, part) => {
   if (!asked || !inside(".result").contains(answer)) return;
-  const form = formOf(asked);
-  form.append("part", part.map(x => x.toFixed(4)).join(","));
+  const form = formOf(asked), size = answer.dataset.size.split(" ");
+  form.append("box", part.map((x, i) => Math.round(x * size[i % 2])));
   answer.classList.add("pending");
   const found = await post(form, () => {});
   if (found) answer.classList.remove("pending");
@@ -133,7 +134,7 @@ const take = files => {
 visit.addEventListener("click", event => {
   const button = event.target.closest("button");
   if (button?.dataset.example) ask({ example: button.dataset.example });
-  if (button && "clear" in button.dataset) { clear(); remember(""); }
+  if (button && "clear" in button.dataset) { clear(); remember("", null); }
   if (button && "many" in button.dataset) sendToMany(several);
 });
 visit.addEventListener("change", event => {
@@ -150,13 +151,12 @@ visit.addEventListener("submit", event => {
 
 const isVisible = () => visit.offsetParent !== null;
 const isMany = () => document.querySelector("#files")?.offsetParent;
-const taken = event => event.target.closest?.("#files button:has(input[type=file])"); // by gradio
 document.addEventListener("paste", event => {
   const files = [...event.clipboardData.files].filter(file => file.type.startsWith("image/"));
   if (files.length && isVisible()) take(files);
 });
 document.addEventListener("dragover", event => {
-  if (taken(event) || !event.dataTransfer.types.includes("Files")) return;
+  if (!event.dataTransfer.types.includes("Files")) return;
   event.preventDefault();
   document.body.classList.add("dropping");
 });
@@ -165,12 +165,13 @@ document.addEventListener("dragleave", event => {
 });
 document.addEventListener("drop", event => {
   document.body.classList.remove("dropping");
-  if (taken(event) || !event.dataTransfer.files.length) return;
+  if (!event.dataTransfer.files.length) return;
   event.preventDefault();
+  event.stopPropagation(); // gradio's own field takes drops as well
   if (isMany()) return sendToMany([...event.dataTransfer.files]);
   if (!isVisible()) openTab("Photograph");
   take([...event.dataTransfer.files]);
-});
+}, true);
 
 // The camera of a computer; phones open their own for an input. Browsers allow it to https and to this machine only.
 const webcam = inside(".webcam");

@@ -39,9 +39,9 @@ def called(http, endpoint, **inputs):
     return f"/gradio_api/call/{endpoint}/{event}"
 
 
-def post(address, content=SHOES_JPEG, name="shoe.jpg"):
+def post(address, content=SHOES_JPEG, name="shoe.jpg", **query):
     """The response to `POST /predict`."""
-    return httpx2.post(f"{address}predict", files={"file": (name, content)}, timeout=60)
+    return httpx2.post(f"{address}predict", files={"file": (name, content)}, params=query, timeout=60)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
 from tests.conftest import ATTRIBUTES, NAMES, serving
-from tests.fashion_model.app.conftest import PATHS, SHOES, SHOES_JPEG, beginning, called, check_overlay, post
+from tests.fashion_model.app.conftest import PATHS, SHOES, beginning, called, check_overlay, post
 from tests.fashion_model.app.test_uploads import zipped
 
 UNREADABLE = "The file is not an image in a format that can be read."
@@ -69,7 +69,7 @@ def test_predict_returns_labels_overlay_and_notice(client, classifier, classes):
         assert [c["label"] for c in value["confidences"]] == [label for label, _ in top]
         assert [c["confidence"] for c in value["confidences"]] == pytest.approx([p for _, p in top], abs=1e-4)
     check_overlay(overlay, classifier.explain(SHOES, "product_type"))
-    assert (notice, is_fashion) == (sentence_of(prediction, classifier.attributes), True)
+    assert (notice, is_fashion) == (sentence_of(prediction), True)
 
 
 def test_output_order_does_not_follow_the_checkpoint():
@@ -85,6 +85,10 @@ def test_explain_gives_the_overlay_asked_for(client, classifier, attribute, labe
     check_overlay(overlay, classifier.explain(SHOES, attribute, label or None, opacity=opacity, method=method))
 
 
+def rows_of(table):
+    return [dict(zip(table["headers"], values, strict=True)) for values in table["data"]]
+
+
 def test_batch_becomes_table_thumbnails_and_files(client, classifier, tmp_path):
     letter = tmp_path / "letter.jpg"
     letter.write_text("Dear Sir")
@@ -93,7 +97,7 @@ def test_batch_becomes_table_thumbnails_and_files(client, classifier, tmp_path):
     table, gallery, csv_file, summary, json_lines = client.predict(files, api_name="/predict_batch")
 
     names = [PATHS[0].name, "letter.jpg", PATHS[1].name, "more.zip/bags/third.jpg"]
-    rows = [dict(zip(table["headers"], values, strict=True)) for values in table["data"]]
+    rows = rows_of(table)
     assert [row["File"] for row in rows] == names
     assert [row["Not read because"] for row in rows] == ["", UNREADABLE, "", ""]
     predictions = classifier.predict(PATHS[:3])
@@ -122,23 +126,21 @@ def test_products_of_a_batch_are_rows_and_pictures(finder_classifier):
     """Boxes are in pixels of the photograph, which is decoded smaller."""
     Image.open(SHOES).resize((4000, 3000)).save(folder() / "large.jpg")
     photo = {"path": str(folder() / "large.jpg"), "orig_name": "large.jpg"}
-    (last,) = ManyEvents(finder_classifier).predict_batch([photo], products=True)
+    ((table, gallery, *_, places),) = ManyEvents(finder_classifier).predict_batch([photo], products=True)
     products = finder_classifier.find(folder() / "large.jpg")
     assert max(product.box[2] for product in products) > 2000
-    rows = [dict(zip(last[0]["headers"], values, strict=True)) for values in last[0]["data"]]
-    assert [tuple(row[side] for side in ("Left", "Top", "Right", "Bottom")) for row in rows] == [
-        p.box for p in products
-    ]
-    assert [caption for _, caption in last[1]] == [caption_of(product.prediction) for product in products]
-    assert last[5] == [0] * len(products)
+    boxes = [tuple(row[side] for side in ("Left", "Top", "Right", "Bottom")) for row in rows_of(table)]
+    assert boxes == [product.box for product in products]
+    assert [caption for _, caption in gallery] == [caption_of(product.prediction) for product in products]
+    assert places == [0] * len(products)
 
 
 def test_row_of_no_product_has_no_labels(classifier):
     photo = {"path": str(shutil.copy(PATHS[5], folder() / "carton.jpg")), "orig_name": "carton.jpg"}
-    (last,) = ManyEvents(classifier).predict_batch([photo])
-    (row,) = [dict(zip(last[0]["headers"], values, strict=True)) for values in last[0]["data"]]
+    ((table, _, _, summary, *_),) = ManyEvents(classifier).predict_batch([photo])
+    (row,) = rows_of(table)
     assert (row["Fashion?"], row["Product type"], row["Product type, %"], row["Least sure, %"]) == ("no", "", "", "")
-    assert last[3] == "1 of 1 files could be read. No fashion product: 1."
+    assert summary == "1 of 1 files could be read. No fashion product: 1."
 
 
 def test_batch_that_takes_too_long_ends(tiny_classifier, monkeypatch):
@@ -146,36 +148,36 @@ def test_batch_that_takes_too_long_ends(tiny_classifier, monkeypatch):
     photo = {"path": str(shutil.copy(SHOES, folder() / "shoes.jpg")), "orig_name": "<b>.jpg"}
     first, last = ManyEvents(tiny_classifier).predict_batch([photo] * 10)
     assert re.fullmatch(r"8 of 10 files, about \d+ seconds left\.", first[3])
-    assert [row[last[0]["headers"].index("Not read because")] for row in last[0]["data"]] == [many.TOO_LONG] * 10
+    assert [row["Not read because"] for row in rows_of(last[0])] == [many.TOO_LONG] * 10
     assert last[3].splitlines()[1] == f"- &lt;b&gt;.jpg: {many.TOO_LONG}"
 
 
-GOOD = {
-    "/predict": {"photo": None, "attribute": "color", "opacity": 0.5, "classes": 3},
-    "/explain": {"photo": None, "attribute": "color", "label": "", "opacity": 0.5, "method": "gradcam", "box": ""},
-    "/classify": {"photo": None},
-    "/find_products": {"photo": None},
-    "/predict_batch": {"files": None},
+ARGUMENTS = {
+    "/predict": ["photo", "attribute", "opacity", "classes"],
+    "/explain": ["photo", "attribute", "label", "opacity", "method", "box"],
+    "/classify": ["photo"],
+    "/find_products": ["photo"],
+    "/predict_batch": ["files"],
 }
 SENTENCES = {
     "photo": "choose a photograph first|has to be uploaded|not understood",
     "files": "choose photographs or a zip first|not understood",
     "attribute": "unknown attribute .*; the attributes are",
-    "label": "unknown label .* for color",
+    "label": "unknown label .* for product_type",
     "opacity": "opacity (must be|has to be a number) from 0 to 1",
     "classes": "number of classes has to be a whole number",
     "method": "unknown method .*; there are",
     "box": "a box is left, top, right and bottom in pixels",
 }
-WRONG = ["3", -1, 2.5, True, [1], {"a": 1}, None]
+WRONG = ["3", -1, 2.5, True, [1], {"a": 1}]
 
 
-@pytest.mark.parametrize(("endpoint", "argument"), [(e, argument) for e in GOOD for argument in GOOD[e]])
+@pytest.mark.parametrize(("endpoint", "argument"), [(e, argument) for e in ARGUMENTS for argument in ARGUMENTS[e]])
 def test_argument_of_wrong_type_is_a_sentence(client, capfd, endpoint, argument):
-    photo = {"photo": handle_file(SHOES)} if "photo" in GOOD[endpoint] else {}
-    for value in [*WRONG, []] if argument not in ("label", "box") else [value for value in WRONG if value is not None]:
+    photo = {"photo": handle_file(SHOES)} if "photo" in ARGUMENTS[endpoint] else {}
+    for value in WRONG if argument in ("label", "box") else [*WRONG, None, []]:
         with pytest.raises(AppError, match=SENTENCES[argument]):
-            client.predict(**GOOD[endpoint] | photo | {argument: value}, api_name=endpoint)
+            client.predict(**photo | {argument: value}, api_name=endpoint)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -204,7 +206,7 @@ def test_path_on_the_server_is_not_opened(http, endpoint, meta):
 
 
 def test_no_request_bypasses_the_queue(http):
-    for name in GOOD:
+    for name in ARGUMENTS:
         response = http.post(f"/gradio_api/run{name}", json={"data": [None]})
         assert response.status_code == 404
         assert "join the queue" in response.json()["detail"]
@@ -230,9 +232,7 @@ def test_products_have_boxes_labels_and_overlays(finder_classifier, served, clie
     products = finder_classifier.find(SHOES)
     expected = products_document("shoe.jpg", finder_classifier, products)
     with serving(finder_classifier) as address:
-        document = httpx2.post(
-            f"{address}predict?products=1", files={"file": ("shoe.jpg", SHOES_JPEG)}, timeout=60
-        ).json()
+        document = post(address, products=1).json()
         overlays = [httpx2.get(product.pop("overlay")).content for product in document["products"]]
         _, tools, (found,) = ask_mcp(address, ("find_products", {"photo": PHOTO}))
         boxed = Client(address, verbose=False).predict(
@@ -245,7 +245,7 @@ def test_products_have_boxes_labels_and_overlays(finder_classifier, served, clie
     for overlay in (overlays[1], boxed):
         check_overlay(overlay, finder_classifier.explain(SHOES, "product_type", box=products[1].box))
     # A checkpoint without a finder says so.
-    assert "has no finder" in httpx2.post(f"{served}predict?products=1", files={"file": SHOES_JPEG}).json()["error"]
+    assert "has no finder" in post(served, products=1).json()["error"]
     with pytest.raises(AppError, match="has no finder"):
         client.predict(handle_file(SHOES), api_name="/find_products")
 
