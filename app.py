@@ -19,8 +19,10 @@ with on_signals(end_at_once):
     from fashion_model.checkpoint import HubCheckpointError
     from fashion_model.hub import DEFAULT_TIMEOUT
 
-# Environment variables.
-NUMBERS = ("GRADIO_SERVER_PORT", "GRADIO_NUM_PORTS", "GRADIO_NODE_NUM_PORTS", "GRADIO_NUM_WORKERS")
+LIMIT = "GRADIO_DEFAULT_CONCURRENCY_LIMIT"
+# Environment variables that gradio takes for numbers, and the least value of each.
+NUMBERS = {"GRADIO_SERVER_PORT": 1, "GRADIO_NUM_PORTS": 1, "GRADIO_NODE_NUM_PORTS": 1, "GRADIO_NUM_WORKERS": 1}
+NUMBERS |= {"GRADIO_DEBUG": 0, "GRADIO_ANALYTICS_MAX_EVENTS": 1, LIMIT: 1}
 STOP_SECONDS = 0.5  # that requests in progress have to end when the app is stopped
 
 
@@ -61,12 +63,11 @@ def stop(page: Any, *_: object) -> None:
 
 def check_numbers() -> None:
     """ValueError for what gradio cannot read: Kubernetes sets GRADIO_SERVER_PORT=tcp://… for a service of that name."""
-    limit = "GRADIO_DEFAULT_CONCURRENCY_LIMIT"
-    for name in (*NUMBERS, limit):
+    for name, least in NUMBERS.items():
         text = os.environ.get(name, "1")
-        unlimited = name == limit and text.lower() in ("", "none")
-        if not unlimited and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-            raise ValueError(f"{name} has to be a number from 1 to 65535; it is {text!r}")
+        unlimited = name == LIMIT and text.lower() in ("", "none")
+        if not unlimited and not (text.isascii() and text.isdigit() and least <= int(text) < 65536):
+            raise ValueError(f"{name} has to be a number from {least} to 65535; it is {text!r}")
     root = os.environ.get("GRADIO_ROOT_PATH") or "/"
     if not root.startswith(("/", "http://", "https://")):
         raise ValueError(f"GRADIO_ROOT_PATH has to begin with a slash; it is {root!r}")

@@ -1,6 +1,6 @@
 """What this app uses of gradio without gradio documenting it, as there is no documented way to the same.
 
-`test_routes.py` and `test_api.py` in `tests/fashion_model/app/` show that each part works.
+`test_routes.py` and `test_api.py` in `tests/fashion_model/app/` show that each part works, also with the newest gradio.
 """
 
 import asyncio

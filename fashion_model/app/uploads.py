@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
 MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
+HEADER = 30  # bytes of a file's header in a zip, without its name
 BEGINNING = 2**17  # bytes that tell whether a file is a photograph where its name does not
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare; LZMA takes any amount of memory
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
@@ -135,11 +137,16 @@ def _open_zip(path: Path, opened: ExitStack) -> zipfile.ZipFile:
     file = None
     try:
         file = opened.enter_context(_InSmallPieces(path))
-        return opened.enter_context(zipfile.ZipFile(file))
+        archive = opened.enter_context(zipfile.ZipFile(file))
     except ZIP_ERRORS as error:
         if file and file.cut:
             raise ImageError(TOO_MANY_LISTED) from error
         raise zipfile.BadZipFile("The zip file is damaged, or it is none.") from error
+    # The same bytes listed several times: a small zip could otherwise cost hours.
+    ranges = sorted((m.header_offset, m.header_offset + HEADER + m.compress_size) for m in archive.infolist())
+    if any(start < end for (_, end), (start, _) in pairwise(ranges)):
+        raise zipfile.BadZipFile("Files in the zip overlap each other.")
+    return archive
 
 
 def _is_photograph(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:

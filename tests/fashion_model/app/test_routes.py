@@ -1,10 +1,15 @@
 """What surrounds gradio, seen from outside: limits, headers, errors, the report; and what gradio does not document."""
 
+import importlib.metadata
 import json
+import os
 import re
 import secrets
+import subprocess
+import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,8 +19,10 @@ from fashion_model.app.gradio_private import NOT_DOWNLOADED, NOT_UNDERSTOOD, PRI
 from fashion_model.app.page import launch
 from fashion_model.checkpoint import CARD, DEFAULT_CHECKPOINT, REPORT
 from fashion_model.images import open_image
-from tests.conftest import free_port
+from tests.conftest import ROOT, free_port
 from tests.fashion_model.app.conftest import called, sent
+
+TESTS = [Path(__file__), Path(__file__).with_name("test_api.py")]  # that use all undocumented parts of gradio
 
 
 @pytest.mark.parametrize(
@@ -172,3 +179,21 @@ def test_forgotten_sessions_do_not_stop_the_queue(tiny_classifier):
         for _ in range(2):
             event = http.post("/gradio_api/call/labels", json={"data": []}).raise_for_status().json()["event_id"]
             assert "event: complete" in http.get(f"/gradio_api/call/labels/{event}").text
+
+
+@pytest.mark.slow
+def test_newest_gradio_has_the_same_parts(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    index = subprocess.run([*pip, "index", "versions", "gradio"], capture_output=True, text=True, timeout=60)
+    newest = re.search(r"gradio \((\S+)\)", index.stdout)
+    if not newest:
+        pytest.skip(f"the package index does not answer: {index.stderr.strip()[-200:]}")
+    if newest[1] == importlib.metadata.version("gradio"):
+        pytest.skip("the newest gradio on the package index is installed")
+    install = [*pip, "install", "-q", "--no-deps", "--target", tmp_path, f"gradio=={newest[1]}", "gradio_client"]
+    subprocess.run(install, check=True, timeout=300)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-k", "not newest", *TESTS]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -56,6 +56,7 @@ def test_default_replaces_what_the_hub_fails_to_send(hub, tiny_checkpoint, monke
         ("FASHION_MODEL_TIMEOUT", ["soon", "nan", "0", "inf"], "FASHION_MODEL_TIMEOUT has to be a number of seconds"),
         ("GRADIO_SERVER_PORT", ["tcp://10.0.0.1:80", "", "65536"], "GRADIO_SERVER_PORT has to be a number from 1 to"),
         ("GRADIO_DEFAULT_CONCURRENCY_LIMIT", ["many", "0"], "GRADIO_DEFAULT_CONCURRENCY_LIMIT has to be a number from"),
+        ("GRADIO_DEBUG", ["true"], "GRADIO_DEBUG has to be a number from 0"),
         ("GRADIO_ROOT_PATH", ["fashion"], "GRADIO_ROOT_PATH has to begin with a slash"),
         ("GRADIO_TEMP_DIR", [f"{__file__}/x"], "uploads need a folder to write to, which GRADIO_TEMP_DIR can name: "),
     ],

@@ -72,12 +72,17 @@ def test_zip_with_false_sizes_is_not_believed(tmp_path):
     assert outcomes(path) == {"bomb.png": "The file in the zip is damaged."}
 
 
-def test_list_of_a_zip_is_bounded(tmp_path):
+def test_zip_that_was_changed_is_a_sentence(tmp_path):
+    """Cut off; with overlapping files; with a list that is too long."""
     path = zipped(tmp_path / "x.zip", {"a.jpg": DATA})
     content = path.read_bytes()
     path.write_bytes(content[:-10])
     assert outcomes(path) == {"x.zip": "The zip file is damaged, or it is none."}
     entry, end = content.index(ENTRY), content.index(END)
+    tail = bytearray(content[end:])
+    tail[8:12], tail[12:16] = (10).to_bytes(2, "little") * 2, (10 * (end - entry)).to_bytes(4, "little")
+    path.write_bytes(content[:entry] + content[entry:end] * 10 + tail)
+    assert outcomes(path) == {"x.zip": "Files in the zip overlap each other."}
     tail, entries = bytearray(content[end:]), content[entry:end] * (MAX_LIST_BYTES // (end - entry) + 1)
     tail[12:16], tail[16:20] = len(entries).to_bytes(4, "little"), (0).to_bytes(4, "little")
     path.write_bytes(entries + tail)
