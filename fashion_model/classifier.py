@@ -22,7 +22,7 @@ from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.engine import building, fold_batch_norms, isolated, onnx_engine
-from fashion_model.models.finder import MIN_SIDE, Finder
+from fashion_model.models.finder import MIN_SIDE, SAME_TYPE, Finder, distinct
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 from fashion_model.preprocessing import CROP_MARGIN
 
@@ -30,6 +30,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Maps = dict[str, np.ndarray]  # attribute name → (labels, h, w) float32 in [0, 1]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+Found = tuple[Product, Maps, Box]  # the box is what the prediction is about and the maps cover
 BATCH_SIZE = 4  # activations of larger batches do not fit into the caches of common processors
 WORKERS = 2  # batches that are read and predicted at the same time
 DETAIL = 500  # pixels: of a large JPEG file no more is decoded than leaves no side shorter
@@ -190,11 +191,11 @@ class FashionClassifier:
     def find(self, image: Source) -> list[Product]:
         """The products in a photograph, at most MAX_PRODUCTS, the most certain one first.
 
-        A photograph that looks like a product in which none is found is one product: what is in the likeliest box, or
-        the whole. CheckpointError if the checkpoint has no finder; ImageError as in `predict`.
+        A photograph that looks like a product in which none is found is one product: that of the likeliest box, or the
+        whole. CheckpointError if the checkpoint has no finder; ImageError as in `predict`.
         """
         self.check_finder()
-        return [product for product, _ in self.products_in(self.open(image), 0)]
+        return [product for product, _, _ in self.products_in(self.open(image), 0)]
 
     def stream_products(self, images: Iterable[Item]) -> Iterator[tuple[Item, list[Product] | ImageError]]:
         """Each image with its products or its ImageError, in order; two are worked on at the same time."""
@@ -211,36 +212,42 @@ class FashionClassifier:
         """The photograph in the detail in which products are looked for."""
         return open_image(image, PRODUCT_DETAIL if self.finder else DETAIL)
 
-    def products_in(self, photograph: Image.Image, classes: int) -> list[tuple[Product, Maps]]:
+    def products_in(self, photograph: Image.Image, classes: int) -> list[Found]:
         """Those of `find_and_map` that look like fashion products."""
         return [each for each in self.find_and_map(photograph, classes) if each[0].prediction.is_fashion]
 
-    def find_and_map(self, photograph: Image.Image, classes: int) -> list[tuple[Product, Maps]]:
-        """The products in a photograph from `open`, each with the maps that `predict_and_map` gives for it.
+    def find_and_map(self, photograph: Image.Image, classes: int) -> list[Found]:
+        """The products in a photograph from `open`, each with maps as from `predict_and_map` and the box they cover.
 
+        A product that is the only one is predicted from the whole photograph, if that looks like a fashion product.
         Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
         score; or, if it looks like a fashion product and no score reaches the threshold, the box with the highest one.
         """
-        located = self._located(photograph)
+        located, whole = self._located(photograph), (0, 0, *photograph.info["size"])
         certain = [each for each in located if self.finder and each[2] >= self.finder.config.threshold]
         products = self._products(photograph, certain, classes)
-        if products:
+        if len(products) > 1:
             return products
-        prediction, maps = self._predicted_and_mapped(photograph, classes)
-        if prediction.is_fashion and not certain:
-            products = self._products(photograph, located[:1], classes)
-        return products or [(Product((0, 0, *photograph.info["size"]), OTHER, 1.0, prediction), maps)]
+        alone = [(p.box, p.group, p.score) for p, _, _ in products] or ([] if certain else located)
+        box, group, score = alone[0] if alone else (whole, OTHER, 1.0)
+        prediction, maps = self._predicted_and_mapped(photograph, classes, group if alone else None)
+        if prediction.is_fashion or not alone:
+            return [(Product(box, group, score, prediction), maps, whole)]
+        return products or [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
 
     def _products(
         self, photograph: Image.Image, located: Iterable[tuple[Box, str, float]], classes: int
-    ) -> list[tuple[Product, Maps]]:
-        """Those of `_located` that look like fashion products."""
-        products = []
+    ) -> list[Found]:
+        """Those of `_located` that look like fashion products. Of several of one type that overlap, the first one."""
+        products: list[Found] = []
         for box, group, score in located:
             prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes, group)
             if prediction.is_fashion:
-                products.append((Product(box, group, score, prediction), maps))
-        return products
+                area = with_margin(box, photograph.info["size"])
+                products.append((Product(box, group, score, prediction), maps, area))
+        types = [int(p.prediction[PRODUCT_TYPE].probabilities.argmax()) for p, _, _ in products]
+        boxes = torch.tensor([p.box for p, _, _ in products]).reshape(-1, 4).float()
+        return [products[i] for i in distinct(boxes, torch.tensor(types), SAME_TYPE)]
 
     def _located(self, photograph: Image.Image) -> list[tuple[Box, str, float]]:
         """Box, group and score of what may be products, the most certain one first."""
@@ -281,19 +288,20 @@ class FashionClassifier:
         explained = self._explain(part, targets, method, layers)
         photograph = seen if seen.size == seen.info["size"] else open_image(image)
         ground, pairs = backdrop(photograph), zip(names, explained.maps, strict=True)
-        overlays = {name: self.draw(ground, values, box, opacity) for name, values in pairs}
+        area = box and with_margin(box, ground.info["size"])
+        overlays = {name: self.draw(ground, values, area, opacity) for name, values in pairs}
         return self._predictions(explained.pooled)[0], overlays
 
     def draw(
-        self, ground: Image.Image, values: np.ndarray, box: Sequence[int] | None = None, opacity: float = OPACITY
+        self, ground: Image.Image, values: np.ndarray, area: Sequence[int] | None = None, opacity: float = OPACITY
     ) -> Image.Image:
-        """The overlay of a map (h, w) in [0, 1] that belongs to what is in the box, or to all of the photograph.
+        """The overlay of a map (h, w) in [0, 1] that covers an area of the photograph, by default all of it.
 
-        `ground` is the photograph's `backdrop`.
+        `ground` is the photograph's `backdrop`; `area`: left, top, right, bottom in pixels of the photograph.
         """
-        if box is None or tuple(box) == (0, 0, *ground.info["size"]):
+        if area is None or tuple(area) == (0, 0, *ground.info["size"]):
             return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
-        left, top, right, bottom = crop_of(ground, box)
+        left, top, right, bottom = scaled(area, ground)
         heat = Image.new("L", ground.size)
         heat.paste(self._transform.map_on_photograph(values, (right - left, bottom - top)), (left, top))
         return overlay(ground, heat, opacity)
@@ -385,14 +393,13 @@ def checked(box: Sequence[int], size: tuple[int, int]) -> Box:
 
 def part_of(photograph: Image.Image, box: Sequence[int]) -> Image.Image:
     """What is in a box, with a margin."""
-    return photograph.crop(crop_of(photograph, box))
+    return photograph.crop(scaled(with_margin(box, photograph.info["size"]), photograph))
 
 
-def crop_of(photograph: Image.Image, box: Sequence[int]) -> Box:
-    """The box with a margin, in pixels of `photograph`, which may be smaller than its own size: the box's."""
-    size = photograph.info["size"]
-    scale = photograph.width / size[0]
-    left, top, right, bottom = (round(x * scale) for x in with_margin(box, size))
+def scaled(area: Sequence[int], photograph: Image.Image) -> Box:
+    """The area in pixels of `photograph`, which may be smaller than its own size: the area's."""
+    scale = photograph.width / photograph.info["size"][0]
+    left, top, right, bottom = (round(x * scale) for x in area)
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 

@@ -26,7 +26,7 @@ from fashion_model.app.sentences import (
     sentence_of,
     sentence_of_products,
 )
-from fashion_model.classifier import FashionClassifier, Maps, with_margin
+from fashion_model.classifier import Box, FashionClassifier, Maps, with_margin
 from fashion_model.explain import OPACITY, PALETTE, color_layer
 from fashion_model.images import Source
 from fashion_model.predictions import AttributePrediction, Prediction, Product
@@ -102,9 +102,10 @@ def answer_html(
     else:
         prediction, maps = classifier.predict_and_map(source, SHOWN_CLASSES, box)
         left, top, right, bottom = box or (0, 0, *full)
-        found = [(Product((left, top, right, bottom), PART, 1.0, prediction), maps)]
+        area = with_margin(box, full) if box else (0, 0, *full)
+        found = [(Product((left, top, right, bottom), PART, 1.0, prediction), maps, area)]
     several = len(found) > 1
-    found_products = [product for product, _ in found]
+    found_products = [product for product, _, _ in found]
     document = (
         products_document(file, classifier, found_products)
         if several
@@ -128,11 +129,12 @@ def answer_html(
     )
 
 
-def _drawn(classifier: FashionClassifier, product: Product, maps: Maps, size: tuple[int, int]) -> dict[str, Any]:
+def _drawn(
+    classifier: FashionClassifier, product: Product, maps: Maps, area: Box, size: tuple[int, int]
+) -> dict[str, Any]:
     """The prediction for a product in a photograph of `size`, the maps that the page shows, and where both lie."""
     prediction, preprocessing = product.prediction, classifier.config.preprocessing
-    whole = product.box == (0, 0, *size)
-    left, top, right, bottom = product.box if whole else with_margin(product.box, size)
+    left, top, right, bottom = area
     scale = min(1, MAP_SIDE / max(right - left, bottom - top))
     map_size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
 
@@ -145,8 +147,7 @@ def _drawn(classifier: FashionClassifier, product: Product, maps: Maps, size: tu
     for name, of_attribute in prediction.attributes.items():
         best, *others = maps[name][: len(shown(of_attribute))]
         layers[name] = [layer(best, values) for values in (best, *others)]
-    area = _css((left, top, right, bottom), size)
-    return {"prediction": prediction, "layers": layers, "box": _css(product.box, size), "area": area}
+    return {"prediction": prediction, "layers": layers, "box": _css(product.box, size), "area": _css(area, size)}
 
 
 def differ(best: np.ndarray, other: np.ndarray) -> bool:

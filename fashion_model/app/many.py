@@ -128,7 +128,7 @@ class ManyEvents:
             if not products:
                 prediction, _ = self.classifier.predict_and_map(photograph, 0)
                 return rows_of(name, prediction, self.names), [(smaller(photograph, THUMBNAIL), caption_of(prediction))]
-            found = [product for product, _ in self.classifier.products_in(photograph, 0)]
+            found = [product for product, _, _ in self.classifier.products_in(photograph, 0)]
             parts = [smaller(part_of(photograph, product.box), THUMBNAIL) for product in found]
             pictures = list(zip(parts, (caption_of(product.prediction) for product in found), strict=True))
             return rows_of(name, found, self.names, products), pictures

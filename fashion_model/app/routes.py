@@ -146,10 +146,10 @@ class Routes:
         self.classifier.check_finder()
         opened = self.classifier.open(photograph)
         found = self.classifier.products_in(opened, 1)
-        document = products_document(name, self.classifier, [product for product, _ in found])
+        document = products_document(name, self.classifier, [product for product, _, _ in found])
         ground = backdrop(smaller(opened, OVERLAY_SIDE))
-        for of_product, (product, maps) in zip(document["products"], found, strict=True):
-            drawn = self.classifier.draw(ground, maps[self.main][0], product.box)
+        for of_product, (_, maps, area) in zip(document["products"], found, strict=True):
+            drawn = self.classifier.draw(ground, maps[self.main][0], area)
             of_product["overlay"] = address_of(drawn, root)
         return document
 

@@ -62,13 +62,18 @@ def test_part_of_a_product_is_not_another_one():
     """The second box is a part of the first, the third nearly the same; the fourth is of another group."""
     boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 5, 5], [0, 0, 10, 9], [1, 1, 5, 5], [20, 20, 30, 30]]).float()
     assert distinct(boxes, torch.tensor([1, 1, 2, 2, 1])) == [0, 3, 4]
+    overlapping = torch.tensor([[0, 0, 10, 10], [7, 0, 17, 10], [9, 0, 19, 10]]).float()
+    assert distinct(overlapping, torch.tensor([1, 1, 1]), part=0.2) == [0, 2]
 
 
 def test_best_box_below_the_threshold_is_the_only_product(tmp_path, finder_classifier):
     best = finder_classifier.find(PHOTOGRAPH)[0]
     checkpoint_with_finder(tmp_path, threshold=1.5 * best.score)
-    (product,) = FashionClassifier.from_pretrained(tmp_path).find(PHOTOGRAPH)
+    classifier = FashionClassifier.from_pretrained(tmp_path)
+    (product,) = classifier.find(PHOTOGRAPH)
     assert (product.box, product.group) == (best.box, best.group)
+    whole = classifier.predict([PHOTOGRAPH])[0]  # what is alone is predicted from all of the photograph
+    np.testing.assert_allclose(product.prediction.color.probabilities, whole.color.probabilities, atol=0.02)
 
 
 def test_photograph_without_boxes_is_one_product(tmp_path):
