@@ -4,9 +4,8 @@
 
 `default` is the network that is embedded: EfficientNet-Lite2 with four linear heads, trained from ImageNet weights on
 every domain, 14 epochs of 32,768 views, the last one at 192×192 and the others at 160×160 pixels; it is used at
-224×224. On it a finder of the products in a photograph, where the data has street photographs; it is not embedded, as
-it does not find single products well enough (train/EXPERIMENTS.md). About four hours on two idle cores without a GPU,
-and one for the finder. The history of the training is in the training.json of the checkpoint.
+224×224. On it a finder of the products in a photograph, where the data has street photographs. About four hours on two
+idle cores without a GPU, and one for the finder. The history of the training is in the training.json of the checkpoint.
 
 `quick` is for a catalogue like the public one: EfficientNet-Lite0, 96×96 pixels, on its thumbnails alone, which
 `python -m data_prep catalogue` writes. 22 minutes on two cores. It is right about such thumbnails and wrong about

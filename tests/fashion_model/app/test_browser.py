@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from selenium_axe_python import Axe
 
-from fashion_model.app.answer import document_of, python_code, shown
+from fashion_model.app.answer import document_of, products_document, python_code, shown
 from fashion_model.app.disk import folder
 from fashion_model.app.sentences import caption_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
@@ -189,8 +189,11 @@ def download(browser, folder, buttons):
 
 
 def expected(classifier, path):
-    """The prediction, and its document."""
-    prediction = classifier.predict([path])[0]
+    """The prediction for the first product, and the document."""
+    products = [product for product, _, _ in classifier.find_and_map(classifier.open(path), 0)]
+    prediction = products[0].prediction
+    if len(products) > 1:
+        return prediction, products_document(path.name, classifier, products)
     return prediction, document_of(path.name, classifier, prediction)
 
 
@@ -205,7 +208,7 @@ def test_a_visit(browser, served, classifier, tmp_path, size):
     resize(browser, size)
     page = opened(browser, served)
     assert texts(page, ".label-of-example") == ["An example:"]
-    assert sentence(page) == expected(classifier, PATHS[2])[1]["sentence"]
+    assert sentence(page) == expected(classifier, PATHS[0].with_name(FIRST))[1]["sentence"]
     assert box(page, ".examples")["bottom"] <= size[1] or size == DESKTOP_SIZE  # above the fold
 
     upload(page, SHOES)
@@ -392,13 +395,13 @@ def test_after_a_fault_the_page_is_as_before(browser, served, classifier, tmp_pa
     find(page, "#visit .address input").send_keys("http://127.0.0.1/x.jpg", Keys.ENTER)
     wait_for(page, lambda: "private network" in fault(page))
     find(page, f"[data-example='{FIRST}']").click()
-    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[2])[1]["sentence"])
+    wait_for(page, lambda: sentence(page) == expected(classifier, PATHS[0].with_name(FIRST))[1]["sentence"])
     assert not fault(page)
     network(page, offline=True)
     upload(page, PATHS[1])
     wait_for(page, lambda: "cannot be reached" in fault(page))
     network(page)
-    assert (state(page), sentence(page)) == ("answered", expected(classifier, PATHS[2])[1]["sentence"])
+    assert (state(page), sentence(page)) == ("answered", expected(classifier, PATHS[0].with_name(FIRST))[1]["sentence"])
     page.get_log("browser")  # of the request that failed
 
 
