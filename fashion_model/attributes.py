@@ -17,12 +17,13 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 PRODUCT_TYPE = "product_type"  # the attribute that groups of products and contributors' coarse labels are about
 IS_FASHION = "is_fashion"  # can be explained like an attribute
 NO, YES = "no", "yes"  # its labels
-# What documents, rows, the app's outputs, boxes and the history of a training are made of beside the attributes, and
-# members of `Prediction`.
+# What documents, rows, tables, the app's outputs, boxes and the history of a training are made of beside the
+# attributes, and members of `Prediction`.
 RESERVED = {
     *("file", "path", "checkpoint", "error", "model", "sentence", "notice", "overlay", "fashion", "nll_sum"),
     *(IS_FASHION, "fashion_score", "fashion_threshold", "attributes", "to_document"),
     *("products", "box", "left", "top", "right", "bottom", "group", "score"),
+    *("id", "split", "image", "label", "domain"),
 }
 
 
@@ -41,7 +42,7 @@ class Attribute:
                 f"an attribute's name is lower-case letters, digits and underscores, not {shortened(self.name)}"
             )
         if self.name in RESERVED or self.name.endswith("_confidence"):
-            raise ValueError(f"{self.name!r} is a field of every prediction and cannot be an attribute's name")
+            raise ValueError(f"{self.name!r} is a field of predictions or tables and cannot be an attribute's name")
         if hasattr(nn.ModuleDict(), self.name):
             raise ValueError(f"{self.name!r} is reserved by PyTorch and cannot be an attribute's name")
 

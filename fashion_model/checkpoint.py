@@ -44,6 +44,7 @@ TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "l
 FIGURES = "figures/reliability_*.png"
 # All that belongs to a checkpoint, and nothing that a user may have added.
 CHECKPOINT_FILES = (*LOADED_FILES, TRAINING, TRAINED_ON, CARD, FIGURES, REPORT, "report/slices.csv", *TABLES)
+UNFINISHED = "checkpoint.unfinished"  # folder of files that are not complete
 DIGESTS = "digests"  # key of metrics.json: file → SHA-256 of configuration, encoders and weights
 MAX_SHARD_SIZE = "9MB"  # a Space rejects files over 10 MB outside of Git LFS
 Network = TypeVar("Network", bound=nn.Module)
@@ -89,14 +90,14 @@ def save_checkpoint(
     dtype: torch.dtype | None = None,
     max_shard_size: str = "5GB",
 ) -> None:
-    """Write weights, configuration and encoders, and delete finder and metrics of the weights before them.
+    """Write weights, configuration and encoders, and delete finder, metrics and report of the weights before them.
 
     `dtype` casts the floating-point weights, e.g. to half precision. CheckpointError, and nothing is written, if a
     weight is not a finite number, as after a training that diverged.
     """
     problem = f"{directory}: the weights hold values that are not numbers, so they are not saved"
     state = _finite_state(model, dtype, problem)
-    new = directory / "checkpoint.unfinished"
+    new = directory / UNFINISHED
     shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
     new.mkdir(parents=True)
     try:
@@ -112,8 +113,14 @@ def save_checkpoint(
     written = [file.replace(directory / file.name) for file in list(new.iterdir())]
     for file in before.difference(written):
         file.unlink(missing_ok=True)
-    (directory / METRICS).unlink(missing_ok=True)  # the last: until then its digests show that files are mixed
+    delete_measurements(directory)  # the last: until then the digests show that files are mixed
     new.rmdir()
+
+
+def delete_measurements(directory: Path) -> None:
+    """Delete the metrics and the report of a checkpoint that is changed."""
+    for file in (REPORT, CLASSES, METRICS):
+        (directory / file).unlink(missing_ok=True)
 
 
 def _finite_state(network: nn.Module, dtype: torch.dtype | None, problem: str) -> dict[str, torch.Tensor]:
@@ -125,14 +132,14 @@ def _finite_state(network: nn.Module, dtype: torch.dtype | None, problem: str) -
 
 
 def save_finder(directory: Path, finder: Finder) -> None:
-    """Add the finder, in half precision, to a checkpoint directory, and delete the metrics.
+    """Add the finder, in half precision, to a checkpoint directory, and delete metrics and report.
 
     CheckpointError, and nothing is written, if a weight is not a finite number.
     """
     problem = f"{directory}: the finder holds values that are not numbers, so it is not saved"
     state = _finite_state(finder, torch.float16, problem)
     config = read_json(directory / CONFIG)
-    (directory / METRICS).unlink(missing_ok=True)
+    delete_measurements(directory)
     write_bytes(directory / FINDER, save(state))
     write_json(directory / CONFIG, config | {"finder": dataclasses.asdict(finder.config)})
 

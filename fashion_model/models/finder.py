@@ -112,9 +112,12 @@ class Pyramid(nn.Module):
     def __init__(self, backbone: Backbone, channels: int):
         super().__init__()
         side = 4 * STRIDES[-1]
-        with torch.no_grad():
-            outputs = backbone.outputs(torch.zeros(1, 3, side, side), range(len(backbone.stages)))
-        shapes = [backbone.as_map(output).shape for output in outputs]
+        try:
+            with torch.no_grad():
+                outputs = backbone.outputs(torch.zeros(1, 3, side, side), range(len(backbone.stages)))
+            shapes = [backbone.as_map(output).shape for output in outputs]
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # from timm
+            raise ValueError(f"a finder needs a backbone that takes images of any size: {error}") from error
         strides = {side // shape[2]: layer for layer, shape in enumerate(shapes) if shape[2] == shape[3]}
         if not all(stride in strides for stride in STRIDES):
             raise ValueError(f"a finder needs stages with strides {STRIDES}; the backbone's are {sorted(strides)}")

@@ -38,13 +38,15 @@ def test_fingerprint_is_that_of_the_weights(tiny_checkpoint, tmp_path, tiny_mode
 
 def test_saving_replaces_only_its_own_files(tiny_checkpoint, tiny_model, tiny_encoders):
     (tiny_checkpoint / "model-mine.safetensors").write_text("the user's")
-    (tiny_checkpoint / "metrics.json").write_text('{"digests": {}}')  # of other weights
+    (tiny_checkpoint / "report").mkdir()
+    for measured in ("metrics.json", "report/report.html", "report/classes.json"):  # of other weights
+        (tiny_checkpoint / measured).write_text('{"digests": {}}')
     save_checkpoint(tiny_checkpoint, tiny_model, tiny_encoders, max_shard_size="200KB")
     assert torch.equal(logits(load_checkpoint(tiny_checkpoint).model), logits(tiny_model))
     assert len(list(tiny_checkpoint.glob("model-0000*.safetensors"))) > 1
     assert not (tiny_checkpoint / WEIGHTS).exists()
     save_checkpoint(tiny_checkpoint, tiny_model, tiny_encoders)
-    assert {path.name for path in tiny_checkpoint.iterdir()} == {WEIGHTS, CONFIG, ENCODERS, "model-mine.safetensors"}
+    assert set(contents(tiny_checkpoint)) == {WEIGHTS, CONFIG, ENCODERS, "model-mine.safetensors"}
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(float("nan"), None), (1e6, torch.float16)])

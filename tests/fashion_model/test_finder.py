@@ -10,9 +10,10 @@ from PIL import Image
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from fashion_model.explain import backdrop
+from fashion_model.models.backbones import Backbone
 from fashion_model.models.config import FinderConfig, ModelConfig
 from fashion_model.models.engine import onnx_engine
-from fashion_model.models.finder import MAX_PRODUCTS, distinct
+from fashion_model.models.finder import MAX_PRODUCTS, Finder, distinct
 from tests.conftest import GROUPS, checkpoint_with_finder, random_model
 
 PHOTOGRAPH = "tests/data/street/photos/0699.jpg"
@@ -90,6 +91,11 @@ def test_photograph_without_boxes_is_one_product(tmp_path):
 def test_checkpoint_without_finder_says_so(tiny_checkpoint):
     with pytest.raises(CheckpointError, match="has no finder"):
         FashionClassifier.from_pretrained(tiny_checkpoint).find(PHOTOGRAPH)
+
+
+def test_backbone_for_one_size_carries_no_finder():
+    with pytest.raises(ValueError, match="a finder needs a backbone that takes images of any size"):
+        Finder(Backbone("deit_tiny_patch16_224", (224, 224)), FinderConfig(GROUPS))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import read_json, save_checkpoint
+from fashion_model.checkpoint import CLASSES, REPORT, save_checkpoint
 from fashion_model.models.config import TEMPERATURES
 from tests.conftest import encoders_of, random_model
 from tests.train.conftest import run
@@ -92,10 +92,11 @@ def test_no_domain_is_too_confident():
 
 @pytest.fixture(scope="module")
 def calibrated(evaluated_on_all, prepared, tmp_path_factory):
-    """A calibrated copy of the checkpoint, and its predictions before; its metrics of the test split are dropped."""
+    """A calibrated copy of the checkpoint, with metrics and report before, and its predictions before."""
     checkpoint = shutil.copytree(evaluated_on_all, tmp_path_factory.mktemp("calibrated") / "run")
     before = saved_predictions(checkpoint, prepared, "validation")
     assert set(read_metrics(checkpoint)) == {"validation", "test"}
+    assert run("report", checkpoint, prepared) == 0
     assert run("calibrate", checkpoint, prepared) == 0
     return checkpoint, before
 
@@ -126,6 +127,7 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
         assert (checkpoint / "figures" / f"reliability_{name}.png").is_file()
     assert config.fashion_threshold == fit_threshold(with_accessories(before.domains).values()) != 0
     assert set(read_metrics(checkpoint)) == {"validation"}
+    assert not any((checkpoint / file).exists() for file in (REPORT, CLASSES))
 
 
 def test_input_size_is_stored_if_it_is_valid(trained, cleaned, tmp_path, capsys):
@@ -133,13 +135,14 @@ def test_input_size_is_stored_if_it_is_valid(trained, cleaned, tmp_path, capsys)
     model = random_model("test_vit")
     save_checkpoint(transformer, model, encoders_of(model.config.attributes))
     assert run("calibrate", checkpoint, cleaned, "--image-size", "96", "96") == 0
-    for folder, size, message in (
-        (checkpoint, "4096", "image_size must be 2 numbers from 1 to 2048"),
-        (transformer, "96", "cannot take inputs of (96, 96)"),
+    for folder, data, size, message in (
+        (checkpoint, cleaned, "4096", "image_size must be 2 numbers from 1 to 2048"),
+        (checkpoint, tmp_path, "64", "cleaned_styles.csv is missing"),
+        (transformer, cleaned, "96", "cannot take inputs of (96, 96)"),
     ):
-        before = read_json(folder / "config.json")
-        assert run("calibrate", folder, cleaned, "--image-size", size, size) == 2
+        before = (folder / "config.json").read_bytes()
+        assert run("calibrate", folder, data, "--image-size", size, size) == 2
         assert message in capsys.readouterr().err
-        assert read_json(folder / "config.json") == before
+        assert (folder / "config.json").read_bytes() == before
     config = FashionClassifier.from_pretrained(checkpoint).config
     assert (config.image_size, config.fashion_threshold) == ((96, 96), 0)  # nothing is there to be refused

@@ -142,7 +142,7 @@ def test_own_table_is_read_as_text(tmp_path):
     assert list(left["id"]) == ["c"]  # the other shows a picture that was trained on
 
 
-@pytest.mark.parametrize("names", [["model"], ["nll_sum"], ["fabric", "fabric"], ["Price / EUR"]])
+@pytest.mark.parametrize("names", [["model"], ["nll_sum"], ["split"], ["id"], ["fabric", "fabric"], ["Price / EUR"]])
 def test_names_of_other_things_are_no_attributes(names):
     with pytest.raises(ValueError, match=r"cannot be an attribute's name|named twice|lower-case letters"):
         tables.attributes_named(names)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import TRAINING, load_checkpoint, read_json, write_json
+from fashion_model.checkpoint import TRAINING, UNFINISHED, load_checkpoint, read_json, write_json
 from tests.conftest import NAMES, ROOT, TINY
-from tests.train.conftest import fit, run, smoke_fit, trainer_for
+from tests.train.conftest import config_of, fit, run, smoke_fit, trainer_for
 from train.__main__ import main
 from train.data.table import read_table
-from train.fit.command import STATE
+from train.fit.command import STATE, is_run
 from train.fit.config import SHARES
+from train.fit.start import read_data
 
 OTHER = ("other_sources", "other_sources_without_products")
 
@@ -129,6 +131,22 @@ def test_resume_refuses_other_settings_and_data(one_epoch, cleaned, prepared, al
         assert f"belongs to another run: {message}" in capsys.readouterr().err
 
 
+def test_fingerprint_sees_what_decides_the_views(prepared, tmp_path):
+    data, seen = shutil.copytree(prepared, tmp_path / "data"), []
+    table, worn, mask = data / "cleaned_styles.csv", data / "worn" / "worn.csv", next((data / "worn/masks").iterdir())
+    for change in (
+        lambda: None,
+        lambda: (data / "backgrounds" / "train" / "z.jpg").write_bytes(b""),
+        lambda: mask.write_bytes(mask.read_bytes() + b"0"),
+        lambda: (data / "worn" / "tags.json").write_text("[]"),
+        lambda: worn.write_text(worn.read_text().replace("pants", "socks")),
+        lambda: table.write_text(table.read_text().replace("Apparel", "Accessories")),
+    ):
+        change()
+        seen.append(read_data(config_of(data)).fingerprint)
+    assert all(before != after for before, after in pairwise(seen))
+
+
 def test_diverging_run_saves_no_weights(cleaned, tmp_path, capsys):
     assert main(smoke_fit(cleaned, tmp_path / "run", "--backbone", TINY, "--learning-rate", "1e30")) == 2
     assert "values that are not numbers" in (printed := capsys.readouterr().err) or "the loss is" in printed
@@ -151,12 +169,15 @@ def test_weights_are_never_overwritten(trained, cleaned, tmp_path, name):
         trainer_for(cleaned, start, weights=str(start / name))
 
 
-@pytest.mark.parametrize("name", ["config.json", "README.md", "training.json"])
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "README.md", TRAINING, "trained_on.txt", STATE])
 def test_folder_of_others_is_not_trained_into(cleaned, tmp_path, capsys, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("{}")
     assert main(smoke_fit(cleaned, tmp_path)) == 2
     assert "holds files that no training has written" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "{}"
+    (tmp_path / UNFINISHED).mkdir()  # a training has begun to write its first checkpoint
+    assert is_run(tmp_path)
 
 
 def test_backbone_of_one_size_is_refused(cleaned, tmp_path):

@@ -9,11 +9,11 @@ import yaml
 from gradio_client import Client, handle_file
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.checkpoint import load_checkpoint, read_json, write_json
+from fashion_model.checkpoint import FINDER, WEIGHTS_INDEX, load_checkpoint, read_json, write_json
 from fashion_model.hub import HubError
 from tests.conftest import ATTRIBUTES, ROOT, contents, logits, running_app
 from train.__main__ import main
-from train.publish.push import files_of_space
+from train.publish.push import RECORD, files_of_space
 
 MODEL, SPACE = "user/classifier", "user/page"
 
@@ -50,7 +50,7 @@ def test_push_is_one_commit_of_our_files(hub, push, evaluated, tmp_path, tiny_mo
     assert len(repository.commits) == 2  # the one that creates it, and one more
     del expected["training/state.pt"]
     record = "".join(f"{name}\n" for name in sorted({*expected, "README.md"})).encode()
-    changed = {"README.md": repository.head["README.md"], ".gitattributes": b"", "written.txt": record}
+    changed = {"README.md": repository.head["README.md"], ".gitattributes": b"", RECORD: record}
     assert repository.head == expected | changed
     loaded = load_checkpoint(MODEL, revision="v1", cache_dir=tmp_path / "cache")
     assert torch.equal(logits(loaded.model), logits(tiny_model))
@@ -89,6 +89,17 @@ def test_missing_rights_are_a_sentence(hub, refused, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     refused("push-to-hub: there is no token: `hf auth login` stores one, or set HF_TOKEN\n")
     assert not hub.repositories
+
+
+def test_push_replaces_another_checkpoint(hub, push, tmp_path):
+    """One in shards, uploaded by other means, and what an earlier push has recorded; nothing else."""
+    files = ("label_encoders.json", "model-00001-of-00001.safetensors", WEIGHTS_INDEX, FINDER, "figures/old.png")
+    own = {"written.txt": b"notes.txt", "notes.txt": b"", "other/model.safetensors": b""}
+    repository = hub.add("model", MODEL, {**dict.fromkeys(files, b"{}"), **own, RECORD: b"figures/old.png\n"})
+    assert push() == 0
+    assert set(files[1:]).isdisjoint(repository.head)
+    assert own.items() < repository.head.items()
+    load_checkpoint(MODEL, cache_dir=tmp_path / "cache")
 
 
 def test_existing_tag_stops_the_push(hub, refused):
@@ -167,8 +178,7 @@ def test_space_holds_the_app_and_the_package(hub, model, capsys):
     assert "needs a secret HF_TOKEN" in capsys.readouterr().out
     files = hub.repositories["space", SPACE].head
     package = subprocess.run(["git", "ls-files", "fashion_model"], cwd=ROOT, capture_output=True, text=True, check=True)
-    others = {".gitattributes", ".github/screenshot.png", "LICENSE", "README.md", "app.py", "requirements.txt"}
-    others.add("written.txt")
+    others = {".gitattributes", ".github/screenshot.png", "LICENSE", "README.md", "app.py", "requirements.txt", RECORD}
     assert set(files) == {*package.stdout.splitlines(), *others}
     assert max(len(content) for content in files.values()) < 10_000_000
     front, ours = (
@@ -189,17 +199,18 @@ def test_checkout_may_lie_below_any_folder(tmp_path):
 
 
 def test_update_deletes_what_was_pushed_before(hub, model):
-    """And nothing else, whatever it is called."""
-    old = {"fashion_model/old.py", "fashion_model/default_checkpoint/model-00009-of-00009.safetensors"}
-    own = {"notes.txt", "fashion_model/mine.py", "fashion_model/default_checkpoint/model-00008-of-00009.safetensors"}
-    record = "\n".join(["fashion_model/__init__.py", "deleted.txt", *old, ""]).encode()
-    there = dict.fromkeys({"fashion_model/__init__.py", *old, *own}, b"") | {"written.txt": record}
+    """And what a checkpoint would be loaded from; nothing else, whatever it is called."""
+    loaded = {f"fashion_model/default_checkpoint/{file}" for file in ("model-00009-of-00009.safetensors", FINDER)}
+    own = {"notes.txt", "fashion_model/mine.py", "model-00009-of-00009.safetensors", "written.txt"}
+    record = b"fashion_model/__init__.py\ndeleted.txt\nfashion_model/old.py\n"
+    old = {"fashion_model/old.py", *loaded}
+    there = dict.fromkeys({"fashion_model/__init__.py", *old, *own}, b"") | {RECORD: record}
     space = hub.add("space", SPACE, there)
     assert push_space() == 0
     assert not old & set(space.head)
     assert own < set(space.head)
     assert len(space.commits) == 2
-    written = set(space.head["written.txt"].decode().split())
+    written = set(space.head[RECORD].decode().split())
     assert {"app.py", "fashion_model/__init__.py"} < written < set(space.head)
 
 

@@ -64,12 +64,16 @@ class Domain:
         return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
     def digest(self) -> str:
-        """A digest of the names and sizes of the files, of boxes and targets."""
+        """A digest of what decides the views; files exchanged for others of the same names and sizes are not seen."""
         sizes = (path.stat().st_size if path.is_file() else None for path in self.paths)
         files = (f"{path.name} {size}" for path, size in zip(self.paths, sizes, strict=True))
         content = hashlib.sha256("\n".join(files).encode())
         if self.boxes is not None:
             content.update(self.boxes.astype("<f8").tobytes())
+        if self.accessories is not None:
+            content.update(self.accessories.tobytes())
+        if self.tags is not None:
+            content.update("\n".join(self.tags).encode())
         for name in sorted(self.targets):
             content.update(self.targets[name].numpy().tobytes())
         return content.hexdigest()[:16]

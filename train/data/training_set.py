@@ -64,7 +64,8 @@ class TrainingSet(Dataset):
             domains = [*domains, Domain(EMPTY, [Path()] * EMPTY_IMAGES, nothing, is_fashion=False)]
         self.images = [(domain, row) for domain in domains for row in range(len(domain))]
         files = [path for domain in domains if domain.name != EMPTY for path in domain.paths]
-        files += [mask_of(path) for domain in domains if domain.name in (WORN, STREETS) for path in domain.paths]
+        masks = [mask_of(path) for domain in domains if domain.name in (WORN, STREETS) for path in domain.paths]
+        files += masks
         missing = next((path for path in files if not path.is_file()), None)
         if missing:
             raise DataError(f"{missing} is missing; data_prep writes it")
@@ -75,6 +76,8 @@ class TrainingSet(Dataset):
         )
         tags = data / WORN / "tags.json"  # the names of the numbers in masks
         self.tags = json.loads(tags.read_text(encoding="utf-8")) if tags.is_file() else []
+        # What views are made of beside the images.
+        self.others = Domain("others", [*textures.paths, *masks], {}, tags=np.array(self.tags, dtype=str))
 
     def __len__(self) -> int:
         return len(self.images)

@@ -7,7 +7,8 @@ Temperatures rise as the fashion score falls, which it does for pictures of unkn
 lowest loss of all attributes is taken. The threshold is that with which the domain where the fewest images are
 recognized, or refused where they show no fashion product, has the most of them. Worn accessories and those of the
 studio count as domains of their own. All are stored in config.json, with reliability diagrams in figures/. Metrics
-measured before belong to another calibration and are dropped from metrics.json: run `train evaluate` afterwards.
+measured before and the report belong to another calibration and are deleted: run `train evaluate` and `train report`
+afterwards. If it fails, config.json is as before.
 
 --image-size sets the input size from now on: convolutional networks are often more accurate at a somewhat larger size
 than they were trained at (Touvron et al., NeurIPS 2019).
@@ -23,8 +24,9 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from data_prep.splits import VALIDATION
-from fashion_model.checkpoint import CONFIG, CheckpointError, read_checkpoint, read_json, write_json
+from fashion_model.checkpoint import CONFIG, CheckpointError, delete_measurements, read_checkpoint
 from fashion_model.models.config import TEMPERATURES, ModelConfig
+from fashion_model.system import read_json, write_bytes, write_json
 from train.data.domains import DOMAINS, OTHER
 from train.evaluate.metrics import Sample, reliability_diagram, reliability_file, samples_of
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
@@ -48,11 +50,19 @@ class Config:
 
 
 def run(config: Config) -> None:
-    if config.image_size:
-        set_image_size(config.checkpoint, config.image_size)
-    predictions = saved_predictions(config.checkpoint, config.data, VALIDATION, config.device, config.workers)
-    calibrated = calibrate(predictions)
-    write_json(config.checkpoint / CONFIG, calibrated.config.to_dict())
+    file = config.checkpoint / CONFIG
+    before = file.read_bytes()
+    try:
+        if config.image_size:
+            set_image_size(config.checkpoint, config.image_size)
+        predictions = saved_predictions(config.checkpoint, config.data, VALIDATION, config.device, config.workers)
+        calibrated = calibrate(predictions)
+    except BaseException:  # also an interruption
+        write_bytes(file, before)
+        raise
+    write_json(file, calibrated.config.to_dict())
+    if file.read_bytes() != before:
+        delete_measurements(config.checkpoint)
     write_split_metrics(config.checkpoint, VALIDATION, split_metrics(calibrated, config.data))
     (config.checkpoint / "figures").mkdir(exist_ok=True)
     for attribute in calibrated.config.attributes:
@@ -128,10 +138,9 @@ def loss(samples: Iterable[Sample], temperature: float, slope: float) -> float:
 
 def set_image_size(checkpoint: Path, image_size: tuple[int, int]) -> None:
     """CheckpointError if the network cannot take inputs of this size."""
-    before = read_json(checkpoint / CONFIG)
+    config = read_json(checkpoint / CONFIG) | {"image_size": list(image_size)}
     try:
-        write_json(checkpoint / CONFIG, ModelConfig.from_dict(before | {"image_size": list(image_size)}).to_dict())
+        write_json(checkpoint / CONFIG, ModelConfig.from_dict(config).to_dict())
         read_checkpoint(checkpoint, str(checkpoint))
     except (CheckpointError, ValueError) as error:
-        write_json(checkpoint / CONFIG, before)
         raise CheckpointError(f"{checkpoint} cannot take inputs of {image_size}: {error}") from error

@@ -16,13 +16,10 @@ from typing import Any
 import torch
 
 from fashion_model.checkpoint import (
-    CARD,
-    CONFIG,
-    FINDER,
+    CHECKPOINT_FILES,
     MAX_SHARD_SIZE,
-    METRICS,
     TRAINING,
-    WEIGHTS,
+    UNFINISHED,
     load_checkpoint,
     read_json,
     save_checkpoint,
@@ -36,12 +33,12 @@ from train.fit.trainer import Trainer
 
 Config = FitConfig
 STATE = "training/state.pt"  # in the checkpoint directory
-WRITTEN = (CONFIG, CARD, WEIGHTS, FINDER, METRICS, TRAINING)  # written or deleted there
+WRITTEN = (*CHECKPOINT_FILES, STATE)  # written or deleted there
 
 
 def run(config: FitConfig) -> None:
     config = config.effective
-    if any((config.output / name).exists() for name in WRITTEN) and not is_run(config.output):
+    if any(path for name in WRITTEN for path in config.output.glob(name)) and not is_run(config.output):
         raise DataError(f"{config.output} holds files that no training has written; name another folder")
     if config.device == "cpu":
         keep_freed_memory()
@@ -77,7 +74,9 @@ def run(config: FitConfig) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a training has written what is in the folder."""
+    """Whether a training has written what is in the folder, or has not completed its first checkpoint there."""
+    if (folder / UNFINISHED).is_dir():
+        return True
     try:
         return {"settings", "history"} <= read_json(folder / TRAINING).keys()
     except (OSError, ValueError, AttributeError):

@@ -35,7 +35,7 @@ class FitData:
     training_set: TrainingSet
     validation: list[Domain]
     trained_on: set[str]  # product ids
-    fingerprint: dict[str, object]  # of rows, images and targets: two runs with the same train on the same
+    fingerprint: dict[str, object]  # two runs with the same train on the same, see `Domain.digest`
 
 
 def read_data(config: FitConfig) -> FitData:
@@ -54,12 +54,13 @@ def read_data(config: FitConfig) -> FitData:
     domains = training_domains(train, names)
     columns = ["id", *(attribute.column for attribute in attributes)]
     content = "".join(part[columns].to_csv(index=False) for part in rows.values())
+    sampling = config.repeat_threshold, config.accessory_share, config.augmentation
+    training_set = TrainingSet(domains, config.data, config.image_size[0], config.shares, *sampling)
     fingerprint: dict[str, object] = {
         "rows": hashlib.sha256(content.encode()).hexdigest()[:16],
         "domains": {domain.name: domain.digest() for domain in domains},
+        "backgrounds_and_masks": training_set.others.digest(),
     }
-    sampling = config.repeat_threshold, config.accessory_share, config.augmentation
-    training_set = TrainingSet(domains, config.data, config.image_size[0], config.shares, *sampling)
     return FitData(attributes, encoders, training_set, validation_domains(validation, names), trained_on, fingerprint)
 
 

@@ -1,4 +1,7 @@
-"""The commands `push-to-hub`, `push-space` and `check-release`: one commit each, which deletes no file of others."""
+"""The commands `push-to-hub`, `push-space` and `check-release`: one commit each.
+
+It deletes no file of others, except where a checkpoint would be loaded from it.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -10,7 +13,6 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
-from data_prep.archive import WRITTEN
 from data_prep.splits import TEST
 from fashion_model.checkpoint import (
     CARD,
@@ -19,6 +21,7 @@ from fashion_model.checkpoint import (
     CONFIG,
     DEFAULT_CHECKPOINT,
     ENCODERS,
+    LOADED_FILES,
     METRICS,
     REPORT,
     CheckpointError,
@@ -33,6 +36,7 @@ from train.evaluate.tables import README_DOMAINS, accuracy_table, finder_tables,
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "FASHION_MODEL"
+RECORD = "pushed-by-fashion-model.txt"  # in a repository: the files of the last push, one a line
 PACKAGE, DEFAULT = "fashion_model", "fashion_model/default_checkpoint"
 PACKAGE_FILES = (
     *(f"{PACKAGE}/{pattern}" for pattern in ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")),
@@ -217,18 +221,21 @@ def commit(
 ) -> CommitInfo:
     """Write `files` (path in the repository → content) in one commit, with a record of their names.
 
-    Files that the record of the commit before names and that are not among `files` are deleted in the same commit;
-    others stay. HubError if the repository lacks `sign`, a file that all of this kind have, and is not new.
+    Files that the record of the commit before names, and those that a checkpoint is loaded from, are deleted in the
+    same commit if they are not among `files`; others stay. HubError if the repository lacks `sign`, a file that all of
+    this kind have, and is not new.
     """
     head = api.repo_info(repository, repo_type=repo_type).sha
     there = api.list_repo_files(repository, repo_type=repo_type, revision=head)
     if sign not in there and set(there) - CREATED_WITH:
         raise HubError(f"the name is taken: what is there has no {sign}, so it is something else")
-    stale: set[str] = set()
-    if WRITTEN in there:
-        record = api.hf_hub_download(repository, WRITTEN, repo_type=repo_type, revision=head)
-        stale = set(Path(record).read_text(encoding="utf-8").split("\n")).intersection(there).difference(files)
-    files = {**files, WRITTEN: "".join(f"{name}\n" for name in sorted(files)).encode()}
+    below = f"{DEFAULT}/" if repo_type == "space" else ""
+    stale = set(filter_repo_objects(there, allow_patterns=[f"{below}{pattern}" for pattern in LOADED_FILES]))
+    if RECORD in there:
+        record = api.hf_hub_download(repository, RECORD, repo_type=repo_type, revision=head)
+        stale.update(set(Path(record).read_text(encoding="utf-8").split("\n")).intersection(there))
+    stale.difference_update(files)
+    files = {**files, RECORD: "".join(f"{name}\n" for name in sorted(files)).encode()}
     operations = [CommitOperationAdd(file, content) for file, content in files.items()]
     operations += [CommitOperationDelete(file) for file in sorted(stale)]
     try:

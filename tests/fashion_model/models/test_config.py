@@ -74,9 +74,9 @@ def test_missing_key_has_its_default_or_is_named(tiny_model):
         ("Color", "an attribute's name is lower-case letters"),
         ("", "needs a name, a column and a title"),
         ("type", "'type' is reserved by PyTorch"),
-        ("model", "'model' is a field of every prediction"),
-        ("checkpoint", "'checkpoint' is a field of every prediction"),
-        ("a_confidence", "'a_confidence' is a field of every prediction"),
+        ("model", "'model' is a field of predictions or tables"),
+        ("checkpoint", "'checkpoint' is a field of predictions or tables"),
+        ("a_confidence", "'a_confidence' is a field of predictions or tables"),
     ],
 )
 def test_impossible_attribute_is_refused(name, message):
