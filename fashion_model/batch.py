@@ -17,13 +17,24 @@ from threading import Lock
 from typing import Annotated, Literal
 
 import tyro
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from fashion_model.checkpoint import fingerprint
 from fashion_model.classifier import WORKERS, FashionClassifier, Prediction, in_parallel
 from fashion_model.images import ImageError, find_images
 from fashion_model.predictions import Product
-from fashion_model.rows import NO_IMAGE, OutputError, check_output, fields_of, name_in_row, open_output, rows_of
+from fashion_model.rows import (
+    CHECKPOINT,
+    NO_IMAGE,
+    OutputError,
+    check_output,
+    fields_of,
+    name_in_row,
+    open_output,
+    rows_of,
+)
 from fashion_model.system import write_bytes
 
 MAX_NAME = 50  # characters of a file's name kept in its overlays' names, which have to fit into 255 bytes
@@ -38,8 +49,8 @@ class Config:
     output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the rows: .csv, .jsonl (JSON Lines) or .parquet; without it CSV on standard output."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Keep the rows that the output holds and add those missing; files whose row has an error, or whose overlays are
-    missing, are tried again. Files are known by their paths as they are given."""
+    """Keep the rows that the output holds, and add the rows and overlays that are missing; files whose row has an error
+    are tried again. Files are known by their paths as they are given."""
     heatmaps: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write overlays there, NAME.DIGEST.ATTRIBUTE.png; photographs in this folder are not labelled."""
     products: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -71,9 +82,11 @@ def run(config: Config) -> int:
         except ImportError as error:
             raise OutputError("--engine ray needs more packages: pip install 'ray[data]'") from error
         assert config.output
-        counts = ray_job.write_rows(config.paths, config.checkpoint, config.output, config.workers, config.products)
-        print_counts(*counts, config.output)
-        return 1 if counts[0] == counts[1] else 0
+        rows, failed, passed_over = ray_job.write_rows(
+            config.paths, config.checkpoint, config.output, config.workers, config.products
+        )
+        print_counts(f"{rows:,} rows, {failed:,} photographs not readable", passed_over, config.output)
+        return 1 if rows == failed else 0
     try:
         return label(config)
     except KeyboardInterrupt:
@@ -85,7 +98,7 @@ def label(config: Config) -> int:
     passed_over: list[Path] = []
     files = find_images(config.paths, config.heatmaps, passed_over.append)
     if config.output:
-        check_output(config.output, config.resume)
+        check_output(config.output, config.paths, config.resume)
     first = next(files, None)
     if first is None:
         raise OutputError(NO_IMAGE)
@@ -99,29 +112,30 @@ def label(config: Config) -> int:
     assert classifier.directory
     checkpoint, written, failed = fingerprint(classifier.directory), 0, 0
     fields, overlays = fields_of(names, config.products), config.heatmaps
-
-    def has_overlays(file: str) -> bool:
-        return not overlays or all((overlays / overlay_name(file, name)).exists() for name in names)
-
-    with open_output(config.output, fields, checkpoint, config.resume, has_overlays) as (done, write):
+    with open_output(config.output, fields, checkpoint, config.resume) as (done, write):
         kept, left = sum(done.values()), not_done(chain([first], files), done, config.products)
         results: Iterator[tuple[Path, Prediction | list[Product] | ImageError]]
         if config.products:
             results = classifier.stream_products(left)
         else:
-            results = write_overlays(classifier, left, overlays) if overlays else classifier.stream(left)
+            results = write_overlays(classifier, left, overlays, checkpoint) if overlays else classifier.stream(left)
         for file, result in tqdm(results, unit="image", disable=None):
             write(rows_of(file, result, names, config.products))
             written, failed = written + 1, failed + isinstance(result, ImageError)
+        if config.resume and overlays:
+            files = find_images(config.paths, overlays)
+            missing = (file for file in files if not has_overlays(file, names, overlays, checkpoint))
+            for _ in tqdm(write_overlays(classifier, missing, overlays, checkpoint), unit="image", disable=None):
+                pass
     if config.output or failed or passed_over:
-        print_counts(written, failed, len(passed_over), config.output)
+        print_counts(f"{written:,} photographs, {failed:,} of them not readable", len(passed_over), config.output)
     return 1 if failed and failed == written + kept else 0
 
 
-def print_counts(photographs: int, failed: int, passed_over: int, output: Path | None) -> None:
+def print_counts(counts: str, passed_over: int, output: Path | None) -> None:
     where = f" → {output}" if output else ""
     others = f"; other files passed over: {passed_over:,}" if passed_over else ""
-    print(f"predict: {photographs:,} photographs, {failed:,} of them not readable{others}{where}", file=sys.stderr)
+    print(f"predict: {counts}{others}{where}", file=sys.stderr)
 
 
 def not_done(files: Iterable[Path], done: Counter[str], products: bool = False) -> Iterator[Path]:
@@ -135,10 +149,12 @@ def not_done(files: Iterable[Path], done: Counter[str], products: bool = False) 
 
 
 def write_overlays(
-    classifier: FashionClassifier, files: Iterable[Path], folder: Path
+    classifier: FashionClassifier, files: Iterable[Path], folder: Path, checkpoint: str
 ) -> Iterator[tuple[Path, Prediction | ImageError]]:
     """Yields what `FashionClassifier.stream` does, and writes the overlay of each photograph and attribute."""
     writing = Lock()  # a file may be given twice
+    info = PngInfo()
+    info.add_text(CHECKPOINT, checkpoint)
 
     def explain(path: Path) -> tuple[Path, Prediction | ImageError]:
         try:
@@ -147,12 +163,24 @@ def write_overlays(
             return path, error
         for attribute, image in overlays.items():
             file = BytesIO()
-            image.save(file, "PNG")
+            image.save(file, "PNG", pnginfo=info)
             with writing:
                 write_bytes(folder / overlay_name(name_in_row(path), attribute), file.getvalue())
         return path, prediction
 
     return in_parallel(explain, files, WORKERS)
+
+
+def has_overlays(file: Path, attributes: Iterable[str], folder: Path, checkpoint: str) -> bool:
+    """Whether each attribute has an overlay of this checkpoint there."""
+    try:
+        for attribute in attributes:
+            with Image.open(folder / overlay_name(name_in_row(file), attribute)) as image:
+                if image.info.get(CHECKPOINT) != checkpoint:
+                    return False
+    except OSError:
+        return False
+    return True
 
 
 def overlay_name(file: str, attribute: str) -> str:

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial, reduce
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
+from posixpath import relpath
 from typing import TYPE_CHECKING, Any
+from urllib.request import url2pathname
 
 import pyarrow as pa
-import pyarrow.parquet
-from pyarrow.fs import FileSelector, FileSystem, FileType
+import pyarrow.dataset
 
 from fashion_model.checkpoint import fingerprint, load_checkpoint
 from fashion_model.classifier import FashionClassifier, open_for_network
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
 BATCH = 64  # photographs that a worker is given at a time
 BLOCK = 64  # names of files in a block of the data set
-NAMES = ("path", "file", "file_name", "id")  # columns of Parquet files that name images, in order of preference
+# Columns of Parquet files, in order of preference; those with a dot are fields of a column.
+IMAGES = ("image.bytes", "bytes", "image")
+NAMES = ("image.path", "path", "file", "file_name", "id")
+FILE = "file://"
 
 
 class Labeller:
@@ -67,8 +72,8 @@ def write_rows(
 ) -> tuple[int, int, int]:
     """A row for each photograph in `sources`, or for each product in them, in Parquet files below `output`.
 
-    Returns the numbers of photographs, of those among them that are not readable, and of other files, which were passed
-    over. OutputError if there are no photographs.
+    Returns the numbers of rows, of photographs that are not readable, and of other local files, which were passed over.
+    OutputError if there are no photographs.
     """
     loaded = load_checkpoint(checkpoint)  # its faults are told before Ray starts
     if products:
@@ -97,37 +102,40 @@ def write_rows(
             num_cpus=1,
         )
         rows.write_parquet(str(output.resolve()))
+    except FileNotFoundError as error:
+        raise OutputError(f"this cannot be read: {error}") from error
     finally:
         if started:
             ray.shutdown()
-    written = pyarrow.parquet.read_table(output, columns=["file", "error"])
-    failed = written.num_rows - written["error"].null_count
-    return (len(written["file"].unique()) if products else written.num_rows), failed, len(passed_over)
+    schema = pa.schema({"error": pa.string()})
+    written = pyarrow.dataset.dataset(output, schema) if output.exists() else None
+    if not written or not (rows := written.count_rows()):
+        raise OutputError(NO_IMAGE)
+    return rows, written.count_rows(filter=pyarrow.dataset.field("error").is_valid()), len(passed_over)
 
 
 def dataset_of(sources: Sequence[str], pass_over: Callable[[Any], object]) -> Dataset:
     """Columns `path` and, unless they are local files, `bytes`. OutputError if there is no photograph.
 
-    `pass_over` is called with the path of each file that is no photograph.
+    `pass_over` is called with the path of each local file that is no photograph.
     """
     import ray
 
-    tables = [source.lower().endswith(PARQUET) for source in sources]
+    sources = [url2pathname(source.removeprefix(FILE)) if source.startswith(FILE) else source for source in sources]
+    tables = [Path(source).suffix.lower() == PARQUET for source in sources]
     if any(tables):
         if not all(tables):
             raise OutputError("Parquet files and photographs cannot be labelled in one job")
-        table = ray.data.read_parquet(list(sources))
+        table = ray.data.read_parquet(sources)
         schema = table.schema(fetch_if_missing=True)
-        check_columns(dict(zip(schema.names, schema.types, strict=True)))
+        check_columns(pa.schema(list(zip(schema.names, schema.types, strict=True))))
         return table.map_batches(with_names, batch_format="pyarrow")
-    if any("://" in source for source in sources):
-        found = [
-            ray.data.read_binary_files(paths, filesystem=filesystem, include_paths=True)
-            for filesystem, paths in photographs_at(sources, pass_over)
-        ]
-        if not found:
-            raise OutputError(NO_IMAGE)
-        return reduce(lambda a, b: a.union(b), found).map_batches(with_names, batch_format="pyarrow")
+    addresses = ["://" in source for source in sources]
+    if any(addresses):
+        if not all(addresses):
+            raise OutputError("addresses and files of this machine cannot be labelled in one job")
+        files = ray.data.read_binary_files(sources, include_paths=True)
+        return files.map_batches(lambda batch: with_names(photographs_in(batch, sources)), batch_format="pyarrow")
     paths = [os.fsencode(path) for path in find_images(sources, pass_over=pass_over)]
     if not paths:
         raise OutputError(NO_IMAGE)
@@ -135,55 +143,40 @@ def dataset_of(sources: Sequence[str], pass_over: Callable[[Any], object]) -> Da
     return ray.data.from_arrow([pa.table({"path": pa.array(block, pa.binary())}) for block in blocks])
 
 
-def photographs_at(
-    sources: Iterable[str], pass_over: Callable[[Any], object]
-) -> Iterator[tuple[FileSystem, list[str]]]:
-    """The file system of each of these files, folders and addresses, and the paths of the photographs in it.
-
-    The rules are those of `find_images`. OutputError for an address that cannot be listed.
+def photographs_in(batch: pa.Table, addresses: Sequence[str]) -> pa.Table:
+    """The rows of `batch` (columns `path` and `bytes`) that `find_images` finds: files named by `addresses`, and, below
+    them, photographs that are not hidden.
     """
-    for source in sources:
-        try:
-            filesystem, root = FileSystem.from_uri(source if "://" in source else Path(source).resolve().as_uri())
-            listed = filesystem.get_file_info([root])
-            if listed[0].type == FileType.Directory:
-                listed = filesystem.get_file_info(FileSelector(root, recursive=True))
-            elif listed[0].type == FileType.NotFound:
-                raise FileNotFoundError("it does not exist")
-        except (OSError, pa.ArrowException) as error:
-            raise OutputError(f"{source} cannot be read: {error}") from error
-        paths = sorted(file.path for file in listed if file.type == FileType.File)
-        paths = [path for path in paths if path == root or not is_hidden(path.removeprefix(f"{root.rstrip('/')}/"))]
-        photographs = [path for path in paths if is_photograph(path, partial(filesystem.open_input_file, path))]
-        for path in set(paths).difference(photographs):
-            pass_over(path)
-        if photographs:
-            yield filesystem, photographs
+
+    def is_found(path: str, content: bytes) -> bool:
+        below = [relpath(*(each.rpartition("://")[2] for each in (path, address))) for address in addresses]
+        hidden = all(map(is_hidden, below))
+        return "." in below or (not hidden and is_photograph(path, partial(BytesIO, content)))
+
+    found = map(is_found, batch["path"].to_pylist(), batch["bytes"].to_pylist())
+    return batch.filter(pa.array(found, pa.bool_()))
 
 
-def check_columns(types: dict[str, Any]) -> None:
-    """OutputError unless a table with columns of these types has images. `types`: column → `pyarrow.DataType`."""
-    image = types.get("image")
-    if image is not None and pa.types.is_struct(image):
-        image = {field.name: field.type for field in image}.get("bytes")
-    for column in (image, types.get("bytes")):
-        if column is not None and (pa.types.is_binary(column) or pa.types.is_large_binary(column)):
-            return
-    described = ", ".join(f"{name} ({kind})" for name, kind in types.items())
-    raise OutputError(f"the Parquet files have no images in a column bytes or image; they have {described}")
+def images_in(table: pa.Table) -> Any:
+    """The column of binary data that holds the images, or None."""
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    found = (columns[name] for name in IMAGES if name in columns)
+    return next((each for each in found if pa.types.is_binary(each.type) or pa.types.is_large_binary(each.type)), None)
+
+
+def check_columns(schema: pa.Schema) -> None:
+    """OutputError unless a table with this schema has images."""
+    if images_in(schema.empty_table().flatten()) is None:
+        described = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise OutputError(f"the Parquet files have no images in a column bytes or image; they have {described}")
 
 
 def with_names(batch: pa.Table) -> pa.Table:
     """Columns `path` and `bytes` of a table with images."""
-    columns: dict[str, Any] = {name: batch[name].combine_chunks() for name in batch.column_names}
-    image = columns.get("image")
-    if image is not None and pa.types.is_struct(image.type):
-        columns |= {field.name: image.field(field.name) for field in image.type}
-    elif image is not None and "bytes" not in columns:
-        columns["bytes"] = image
-    contents = columns["bytes"].to_pylist()
+    batch = batch.flatten()
+    contents = images_in(batch).to_pylist()
     digests = [blake2b(content or b"", digest_size=6).hexdigest() for content in contents]
-    known = [columns[column].to_pylist() for column in NAMES if column in columns]
-    names = [next(name for name in row if name not in (None, "")) for row in zip(*known, digests, strict=True)]
-    encoded = [str(name).encode("utf-8", "surrogateescape") for name in names]
+    known = [batch[column].to_pylist() for column in NAMES if column in batch.column_names]
+    names = [next(name for name in row if name not in (None, "", b"")) for row in zip(*known, digests, strict=True)]
+    encoded = [name if isinstance(name, bytes) else str(name).encode("utf-8", "surrogateescape") for name in names]
     return pa.table({"path": pa.array(encoded, pa.binary()), "bytes": pa.array(contents, pa.binary())})

@@ -5,7 +5,6 @@ a later run can go on. CSV and Parquet files are written from them at the end.
 """
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fashion_model.attributes import IS_FASHION
-from fashion_model.images import ImageError
+from fashion_model.images import ImageError, is_photograph
 from fashion_model.predictions import DIGITS, FASHION_FIELDS, Prediction, Product
 from fashion_model.system import naming, replacing
 
@@ -113,32 +112,37 @@ def parquet_schema(fields: Sequence[str]) -> Any:
     return pa.schema(pa.field(f, types.get(f, pa.string()), nullable=f != "file") for f in fields)
 
 
-def check_output(path: Path, resume: bool = False) -> None:
-    """OutputError for an unknown ending, Parquet without pyarrow, or a finished file that cannot be continued."""
+def check_output(path: Path, sources: Iterable[str], resume: bool = False) -> None:
+    """OutputError for an unknown ending, Parquet without pyarrow, or a file that cannot be replaced or continued.
+
+    Not replaced are `sources` and photographs.
+    """
     suffix = path.suffix.lower()
     if suffix not in (CSV, JSON_LINES, PARQUET):
         raise OutputError(f"the output has to end in .csv, .jsonl or .parquet; it is {path.name}")
-    if suffix == PARQUET and not importlib.util.find_spec("pyarrow"):
-        raise OutputError("Parquet needs one more package: pip install pyarrow")
+    if suffix == PARQUET:
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except Exception as error:  # it may be damaged in any way
+            raise OutputError("Parquet needs one more package: pip install pyarrow") from error
     if path.is_dir():
         raise OutputError(f"{path}: Is a directory")
+    given = os.path.realpath(path) in map(os.path.realpath, sources)
+    if given or (path.is_file() and is_photograph("", lambda: path.open("rb"))):
+        raise OutputError(f"{path} is {'given to be labelled' if given else 'a photograph'} and is not replaced")
     if resume and path.exists() and not _unfinished(path).exists():
         raise OutputError(f"{path} is finished, and only .jsonl files can be continued then")
 
 
 @contextmanager
 def open_output(
-    path: Path | None,
-    fields: Sequence[str],
-    checkpoint: str,
-    resume: bool = False,
-    is_whole: Callable[[str], bool] = lambda file: True,
+    path: Path | None, fields: Sequence[str], checkpoint: str, resume: bool = False
 ) -> Iterator[tuple[Counter[str], Callable[[Sequence[Row]], None]]]:
     """Write rows of a checkpoint (its digest) to `path` in the format of its ending, or as CSV to standard output.
 
     The context is how many rows each file has already, and a function that writes the rows of a file. With `resume` the
-    rows of an unfinished file, or of JSON Lines, are kept except those with an error and those of a file that is not
-    `is_whole`. Any other file is replaced at the end. OutputError if the rows have other columns or another checkpoint.
+    rows of an unfinished file, or of JSON Lines, are kept except those with an error. Any other file is replaced at the
+    end. OutputError if the rows have other columns or another checkpoint.
     """
     fields = (*fields, CHECKPOINT)
     if path is None:
@@ -146,7 +150,7 @@ def open_output(
         yield Counter(), lambda rows: _print(csv_of(row | {CHECKPOINT: checkpoint} for row in rows))
         return
     unfinished = _unfinished(path)
-    done = _keep_rows(unfinished, fields, checkpoint, is_whole) if resume and unfinished.exists() else Counter()
+    done = _keep_rows(unfinished, fields, checkpoint) if resume and unfinished.exists() else Counter()
     with naming(unfinished), unfinished.open("ab" if done else "wb") as file:
 
         def write(rows: Sequence[Row]) -> None:
@@ -171,8 +175,8 @@ def _unfinished(path: Path) -> Path:
     return path if path.suffix.lower() == JSON_LINES else path.with_name(f"{path.name}.unfinished.jsonl")
 
 
-def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str, is_whole: Callable[[str], bool]) -> Counter[str]:
-    """Delete the rows with an error, of files that are not whole, and one that is cut off.
+def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str) -> Counter[str]:
+    """Delete the rows with an error, and one that is cut off.
 
     Of products those of the last file, too: some may lack. Returns how many rows of each file are left.
     """
@@ -190,7 +194,7 @@ def _keep_rows(path: Path, fields: Sequence[str], checkpoint: str, is_whole: Cal
                 raise OutputError(f"{path} was not written by this command for this checkpoint: its columns differ")
             if row[CHECKPOINT] != checkpoint:
                 raise OutputError(f"{path} has rows of another checkpoint than {checkpoint}")
-            if row["error"] is None and is_whole(row["file"]):
+            if row["error"] is None:
                 if row["file"] != last:
                     last, start = row["file"], new.tell()
                 new.write(line)

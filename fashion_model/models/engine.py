@@ -82,9 +82,9 @@ def onnx_engine(network: nn.Module, example: torch.Tensor, any_size: bool = Fals
     cannot be exported, or its outputs for `example` differ. An engine that fails later leaves its work to PyTorch, and
     so does one in a forked process. It is for images of the size of `example`, or, with `any_size`, of others too.
     """
-    if not all(map(importlib.util.find_spec, PACKAGES)):
-        return None
     try:
+        if not all(map(importlib.util.find_spec, PACKAGES)):
+            return None
         session = _onnx_session(network, example[:1], any_size)
         if not same_outputs(network, session, example):
             raise ValueError("its outputs differ")

@@ -119,17 +119,19 @@ def test_overlays_are_written_and_not_labelled(folder, predict, tmp_path):
         assert image.size == open_image(original).size
 
 
-def test_missing_overlays_are_drawn_when_resumed(predict, tmp_path, capsys):
-    heatmaps, resumed = tmp_path / "heat", [*PATHS[:3], "--output", tmp_path / "x.jsonl", "--resume"]
-    assert predict(*resumed) == 0
-    for written in (3, 1, 0):
-        capsys.readouterr()
-        assert predict(*resumed, "--heatmaps", heatmaps) == 0
-        assert f"{written} photographs" in capsys.readouterr().err
-        assert len(rows_in(tmp_path / "x.jsonl")) == 3
-        assert len(list(heatmaps.iterdir())) == 12
-        if written == 3:
-            (heatmaps / overlay_name(str(PATHS[1]), "color")).unlink()
+def test_missing_overlays_are_drawn_when_resumed(predict, tmp_path):
+    """Also those of another network; rows stay, also those of files that are not given."""
+    heatmaps, output = tmp_path / "heat", tmp_path / "x.jsonl"
+    drawn = heatmaps / overlay_name(str(PATHS[1]), "color")
+    assert predict(*PATHS[:3], "--output", output) == 0
+    rows = output.read_bytes()
+    for prepare in (lambda: None, drawn.unlink, lambda: Image.new("RGB", (1, 1)).save(drawn)):
+        prepare()
+        assert predict(*PATHS[:2], "--output", output, "--resume", "--heatmaps", heatmaps) == 0
+        assert output.read_bytes() == rows
+        assert len(list(heatmaps.iterdir())) == 8
+        with Image.open(drawn) as image:
+            assert image.info["checkpoint"] == json.loads(rows.splitlines()[0])["checkpoint"]
 
 
 @pytest.mark.parametrize("ending", ["csv", None])
@@ -163,10 +165,16 @@ def test_changed_folder_gets_rows_for_the_new(folder, predict, tmp_path, capsys)
 def test_what_cannot_be_done_is_a_sentence(predict, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "finished.csv").touch()
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "pyarrow.py").write_text("raise SystemError('odd')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    photograph = shutil.copyfile(PATHS[0], tmp_path / "photograph.csv")
     for arguments, message in (
         ([PATHS[0], "--output", tmp_path / "folder.csv"], "Is a directory"),
         ([PATHS[0], "--output", tmp_path / "finished.csv", "--resume"], "is finished"),
+        ([tmp_path / "finished.csv", "--output", tmp_path / "finished.csv"], "is given to be labelled"),
+        ([tmp_path, "--output", photograph], "is a photograph"),
         ([PATHS[0], "--output", tmp_path / "x.xlsx"], ".csv, .jsonl or .parquet"),
         ([PATHS[0], "--output", tmp_path / "x.parquet"], "pip install pyarrow"),
         ([tmp_path / "folder.csv"], "no image among the files"),
@@ -174,7 +182,7 @@ def test_what_cannot_be_done_is_a_sentence(predict, tmp_path, capsys, monkeypatc
     ):
         assert predict(*arguments) == 2
         assert message in capsys.readouterr().err
-    assert {path.name for path in tmp_path.iterdir()} == {"folder.csv", "finished.csv"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"folder.csv", "finished.csv", photograph.name}
     assert predict(tmp_path / "nothing.jpg") == 1  # its row says so
 
 

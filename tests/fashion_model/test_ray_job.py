@@ -11,11 +11,11 @@ import pyarrow.parquet
 import pytest
 
 from fashion_model.__main__ import main
-from fashion_model.rows import OutputError
+from fashion_model.rows import NO_IMAGE, OutputError
 from tests.conftest import PRODUCTS, ROOT
 
 pytest.importorskip("ray")
-from fashion_model.ray_job import check_columns, photographs_at, with_names
+from fashion_model.ray_job import check_columns, photographs_in, with_names
 
 PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
@@ -45,7 +45,7 @@ def test_ray_writes_the_same_rows(tiny_checkpoint, tmp_path):
     local, output = tmp_path / "local.parquet", tmp_path / "ray.parquet"
     assert main(["predict", "--checkpoint", str(tiny_checkpoint), str(folder), "--output", str(local)]) == 0
     line = label_with_ray(tiny_checkpoint, output, folder)
-    assert line == f"predict: 201 photographs, 1 of them not readable → {output}"
+    assert line == f"predict: 201 rows, 1 photographs not readable → {output}"
     rows, expected = rows_in(output), rows_in(local)
     assert expected["error"].notna().sum() == 1
     confidences = [column for column in expected if column.endswith(("_confidence", "_score"))]
@@ -53,33 +53,33 @@ def test_ray_writes_the_same_rows(tiny_checkpoint, tmp_path):
     pd.testing.assert_frame_equal(rows[confidences], expected[confidences], atol=1.1e-4)  # the last digit
 
 
-def test_photographs_at_addresses_follow_the_same_rule(tmp_path):
+def test_photographs_at_addresses_follow_the_same_rule():
     """Of what is one; a file without an ending is one by its content."""
-    (tmp_path / "a" / ".hidden").mkdir(parents=True)
-    for name in ("a/1.jpg", "a/2.jpg?v=3", "a/3", "a/.hidden/4.jpg"):
-        shutil.copyfile(PATHS[0], tmp_path / name)
-    (tmp_path / "a" / "notes.txt").write_text("Dear Sir")
-    shutil.copyfile(PATHS[1], tmp_path / "5.png")
-    passed_over = []
-    found = photographs_at([f"{tmp_path.as_uri()}/a", str(tmp_path / "5.png")], passed_over.append)
-    assert [path for _, paths in found for path in paths] == [
-        *(f"{tmp_path}/a/{name}" for name in ("1.jpg", "2.jpg?v=3", "3")),
-        f"{tmp_path}/5.png",
-    ]
-    assert passed_over == [f"{tmp_path}/a/notes.txt"]
-    for address, message in (("s4://a", "s4://a cannot be read"), (f"{tmp_path.as_uri()}/b", "does not exist")):
-        with pytest.raises(OutputError, match=message):
-            list(photographs_at([address], passed_over.append))
+    names = ("1.jpg", "2.jpg?v=3", "3", ".hidden/4.jpg", "notes.txt", ".cache/5.png", "a.txt")
+    contents = [b"Dear Sir" if name == "notes.txt" else PATHS[0].read_bytes() for name in names]
+    table = pa.table({"path": [f"bucket/{name}" for name in names], "bytes": contents})
+    found = photographs_in(table, ["s3://bucket", "s3://bucket/.cache/", "s3://bucket/a.txt"])["path"].to_pylist()
+    assert found == [f"bucket/{name}" for name in ("1.jpg", "2.jpg?v=3", "3", ".cache/5.png", "a.txt")]
 
 
 @pytest.mark.slow
 def test_status_is_1_if_nothing_can_be_read(tiny_checkpoint, tmp_path):
-    (tmp_path / "letter.png").write_text("Dear Sir")
-    (tmp_path / "notes.txt").write_text("Dear Sir")
-    address, output = tmp_path.as_uri(), tmp_path / "rows.parquet"
-    line = label_with_ray(tiny_checkpoint, output, address, status=1)
-    assert line == f"predict: 1 photographs, 1 of them not readable; other files passed over: 1 → {output}"
-    assert list(rows_in(output)["file"]) == ["letter.png"]
+    folder, output = tmp_path / "my photographs", tmp_path / "rows.parquet"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "letter.png").write_text("Dear Sir")
+    (folder / "notes.txt").write_text("Dear Sir")
+    (folder / "loop").symlink_to(folder)
+    line = label_with_ray(tiny_checkpoint, output, folder.as_uri(), status=1)
+    assert line == f"predict: 2 rows, 2 photographs not readable; other files passed over: 1 → {output}"
+    assert list(rows_in(output)["file"]) == ["letter.png"] * 2
+
+
+@pytest.mark.slow
+def test_table_without_rows_is_refused(tiny_checkpoint, tmp_path):
+    pyarrow.parquet.write_table(pa.table({"bytes": pa.array([], pa.binary())}), tmp_path / "images.parquet")
+    line = label_with_ray(tiny_checkpoint, tmp_path / "rows.parquet", tmp_path / "images.parquet", status=2)
+    assert line == f"predict: {NO_IMAGE}"
 
 
 @pytest.mark.slow
@@ -87,8 +87,10 @@ def test_tables_of_images_are_read_by_ray(finder_classifier, tmp_path):
     """And products are found."""
     contents = [*(path.read_bytes() for path in PATHS[:5]), b"no image"]
     images = [{"bytes": content, "path": f"{number}.jpg"} for number, content in enumerate(contents)]
-    pyarrow.parquet.write_table(pa.table({"image": images}), tmp_path / "images.parquet")
-    label_with_ray(finder_classifier.directory, tmp_path / "rows.parquet", tmp_path / "images.parquet", "--products")
+    folder = tmp_path / "images.parquet"
+    folder.mkdir()
+    pyarrow.parquet.write_table(pa.table({"image": images}), folder / "0.parquet")
+    label_with_ray(finder_classifier.directory, tmp_path / "rows.parquet", f"{folder}/", "--products")
     rows = rows_in(tmp_path / "rows.parquet")
     expected = [len(finder_classifier.find(content)) for content in contents[:5]]
     assert list(rows.groupby("file").size()) == [*expected, 1]
@@ -102,21 +104,22 @@ def test_tables_of_images_are_read_by_ray(finder_classifier, tmp_path):
         ({"image": [b"1", b"2"], "id": [7, 108775015]}, ["7", "108775015"]),
         ({"bytes": [b"1", b"2"], "image": ["https://example.org/a.jpg", ""], "id": ["007", "8"]}, ["007", "8"]),
         ({"image": [{"bytes": b"1", "path": None}, {"bytes": b"2", "path": "b"}], "id": ["007", "8"]}, ["007", "b"]),
+        ({"image": [b"1", b"2"], "bytes": [10, 20], "file": [b"\xff.jpg", b""], "id": [7, 8]}, ["\udcff.jpg", "8"]),
+        ({"image": [{"bytes": "text"}] * 2, "bytes": [b"1", b"2"], "id": [7, 8]}, ["7", "8"]),
     ],
 )
 def test_images_in_tables_have_names(columns, names):
     table = pa.table(columns)
-    check_columns(dict(zip(table.schema.names, table.schema.types, strict=True)))
+    check_columns(table.schema)
     renamed = with_names(table)
-    assert [path.decode() for path in renamed["path"].to_pylist()] == names
+    assert [os.fsdecode(path) for path in renamed["path"].to_pylist()] == names
     assert renamed["bytes"].to_pylist() == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("columns", [{"price": [1]}, {"bytes": ["text"]}, {"image": [{"path": "x"}]}])
 def test_tables_without_images_are_refused(columns):
-    schema = pa.table(columns).schema
     with pytest.raises(OutputError, match="no images in a column bytes or image; they have"):
-        check_columns(dict(zip(schema.names, schema.types, strict=True)))
+        check_columns(pa.table(columns).schema)
 
 
 def test_output_that_ray_cannot_write_is_refused(tmp_path, capsys):

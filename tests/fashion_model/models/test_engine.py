@@ -1,6 +1,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -79,3 +80,5 @@ def test_damaged_engine_is_one_line(monkeypatch, tmp_path, capfd):
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     assert onnx_engine(Network(lambda images: images + 1), example(2)) is None
     assert capfd.readouterr().err == "ONNX Runtime is not used, PyTorch takes its place: odd\n"
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))  # a stub
+    assert onnx_engine(Network(lambda images: images + 1), example(2)) is None
