@@ -22,7 +22,7 @@ from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
 from fashion_model.models.backbones import Backbone
 from fashion_model.models.engine import building, fold_batch_norms, isolated, onnx_engine
-from fashion_model.models.finder import MIN_SIDE, SAME_TYPE, Finder, distinct
+from fashion_model.models.finder import MIN_SIDE, Finder, distinct
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 from fashion_model.preprocessing import CROP_MARGIN
 
@@ -238,16 +238,23 @@ class FashionClassifier:
     def _products(
         self, photograph: Image.Image, located: Iterable[tuple[Box, str, float]], classes: int
     ) -> list[Found]:
-        """Those of `_located` that look like fashion products. Of several of one type that overlap, the first one."""
+        """Those of `_located` that look like fashion products, and of several those of a type of the group found.
+
+        Of several of one type that overlap only the first one.
+        """
         products: list[Found] = []
         for box, group, score in located:
             prediction, maps = self._predicted_and_mapped(part_of(photograph, box), classes, group)
             if prediction.is_fashion:
                 area = with_margin(box, photograph.info["size"])
                 products.append((Product(box, group, score, prediction), maps, area))
-        types = [int(p.prediction[PRODUCT_TYPE].probabilities.argmax()) for p, _, _ in products]
-        boxes = torch.tensor([p.box for p, _, _ in products]).reshape(-1, 4).float()
-        return [products[i] for i in distinct(boxes, torch.tensor(types), SAME_TYPE)]
+        if len(products) < 2:
+            return products
+        assert self.finder
+        types, groups = [p.prediction[PRODUCT_TYPE].label for p, _, _ in products], self.finder.config.groups
+        boxes = torch.tensor([p.box for p, _, _ in products]).float()
+        kept = distinct(boxes, torch.tensor([types.index(label) for label in types]))
+        return [products[i] for i in kept if types[i] in groups[products[i][0].group]] or products[:1]
 
     def _located(self, photograph: Image.Image) -> list[tuple[Box, str, float]]:
         """Box, group and score of what may be products, the most certain one first."""

@@ -46,7 +46,7 @@ class FinderConfig:
 
     groups: Mapping[str, tuple[str, ...]]  # name, such as footwear → the product types that belong to it
     threshold: float = 0.3  # lowest score of a product
-    type_weight: float = 1.0  # of the probability of a product type that belongs to another group than the one found
+    type_weight: float = 0.2  # of the probability of a product type that belongs to another group than the one found
     side: int = 576  # pixels of the longer side of the input
     channels: int = 96  # of the pyramid
     convolutions: int = 2  # of each head

@@ -30,9 +30,8 @@ MAX_PRODUCTS = 20  # of a photograph
 POSSIBLE = 0.5  # part of the threshold from which on a box may be the only product of a photograph
 MIN_SIDE = 12  # pixels of the photograph: smaller products are left out
 # Intersection over union from which on the better of two boxes is kept: of the same group, and of any. And the part of
-# the smaller of two boxes of one group that lies in the other: it is a part of the same product.
-SAME_GROUP, SAME_PRODUCT, PART = 0.4, 0.7, 0.8
-SAME_TYPE = 0.2  # that part, where both are predicted to be of one product type
+# the smaller of two boxes of one group or type that lies in the other: both show the same product.
+SAME_GROUP, SAME_PRODUCT, PART = 0.4, 0.7, 0.2
 OUTPUTS = ("cls_logits", "bbox_regression", "bbox_ctrness")  # of the heads, as torchvision names them
 
 
@@ -86,15 +85,12 @@ class Finder(FCOS):
         return preprocessing.boxes_on_photograph(boxes, photograph.info["size"]), scores, groups
 
 
-def distinct(boxes: torch.Tensor, groups: torch.Tensor, part: float = PART) -> list[int]:
-    """Indices of the boxes (N, 4), best first, that do not show the product of a better one.
-
-    `groups`: (N,). Of two boxes of one group `part` of the smaller one may not lie in the better one.
-    """
+def distinct(boxes: torch.Tensor, groups: torch.Tensor) -> list[int]:
+    """Indices of the boxes (N, 4) with these groups (N,), best first, that do not show the product of a better one."""
     areas, overlaps = box_area(boxes), box_iou(boxes, boxes)
     pairs = areas + areas[:, None]
     inside = overlaps / (1 + overlaps) * pairs / torch.minimum(areas, areas[:, None])
-    same = (overlaps > SAME_PRODUCT) | (inside > part) & (groups == groups[:, None])
+    same = (overlaps > SAME_PRODUCT) | (inside > PART) & (groups == groups[:, None])
     kept: list[int] = []
     for row in range(len(boxes)):
         if not same[row, kept].any():

@@ -4,10 +4,9 @@
 
 The backbone keeps its weights; a copy of one stage, a feature pyramid and the heads of FCOS are trained on scenes
 (train/data/scenes.py).
-The threshold is the lowest score at which seven tenths of the products found in the validation split's street
-photographs are right. How much a group weighs on the product type is chosen there, too. The checkpoint should be
-calibrated before, as boxes that do not look like fashion products do not count. Writes finder.safetensors, the section
-`finder` of config.json, and the metrics of the validation split.
+The threshold is the lowest score at which three quarters of the products found in the validation split's street
+photographs are right. The checkpoint should be calibrated before, as boxes that do not look like fashion products do
+not count. Writes finder.safetensors, the section `finder` of config.json, and the metrics of the validation split.
 """
 
 import copy
@@ -32,7 +31,7 @@ from train.data.domains import PHONE, THUMBNAILS, WORN, Domain
 from train.data.loading import batches_of
 from train.data.scenes import GROUPS, Scenes, street_photographs
 from train.data.table import DataError
-from train.evaluate.finder import MIN_SCORE, arrays_of, domains_of, match, rows_found
+from train.evaluate.finder import MIN_SCORE, arrays_of, domains_of, match
 from train.evaluate.predictions import saved_predictions
 from train.evaluate.split_metrics import split_metrics, write_split_metrics
 from train.fit.trainer import check_finite
@@ -40,8 +39,7 @@ from train.fit.trainer import check_finite
 WEIGHT_DECAY = 0.05
 OWN_RATE = 0.15  # learning rate of the finder's own stage, which is trained already, as a part of the others'
 NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains that scenes are made of
-PRECISION = 0.7  # at the threshold
-TYPE_WEIGHTS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # candidates
+PRECISION = 0.75  # at the threshold
 SIZES = ((320, 448), (448, 320), (384, 384), (448, 576))  # width, height of the scenes; the last is what is served
 SIZE_SHARES = (0.5, 0.1, 0.1, 0.3)
 
@@ -134,32 +132,14 @@ def batches(scenes: Scenes, config: Config) -> Iterator[list[tuple[torch.Tensor,
 
 
 def choose(finder: Finder, checkpoint: Path, worn: Domain) -> None:
-    """Save the finder with the threshold, and with the weight of types of other groups with which most products that
-    are found get an accepted type."""
-    finder.config = dataclasses.replace(finder.config, threshold=MIN_SCORE, type_weight=1.0)
+    """Save the finder with the threshold."""
+    finder.config = dataclasses.replace(finder.config, threshold=MIN_SCORE)
     save_finder(checkpoint, finder)
     classifier, photographs = FashionClassifier.from_pretrained(checkpoint), street_photographs(worn)
     # Without whole photographs, which stand for what is not found.
     found = [[p for p in classifier.find(photograph.path) if p.group != OTHER] for photograph in photographs]
     matches = match([arrays_of(*pair) for pair in zip(found, photographs, strict=True)], photographs, len(GROUPS))
     threshold, recall = matches.at_precision(PRECISION)
-    for group, precision in zip(GROUPS, matches.average_precision(), strict=True):
-        print(f"{group}: average precision {100 * precision:.1f}")
     print(f"score at least {threshold:.3f}: {100 * recall:.1f} % of the products found, {PRECISION:.0%} of these right")
-    right = [
-        (products[i], worn.targets[PRODUCT_TYPE][row].numpy() > 0)
-        for products, photograph in zip(found, photographs, strict=True)
-        for i, row in rows_found(products, photograph, any_group=True).items()
-        if products[i].score >= threshold
-    ]
-    labels, accepted = classifier.encoders.labels[PRODUCT_TYPE], {}
-    for weight in TYPE_WEIGHTS if right else TYPE_WEIGHTS[:1]:
-        finder.config = dataclasses.replace(finder.config, threshold=threshold, type_weight=weight)
-        types = [
-            (p.prediction[PRODUCT_TYPE].probabilities * finder.config.type_weights(p.group, labels)).argmax()
-            for p, _ in right
-        ]
-        accepted[weight] = np.mean([known[i] for i, (_, known) in zip(types, right, strict=True)] or [0])
-    print("type accepted, by the weight of other groups' types:", {w: f"{100 * x:.1f} %" for w, x in accepted.items()})
-    finder.config = dataclasses.replace(finder.config, type_weight=max(accepted, key=accepted.__getitem__))
+    finder.config = dataclasses.replace(finder.config, threshold=threshold)
     save_finder(checkpoint, finder)
