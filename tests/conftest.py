@@ -46,6 +46,7 @@ from fashion_model.models.multitask import MultiTaskClassifier  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
+SEVERAL = ROOT / "fashion_model" / "examples" / "street-1-six-products.jpg"
 PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
 PHONE, STREET, EVERYDAY, BACKGROUNDS = (DATA / name for name in ("phone", "street", "everyday", "backgrounds"))
 
@@ -141,14 +142,6 @@ def checkpoint_with_finder(folder, threshold):
     saved_model(model, folder)
     save_finder(folder, finder)
     return finder
-
-
-@pytest.fixture(scope="session")
-def finder_classifier(tmp_path_factory):
-    """It finds something everywhere."""
-    folder = tmp_path_factory.mktemp("finder")
-    checkpoint_with_finder(folder, threshold=0.0)
-    return FashionClassifier.from_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

@@ -119,11 +119,10 @@ def test_predict_and_explain_agrees_with_both(classifier):
 
 FORK = """
 import multiprocessing
-import sys
 import numpy as np
 from fashion_model import FashionClassifier
 
-classifier, file = FashionClassifier.from_pretrained(sys.argv[1]), "fashion_model/examples/2650.jpg"
+classifier, file = FashionClassifier.from_pretrained(), "fashion_model/examples/2650.jpg"
 
 def predict():
     classifier.find(file)
@@ -141,10 +140,9 @@ for engine in (classifier.backbone.engine, None):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
-def test_forked_process_answers_the_same(finder_classifier):
+def test_forked_process_answers_the_same():
     """With ONNX Runtime and with PyTorch."""
     command, environment = [sys.executable, "-c", FORK], os.environ | {"OMP_NUM_THREADS": "2"}
-    command.append(finder_classifier.directory)
     ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=500, check=True)
     assert [float(difference) < 1e-4 for difference in ended.stdout.split()] == [True, True]
 

@@ -13,7 +13,7 @@ from fashion_model.__main__ import main
 from fashion_model.batch import overlay_name
 from fashion_model.images import open_image
 from fashion_model.rows import fields_of
-from tests.conftest import NAMES, PRODUCTS
+from tests.conftest import NAMES, PRODUCTS, SEVERAL
 
 FIELDS = fields_of(NAMES)
 PATHS = sorted((PRODUCTS / "images").iterdir())
@@ -73,15 +73,14 @@ def test_folder_becomes_one_row_an_image(folder, predict, tiny_classifier, tmp_p
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_products_become_a_row_each(finder_classifier, tmp_path, ending):
+def test_products_become_a_row_each(classifier, tmp_path, ending):
     (tmp_path / "letter.jpg").write_text("Dear Sir")
-    given, output = [PATHS[0], tmp_path / "letter.jpg", PATHS[1]], tmp_path / f"x.{ending}"
-    checkpoint = str(finder_classifier.directory)
-    assert main(["predict", "--products", "--checkpoint", checkpoint, "--output", *map(str, [output, *given])]) == 0
-    rows, found, others = rows_in(output), *(finder_classifier.find(path) for path in PATHS[:2])
+    given, output = [SEVERAL, tmp_path / "letter.jpg", PATHS[1]], tmp_path / f"x.{ending}"
+    assert main(["predict", "--products", "--output", *map(str, [output, *given])]) == 0
+    rows, found, others = rows_in(output), *(classifier.find(path) for path in given[::2])
     assert len(found) > 2
     assert [row["file"] for row in rows] == [
-        *[str(PATHS[0])] * len(found),
+        *[str(SEVERAL)] * len(found),
         str(given[1]),
         *[str(PATHS[1])] * len(others),
     ]

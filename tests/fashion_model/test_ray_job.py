@@ -11,8 +11,9 @@ import pyarrow.parquet
 import pytest
 
 from fashion_model.__main__ import main
+from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.rows import NO_IMAGE, OutputError
-from tests.conftest import PRODUCTS, ROOT
+from tests.conftest import PRODUCTS, ROOT, SEVERAL
 
 pytest.importorskip("ray")
 from fashion_model.ray_job import check_columns, photographs_in, with_names
@@ -83,16 +84,16 @@ def test_table_without_rows_is_refused(tiny_checkpoint, tmp_path):
 
 
 @pytest.mark.slow
-def test_tables_of_images_are_read_by_ray(finder_classifier, tmp_path):
+def test_tables_of_images_are_read_by_ray(classifier, tmp_path):
     """And products are found."""
-    contents = [*(path.read_bytes() for path in PATHS[:5]), b"no image"]
+    contents = [*(path.read_bytes() for path in (SEVERAL, *PATHS[:4])), b"no image"]
     images = [{"bytes": content, "path": f"{number}.jpg"} for number, content in enumerate(contents)]
     folder = tmp_path / "images.parquet"
     folder.mkdir()
     pyarrow.parquet.write_table(pa.table({"image": images}), folder / "0.parquet")
-    label_with_ray(finder_classifier.directory, tmp_path / "rows.parquet", f"{folder}/", "--products")
+    label_with_ray(DEFAULT_CHECKPOINT, tmp_path / "rows.parquet", f"{folder}/", "--products")
     rows = rows_in(tmp_path / "rows.parquet")
-    expected = [len(finder_classifier.find(content)) for content in contents[:5]]
+    expected = [len(classifier.find(content)) for content in contents[:5]]
     assert list(rows.groupby("file").size()) == [*expected, 1]
     assert set(rows[rows["error"].notna()]["file"]) == {"5.jpg"}
 

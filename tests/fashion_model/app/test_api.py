@@ -33,7 +33,7 @@ from fashion_model.app.sentences import caption_of, percentage, sentence_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.images import open_image
 from fashion_model.predictions import TOP
-from tests.conftest import ATTRIBUTES, NAMES, serving
+from tests.conftest import ATTRIBUTES, NAMES, SEVERAL, serving
 from tests.fashion_model.app.conftest import PATHS, SHOES, beginning, called, check_overlay, post
 from tests.fashion_model.app.test_uploads import zipped
 
@@ -122,13 +122,13 @@ def test_batch_becomes_table_thumbnails_and_files(client, classifier, tmp_path):
     ]
 
 
-def test_products_of_a_batch_are_rows_and_pictures(finder_classifier):
+def test_products_of_a_batch_are_rows_and_pictures(classifier):
     """Boxes are in pixels of the photograph, which is decoded smaller."""
-    Image.open(SHOES).resize((4000, 3000)).save(folder() / "large.jpg")
+    Image.open(SEVERAL).resize((2688, 3960)).save(folder() / "large.jpg")
     photo = {"path": str(folder() / "large.jpg"), "orig_name": "large.jpg"}
-    ((table, gallery, *_, places),) = ManyEvents(finder_classifier).predict_batch([photo], products=True)
-    products = finder_classifier.find(folder() / "large.jpg")
-    assert max(product.box[2] for product in products) > 2000
+    ((table, gallery, *_, places),) = ManyEvents(classifier).predict_batch([photo], products=True)
+    products = classifier.find(folder() / "large.jpg")
+    assert max(product.box[3] for product in products) > 3000
     boxes = [tuple(row[side] for side in ("Left", "Top", "Right", "Bottom")) for row in rows_of(table)]
     assert boxes == [product.box for product in products]
     assert [caption for _, caption in gallery] == [caption_of(product.prediction) for product in products]
@@ -228,26 +228,25 @@ def test_post_without_a_photograph_says_how(http):
         assert "curl -F file=@" in response.json()["error"]
 
 
-def test_products_have_boxes_labels_and_overlays(finder_classifier, served, client):
-    products = finder_classifier.find(SHOES)
-    expected = products_document("shoe.jpg", finder_classifier, products)
-    with serving(finder_classifier) as address:
-        document = post(address, products=1).json()
-        overlays = [httpx2.get(product.pop("overlay")).content for product in document["products"]]
-        _, tools, (found,) = ask_mcp(address, ("find_products", {"photo": PHOTO}))
-        boxed = Client(address, verbose=False).predict(
-            handle_file(SHOES), box=", ".join(map(str, products[1].box)), api_name="/explain"
-        )
+def test_products_have_boxes_labels_and_overlays(classifier, tiny_classifier, served, client):
+    products = classifier.find(SEVERAL)
+    expected = products_document("people.jpg", classifier, products)
+    document = post(served, SEVERAL.read_bytes(), "people.jpg", products=1).json()
+    overlays = [httpx2.get(product.pop("overlay")).content for product in document["products"]]
+    photo = f"data:image/jpeg;base64,{base64.b64encode(SEVERAL.read_bytes()).decode()}"
+    _, tools, (found,) = ask_mcp(served, ("find_products", {"photo": photo}))
+    boxed = client.predict(handle_file(SEVERAL), box=", ".join(map(str, products[1].box)), api_name="/explain")
     assert document == expected
     assert json.loads(found.content[0].text)["products"] == expected["products"]
     assert "find_products" in {tool.name for tool in tools}
     assert len(overlays) == len(products) > 2
     for overlay in (overlays[1], boxed):
-        check_overlay(overlay, finder_classifier.explain(SHOES, "product_type", box=products[1].box))
+        check_overlay(overlay, classifier.explain(SEVERAL, "product_type", box=products[1].box))
     # A checkpoint without a finder says so.
-    assert "has no finder" in post(served, products=1).json()["error"]
-    with pytest.raises(AppError, match="has no finder"):
-        client.predict(handle_file(SHOES), api_name="/find_products")
+    with serving(tiny_classifier) as address:
+        assert "has no finder" in post(address, products=1).json()["error"]
+        with pytest.raises(AppError, match="has no finder"):
+            Client(address, verbose=False).predict(handle_file(SHOES), api_name="/find_products")
 
 
 def test_many_visitors_get_their_own_predictions(served, classifier):

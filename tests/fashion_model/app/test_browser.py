@@ -21,7 +21,7 @@ from fashion_model.app.sentences import caption_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
 from fashion_model.app.visit import FIRST
 from fashion_model.images import open_image
-from tests.conftest import serving
+from tests.conftest import SEVERAL
 from tests.corpus import saved
 from tests.fashion_model.app.conftest import PATHS, SHOES, check_overlay
 from tests.fashion_model.app.test_uploads import zipped
@@ -419,23 +419,21 @@ def test_part_that_is_drawn_is_one_more_product(page, classifier):
     assert explained(page) == ("product_type", "Casual Shoes")
 
 
-def test_every_chip_shows_its_product(browser, finder_classifier):
-    with serving(finder_classifier) as address:
-        page = opened(browser, address)
-        upload(page, SHOES)
-        wait_for(page, lambda: SHOES.name in find(page, "#visit .answer").get_attribute("data-python"))
-        products = finder_classifier.find(SHOES)
-        assert len(products) > 2
-        chips, boxes = find_all(page, "#visit .chip"), find_all(page, "#visit .box")
-        assert len(chips) == len(boxes) == len(products)
-        sent_by(page)
-        for number, (chip, product) in enumerate(zip(chips, products, strict=True)):
-            chip.click()
-            assert [each.get_attribute("aria-pressed") == "true" for each in boxes].index(True) == number
-            assert explained(page) == ("product_type", product.prediction.product_type.label)
-        boxes[0].send_keys(Keys.ENTER)
-        assert chips[0].get_attribute("aria-pressed") == "true"
-        assert not sent_by(page)
+def test_every_chip_shows_its_product(page, classifier):
+    upload(page, SEVERAL)
+    wait_for(page, lambda: sentence(page) == expected(classifier, SEVERAL)[1]["sentence"])
+    products = classifier.find(SEVERAL)
+    assert len(products) > 2
+    chips, boxes = find_all(page, "#visit .chip"), find_all(page, "#visit .box")
+    assert len(chips) == len(boxes) == len(products)
+    sent_by(page)
+    for number, (chip, product) in enumerate(zip(chips, products, strict=True)):
+        chip.click()
+        assert [each.get_attribute("aria-pressed") == "true" for each in boxes].index(True) == number
+        assert explained(page) == ("product_type", product.prediction.product_type.label)
+    boxes[0].send_keys(Keys.ENTER)
+    assert chips[0].get_attribute("aria-pressed") == "true"
+    assert not sent_by(page)
 
 
 def test_tabs_and_examples_have_addresses(page, served, classifier):
