@@ -19,7 +19,7 @@ from fashion_model.app.answer import document_of, products_document, python_code
 from fashion_model.app.disk import folder
 from fashion_model.app.sentences import caption_of
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
-from fashion_model.app.visit import FIRST
+from fashion_model.app.visit import EXAMPLES, FIRST
 from fashion_model.images import open_image
 from tests.conftest import SEVERAL
 from tests.corpus import saved
@@ -569,7 +569,7 @@ def test_axe_finds_nothing(browser, served, theme, size):
             wait_for(page, lambda: sentence(page))
         elif number == 1:
             find(page, "#use-examples").click()
-            wait_for(page, lambda: len(find_all(page, CAPTIONS)) == len(PATHS) and find(page, "#csv").is_enabled())
+            wait_for(page, lambda: len(find_all(page, CAPTIONS)) == len(EXAMPLES) and find(page, "#csv").is_enabled())
         wait_for(page, lambda: not find_all(page, ".pending"))  # fades
         axe = Axe(page)
         axe.inject()
