@@ -46,7 +46,7 @@ from fashion_model.models.multitask import MultiTaskClassifier  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
-SEVERAL = ROOT / "fashion_model" / "examples" / "street-1-six-products.jpg"
+SEVERAL = ROOT / "fashion_model" / "examples" / "street-1-outfit.jpg"
 PRODUCTS, TEST_SPLIT = DATA / "products", DATA / "test_split"
 PHONE, STREET, EVERYDAY, BACKGROUNDS = (DATA / name for name in ("phone", "street", "everyday", "backgrounds"))
 

@@ -14,7 +14,7 @@ DESCRIPTION = "Color, product type, season and target gender of the fashion prod
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLE_TEXTS = WORDS["examples"]  # file name → caption
 EXAMPLES = [EXAMPLES_FOLDER / name for name in EXAMPLE_TEXTS]
-FIRST = "street-1-six-products.jpg"  # what the page opens with
+FIRST = "street-1-outfit.jpg"  # what the page opens with
 PREVIEW = f"examples/{FIRST}"  # the picture of a link to the page
 PLACE = '<div id="place"></div>'  # where the visit goes as soon as gradio has drawn its tabs
 STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
