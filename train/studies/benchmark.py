@@ -110,7 +110,7 @@ class Benchmark:
         }
         yield table(alternate(ways, self.config.rounds), len(self.files))
         with tempfile.TemporaryDirectory() as folder:
-            ways = {"→ overlays": lambda: (cores(), list(write_overlays(self.classifier, part, Path(folder))))}
+            ways = {"→ overlays": lambda: (cores(), list(write_overlays(self.classifier, part, Path(folder), "")))}
             yield table(alternate(ways, self.config.rounds), len(part))
         yield "\n".join(peak_memory(self.config, number) for number in (self.config.count, 8 * self.config.count))
 
