@@ -9,7 +9,7 @@ import yaml
 from gradio_client import Client, handle_file
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.checkpoint import FINDER, WEIGHTS_INDEX, load_checkpoint, read_json, write_json
+from fashion_model.checkpoint import FINDER, WEIGHTS, WEIGHTS_INDEX, load_checkpoint, read_json, write_json
 from fashion_model.hub import HubError
 from tests.conftest import ATTRIBUTES, ROOT, contents, logits, running_app
 from train.__main__ import main
@@ -200,7 +200,7 @@ def test_checkout_may_lie_below_any_folder(tmp_path):
 
 def test_update_deletes_what_was_pushed_before(hub, model):
     """And what a checkpoint would be loaded from; nothing else, whatever it is called."""
-    loaded = {f"fashion_model/default_checkpoint/{file}" for file in ("model-00009-of-00009.safetensors", FINDER)}
+    loaded = {f"fashion_model/default_checkpoint/{file}" for file in ("model-00009-of-00009.safetensors", WEIGHTS)}
     own = {"notes.txt", "fashion_model/mine.py", "model-00009-of-00009.safetensors", "written.txt"}
     record = b"fashion_model/__init__.py\ndeleted.txt\nfashion_model/old.py\n"
     old = {"fashion_model/old.py", *loaded}
