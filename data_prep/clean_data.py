@@ -177,7 +177,9 @@ def draw_class_distribution(config: ChartConfig) -> None:
     """Draw the number of products of each class, one bar chart for each column of the cleaned table."""
     table, folder = read_cleaned(config.data / TABLE), config.output or config.data / "figures"
     drawn = [column for column in config.columns if column in table and table[column].any()]
-    columns = {re.sub(r"\W+", "_", column) + ".png": column for column in drawn}
+    stems = [re.sub(r"\W+", "_", column) for column in drawn]
+    repeated = [stems[:i].count(stem) for i, stem in enumerate(stems)]
+    columns = {f"{s}_{n}.png" if n else f"{s}.png": c for s, n, c in zip(stems, repeated, drawn, strict=True)}
     if not columns:
         raise SourceError(f"{config.data / TABLE} has none of the columns; it has {list(table)}")
     with rc_context({"text.parse_math": False}), replacing_files(folder, columns, [config.data / TABLE]):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fashion_model.images import ImageError as ImageError
     from fashion_model.predictions import AttributePrediction as AttributePrediction
     from fashion_model.predictions import Prediction as Prediction
+    from fashion_model.predictions import Product as Product
 
 __version__ = "1.0.0"
 # Imported when they are asked for: PyTorch takes seconds.
@@ -20,6 +21,7 @@ _MODULES = {
     "HubCheckpointError": "checkpoint",
     "ImageError": "images",
     "Prediction": "predictions",
+    "Product": "predictions",
 }
 __all__ = [*_MODULES, "__version__"]
 

@@ -228,12 +228,17 @@ class FashionClassifier:
         products = self._products(photograph, certain, classes)
         if len(products) > 1:
             return products
-        alone = [(p.box, p.group, p.score) for p, _, _ in products] or ([] if certain else located)
-        box, group, score = alone[0] if alone else (whole, OTHER, 1.0)
-        prediction, maps = self._predicted_and_mapped(photograph, classes, group if alone else None)
-        if prediction.is_fashion or not alone:
-            return [(Product(box, group, score, prediction), maps, whole)]
-        return products or [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
+        prediction, maps = self._predicted_and_mapped(photograph, classes)
+        if not prediction.is_fashion:
+            return products or [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
+        alone = [(p.box, p.score) for p, _, _ in products] or [(b, s) for b, _, s in located if not certain]
+        box, score = alone[0] if alone else (whole, 1.0)
+        return [(Product(box, self._group_of(prediction) if alone else OTHER, score, prediction), maps, whole)]
+
+    def _group_of(self, prediction: Prediction) -> str:
+        """The finder's group of the product type."""
+        groups = self.finder.config.groups.items() if self.finder else ()
+        return next((name for name, types in groups if prediction[PRODUCT_TYPE].label in types), OTHER)
 
     def _products(
         self, photograph: Image.Image, located: Iterable[tuple[Box, str, float]], classes: int

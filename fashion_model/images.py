@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -33,6 +34,12 @@ HIDDEN = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.
 OVERLAY = re.compile(r".+\.[0-9a-f]{12}\.[a-z][a-z0-9_]*\.png")  # as `predict --heatmaps` calls them
 ORIENTATION = 0x0112  # EXIF tag
 SIDEWAYS = (5, 6, 7, 8)  # its values for photographs that are turned by a quarter
+
+# What Pillow's decoders raise on damaged files (https://github.com/python-pillow/Pillow/issues/3863).
+_DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, MemoryError, RuntimeError),
+)
 # Pillow's, about damaged metadata and many pixels: what cannot be used is an ImageError.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -51,10 +58,7 @@ def open_image(source: Source, at_least: int | None = None) -> Image.Image:
     than `at_least` pixels. `info["size"]` of the result is the photograph's own width and height.
     """
     if not isinstance(source, bytes | Image.Image):
-        try:
-            source = Path(source).read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise ImageError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        source = _read(source)
     if source == b"":
         raise ImageError("The file is empty.")
     try:
@@ -67,7 +71,7 @@ def open_image(source: Source, at_least: int | None = None) -> Image.Image:
         raise ImageError("The file is not an image in a format that can be read.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(MAX_PIXELS)) from error
-    except Exception as error:  # decoders raise all kinds: https://github.com/python-pillow/Pillow/issues/3863
+    except _DECODER_ERRORS as error:
         raise ImageError("The image is damaged or cut off.") from error
 
 
@@ -137,7 +141,7 @@ def is_photograph(name: str, open_file: Callable[[], IO[bytes]]) -> bool:
             return True
     except Image.DecompressionBombError:
         return True
-    except Exception:  # as in open_image
+    except _DECODER_ERRORS:
         return False
 
 
@@ -145,6 +149,13 @@ def is_hidden(path: str) -> bool:
     """Whether another program keeps the file of this relative path for itself, such as `__MACOSX/._a.jpg`."""
     parts = [part for part in PurePath(path).parts if part != ".."]
     return any(part.startswith(".") or part.lower() in HIDDEN for part in parts)
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"The file cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Image:
@@ -160,7 +171,7 @@ def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Im
         image.draft(None, (at_least, at_least))
     upright = _to_rgb(image)
     orientation = None
-    with suppress(Exception):  # the pixels of a file with damaged EXIF are used as they are
+    with suppress(*_DECODER_ERRORS):  # the pixels of a file with damaged EXIF are used as they are
         orientation = image.getexif().get(ORIENTATION)
     upright.info = {}  # Pillow would write the whole EXIF block again and fail on unusual ones
     upright.getexif()[ORIENTATION] = orientation
@@ -172,32 +183,53 @@ def _to_upright_rgb(image: Image.Image, at_least: int | None = None) -> Image.Im
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """The image on white and in sRGB, as a copy. With a damaged color profile, or without one, it stays as it is."""
     if image.mode.startswith(("I", "F")):
         return _scaled_gray(image)
-    profile = image.info.get("icc_profile", b"")
+    image = _in_srgb(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode in ("P", "RGBA"):
-        image = image.convert("RGB")
-    with suppress(Exception):
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The image converted to sRGB if it has the profile of another color space. Damaged profiles are ignored."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" not in ImageCms.getProfileDescription(source):
-            image = ImageCms.buildTransform(source, SRGB, image.mode, "RGB").apply(image)
-    return image.convert("RGB")
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        flat = image.convert("RGB") if image.mode == "P" or image.has_transparency_data else image
+        converted = ImageCms.buildTransform(source, SRGB, flat.mode, "RGB").apply(flat)
+        if image.has_transparency_data:
+            converted.putalpha(image.convert("RGBA").getchannel("A"))
+        return converted
+    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
+        return image
 
 
 def _scaled_gray(image: Image.Image) -> Image.Image:
     """Pillow clips grays above 255 instead of scaling them: https://github.com/python-pillow/Pillow/issues/3011.
 
-    Sixteen bits are scaled by their range. Other numbers have none: of them the largest is white.
+    Sixteen bits are scaled by their range. Other numbers have none: up to 1 they are shares of white, up to 255 levels,
+    and above that the largest is white.
     """
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ImageError("The image holds values that are not numbers.")
-    white = 65535 if image.mode.startswith("I;16") else max(values.max(), 1)
+    brightest = values.max()
+    if image.mode.startswith("I;16") or (image.mode == "I" and 255 < brightest <= 65535):
+        white = 65535.0
+    elif image.mode == "F" and brightest <= 1:
+        white = 1.0
+    else:
+        white = max(255.0, float(brightest))
     levels = np.clip(np.rint(values * np.float32(255 / white)), 0, 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        levels[values == transparent] = 255
     return Image.fromarray(levels).convert("RGB")
 
 

@@ -85,7 +85,7 @@ class Product:
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright photograph
     group: str  # such as footwear
     score: float  # how sure the finder is of the box and its group, from 0 to 1
-    prediction: Prediction  # of what is in the box
+    prediction: Prediction  # of what is in the box; of the whole photograph if there is no other product
 
     def to_document(self, top: int = TOP) -> dict[str, Any]:
         """A JSON object: box, group and score, then that of the prediction."""

@@ -76,9 +76,8 @@ def write_rows(
     OutputError if there are no photographs.
     """
     loaded = load_checkpoint(checkpoint)  # its faults are told before Ray starts
-    if products:
-        FashionClassifier(loaded).check_finder()
-    del loaded
+    if products and not loaded.finder:
+        raise OutputError(f"{loaded.name} has no finder: it predicts for whole photographs only")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 

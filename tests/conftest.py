@@ -125,13 +125,6 @@ def tiny_classifier(tiny_model, tiny_encoders):
     return FashionClassifier(Checkpoint(tiny_model, tiny_encoders, "tiny"))
 
 
-@pytest.fixture(scope="session")
-def usage_checkpoint(tmp_path_factory):
-    """The directory of a checkpoint with the four usual attributes and `usage`, random weights."""
-    model = discriminating_model((*ATTRIBUTES, USAGE))
-    return saved_model(model, tmp_path_factory.mktemp("usage") / "checkpoint")
-
-
 def checkpoint_with_finder(folder, threshold):
     """A checkpoint with random weights, whose finder is returned."""
     model = random_model(fashion_threshold=-1.0)

@@ -37,13 +37,19 @@ PHOTOGRAPH_SIDE = 1000  # pixels of the photograph in the answer
 MAP_SIDE = 160  # pixels of a map, which the browser enlarges smoothly
 RAMP = ", ".join(f"rgb({r} {g} {b})" for r, g, b in PALETTE[::17])
 PART = "part"  # group of what is in a rectangle that was drawn
-# page.js puts the app's own address in the place of ADDRESS.
+# The page puts the app's own address in the place of ADDRESS.
 PYTHON = """from gradio_client import Client, handle_file
 
 client = Client("ADDRESS")
 color, product_type, season, gender, overlay, *_ = client.predict(handle_file(FILE), api_name="/predict")
 print(product_type["label"], product_type["confidences"])
 print(overlay)  # the path of an image"""
+PYTHON_PRODUCTS = """import json
+from gradio_client import Client, handle_file
+
+client = Client("ADDRESS")
+for product in json.loads(client.predict(handle_file(FILE), api_name="/find_products"))["products"]:
+    print(product["box"], product["sentence"])"""
 
 
 def document_of(file: str, classifier: FashionClassifier, prediction: Prediction) -> dict[str, Any]:
@@ -116,8 +122,8 @@ def answer_html(
         "answer",
         document=document,
         json=json.dumps(document),
-        python=python_code(file),
-        curl=curl_code(file),
+        python=python_code(file, several),
+        curl=curl_code(file, several),
         products=[_drawn(classifier, *each, full) for each in found],
         several=several or box is not None,
         chosen=prominent(found_products),
@@ -157,16 +163,17 @@ def differ(best: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.corrcoef(best.flat, other.flat)[0, 1] < SAME_MAP)
 
 
-def python_code(file: str) -> str:
-    return PYTHON.replace("FILE", json.dumps(file, ensure_ascii=False))
+def python_code(file: str, products: bool = False) -> str:
+    return (PYTHON_PRODUCTS if products else PYTHON).replace("FILE", json.dumps(file, ensure_ascii=False))
 
 
-def curl_code(file: str) -> str:
+def curl_code(file: str, products: bool = False) -> str:
     """For bash. A file name with quotes or the like is quoted for curl, then for the shell."""
+    address = "'ADDRESS/predict?products=1'" if products else "ADDRESS/predict"
     if re.fullmatch(r"[\w.-]+", file):
-        return f"curl -F file=@{file} ADDRESS/predict"
+        return f"curl -F file=@{file} {address}"
     quoted = 'file=@"' + file.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"curl -F {shlex.quote(quoted)} ADDRESS/predict"
+    return f"curl -F {shlex.quote(quoted)} {address}"
 
 
 def _css(box: tuple[int, int, int, int], size: tuple[int, int]) -> str:

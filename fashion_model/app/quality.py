@@ -49,7 +49,7 @@ def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]
             for name, title in DOMAINS.items()
             if name in domains
         }
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, OverflowError):
         return {}
 
 

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Routes:
     def __init__(self, classifier: FashionClassifier):
         self.classifier = classifier
         self.main = main_attribute(classifier.encoders.labels)
+        self.example = cache(lambda path: {"html": answer_html(classifier, path.name, path)})
         self.requests = asyncio.Semaphore(MAX_REQUESTS)
         self.threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="predict")
 
@@ -117,7 +118,10 @@ class Routes:
                     refuse_large(source)
                 case _:
                     raise ImageError(HOW)
-            return lambda: {"html": answer_html(self.classifier, name, source, sides_of(form.get("box")))}
+            box = sides_of(form.get("box"))
+            if source in EXAMPLES and not box:
+                return partial(self.example, source)
+            return lambda: {"html": answer_html(self.classifier, name, source, box)}
 
         response = await self._respond(request, job)
         if response.status_code in (400, 413):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reprlib import repr as shortened
 from typing import Any
 
-from fashion_model.attributes import Attribute
+from fashion_model.attributes import PRODUCT_TYPE, Attribute
 from fashion_model.models.backbones import check_backbone, pretrained_settings
 from fashion_model.preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -134,6 +134,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         names = [attribute.name for attribute in self.attributes]
+        if self.finder and PRODUCT_TYPE not in names:
+            raise ValueError(f"a finder needs the attribute {PRODUCT_TYPE}")
         columns = {attribute.column for attribute in self.attributes}
         if not names or len(set(names)) != len(names) or len(columns) != len(names):
             raise ValueError(f"attributes must have distinct names and columns, not {shortened(names)}")

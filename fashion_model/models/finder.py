@@ -110,7 +110,8 @@ class Pyramid(nn.Module):
         side = 4 * STRIDES[-1]
         try:
             with torch.no_grad():
-                outputs = backbone.outputs(torch.zeros(1, 3, side, side), range(len(backbone.stages)))
+                device = next(backbone.parameters()).device
+                outputs = backbone.outputs(torch.zeros(1, 3, side, side, device=device), range(len(backbone.stages)))
             shapes = [backbone.as_map(output).shape for output in outputs]
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # from timm
             raise ValueError(f"a finder needs a backbone that takes images of any size: {error}") from error

@@ -96,10 +96,10 @@ def street_metrics(classifier: FashionClassifier, worn: Domain) -> dict[str, Any
     return metrics
 
 
-def rows_found(products: Sequence[Product], photograph: Photograph, any_group: bool = False) -> dict[int, int]:
-    """Index of a product that was found → row of the product that it is, with the same group or any."""
+def rows_found(products: Sequence[Product], photograph: Photograph) -> dict[int, int]:
+    """Index of a product that was found → row of the product that it is, with the same group."""
     boxes, _, groups = arrays_of(products, photograph)
-    partners = partners_of(boxes, None if any_group else groups, photograph)
+    partners = partners_of(boxes, groups, photograph)
     return {i: int(photograph.rows[partner]) for i, partner in enumerate(partners) if partner >= 0}
 
 
@@ -156,13 +156,10 @@ def match(found: Sequence[tuple[np.ndarray, ...]], truth: Sequence[Photograph], 
     return Matches(scores[order], of_boxes[order], np.concatenate(right)[order], counts)
 
 
-def partners_of(boxes: np.ndarray, groups: np.ndarray | None, truth: Photograph) -> np.ndarray:
-    """(N,) the index of the photograph's box that each of the boxes (N, 4) with these groups takes, or -1.
-
-    Without `groups` they need not be the same.
-    """
+def partners_of(boxes: np.ndarray, groups: np.ndarray, truth: Photograph) -> np.ndarray:
+    """(N,) the index of the photograph's box that each of the boxes (N, 4) with these groups takes, or -1."""
     overlaps = box_iou(torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4), torch.tensor(truth.boxes).double())
-    allowed = overlaps.numpy() * (True if groups is None else groups[:, None] == truth.groups[None])
+    allowed = overlaps.numpy() * (groups[:, None] == truth.groups[None])
     partners = np.full(len(boxes), -1)
     for row in range(len(partners)):
         if allowed.shape[1] and allowed[row].max() >= MIN_OVERLAP:

@@ -54,7 +54,8 @@ def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: p
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
     probabilities = domain.probabilities(predictions.config)[attribute.name]  # (N, classes)
-    rows = table.iloc[pd.Index(table["id"]).get_indexer([name.removesuffix(".jpg") for name in domain.names])]
+    row_of_id = pd.Series(table.index, table["id"])
+    rows = table.loc[row_of_id.loc[[name.removesuffix(".jpg") for name in domain.names]]]
     accepted, predicted = domain.accepted[attribute.name], probabilities.argmax(axis=1)
     images = rows[["id", "group", NAME]].rename(columns={NAME: "name"})
     images["label"] = np.where(accepted[np.arange(len(rows)), predicted], labels[predicted], rows[attribute.column])
