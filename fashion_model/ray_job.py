@@ -109,7 +109,7 @@ def write_rows(
     schema = pa.schema({"error": pa.string()})
     written = pyarrow.dataset.dataset(output, schema) if output.exists() else None
     if not written or not (rows := written.count_rows()):
-        raise OutputError(NO_IMAGE)
+        raise OutputError(f"no rows are in {output}: there was no image, or the cluster does not share that folder")
     return rows, written.count_rows(filter=pyarrow.dataset.field("error").is_valid()), len(passed_over)
 
 
