@@ -53,13 +53,16 @@ const follow = () => {
 window.addEventListener("popstate", follow);
 
 // Photographs and zips for the tab "Many": made smaller as a single photograph is, then given to gradio's own field.
+let sets = 0; // of photographs that were chosen: one that is still prepared gives way to the next
 const sendToMany = async files => {
+  const turn = ++sets;
   openTab("Many");
   remember(TABS.Many);
   show(visit.dataset.state);
   const data = new DataTransfer();
   for (const file of files) {
     data.items.add(await shrunk(file));
+    if (turn !== sets) return;
     preparing(data.items.length < files.length ? `Preparing ${data.items.length} of ${files.length} …` : "");
   }
   const wait = setInterval(() => {
@@ -71,6 +74,11 @@ const sendToMany = async files => {
   }, 50);
 };
 const preparing = text => document.querySelector("#preparing")?.replaceChildren(text);
+document.addEventListener("click", ({ target }) => {
+  if (!target.closest("#files button[aria-label=Clear], #use-examples")) return;
+  sets++;
+  preparing("");
+}, true);
 document.addEventListener("change", event => {
   if (!event.isTrusted || !event.target.matches("#files input[type=file]")) return;
   event.stopPropagation();
@@ -87,12 +95,19 @@ const searchClasses = (input, opens) => {
 };
 document.addEventListener("input", ({ target }) => target.id === "search-classes" && searchClasses(target, false));
 document.addEventListener("keydown", ({ target, key }) => key === "Enter" && target.id === "search-classes" && searchClasses(target, true));
-// By a column: numbers from the highest on, words by the alphabet.
+// By a column: numbers from the highest on, words by the alphabet; by the same column once more, the other way round.
 document.addEventListener("click", ({ target }) => {
   const head = target.closest("#classes th button"), body = document.querySelector("#classes tbody");
   if (!head) return;
-  const textOf = row => row.cells[head.parentElement.cellIndex].textContent, numberOf = row => parseFloat(textOf(row) || -1);
-  body.append(...[...body.rows].sort((a, b) => numberOf(b) - numberOf(a) || textOf(a).localeCompare(textOf(b))));
+  const column = head.parentElement.cellIndex, textOf = row => row.cells[column].textContent;
+  const numberOf = row => {
+    const [part, whole = 1] = (textOf(row) || "-1").split(" of ").map(parseFloat);
+    return part / whole;
+  };
+  const rows = [...body.rows].sort((a, b) => numberOf(b) - numberOf(a) || textOf(a).localeCompare(textOf(b)));
+  const again = body.dataset.column === String(column);
+  body.dataset.column = again ? "" : column;
+  body.append(...(again ? rows.reverse() : rows));
 });
 
 // Search fields of gradio's tables have a title only, and some of its buttons the key of a translation.

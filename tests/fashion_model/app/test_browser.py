@@ -531,6 +531,11 @@ def test_other_tabs_have_figures_report_and_code(browser, served):
     assert texts(page, "#classes tbody td:first-child") == ["Kurtas", "Kurta Sets"]
     find(page, "#search-classes").send_keys(Keys.ENTER)
     assert texts(page, "#classes tbody td:first-child") == ["Kurtas"]
+    find(page, "#search-classes").send_keys(Keys.CONTROL, "a", Keys.BACKSPACE)
+    names = texts(page, "#classes tbody td:first-child")
+    for expected_names in (sorted(names, key=str.casefold), sorted(names, key=str.casefold, reverse=True)):
+        page.execute_script("document.querySelector('#classes th button').click()")
+        assert texts(page, "#classes tbody td:first-child") == expected_names
     assert page.execute_script("return document.documentElement.scrollWidth") <= PHONE_SIZE[0]
 
     find(page, "#good a[href=report]").click()
