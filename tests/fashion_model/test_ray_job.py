@@ -12,7 +12,7 @@ import pytest
 
 from fashion_model.__main__ import main
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
-from fashion_model.rows import NO_IMAGE, OutputError
+from fashion_model.rows import OutputError
 from tests.conftest import PRODUCTS, ROOT, SEVERAL
 
 pytest.importorskip("ray")
@@ -80,7 +80,7 @@ def test_status_is_1_if_nothing_can_be_read(tiny_checkpoint, tmp_path):
 def test_table_without_rows_is_refused(tiny_checkpoint, tmp_path):
     pyarrow.parquet.write_table(pa.table({"bytes": pa.array([], pa.binary())}), tmp_path / "images.parquet")
     line = label_with_ray(tiny_checkpoint, tmp_path / "rows.parquet", tmp_path / "images.parquet", status=2)
-    assert line == f"predict: {NO_IMAGE}"
+    assert line.startswith(f"predict: no rows are in {tmp_path}/rows.parquet: there was no image")
 
 
 @pytest.mark.slow
