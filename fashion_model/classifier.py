@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from fashion_model.attributes import PRODUCT_TYPE, Attribute
-from fashion_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from fashion_model.checkpoint import Checkpoint, check_finder, load_checkpoint
 from fashion_model.explain import LAYERS, METHOD, OPACITY, Explained, Target, backdrop, explain, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
@@ -185,8 +185,7 @@ class FashionClassifier:
 
     def check_finder(self) -> None:
         """CheckpointError if the checkpoint has no finder."""
-        if not self.finder:
-            raise CheckpointError(f"{self.name} has no finder: it predicts for whole photographs only")
+        check_finder(self.name, self.finder)
 
     def find(self, image: Source) -> list[Product]:
         """The products in a photograph, at most MAX_PRODUCTS, the most certain one first.
@@ -345,8 +344,9 @@ class FashionClassifier:
 
     def _with_types_of(self, group: str | None, prediction: Prediction) -> Prediction:
         """Types of other groups are less probable by the finder's `type_weight`."""
-        if group is None or self.finder is None or PRODUCT_TYPE not in prediction.attributes:
+        if group is None:
             return prediction
+        assert self.finder
         config, types = self.finder.config, prediction[PRODUCT_TYPE]
         weighted = types.probabilities * np.array(config.type_weights(group, types.labels), np.float32)
         if not weighted.any():

@@ -24,7 +24,7 @@ from urllib.request import url2pathname
 import pyarrow as pa
 import pyarrow.dataset
 
-from fashion_model.checkpoint import fingerprint, load_checkpoint
+from fashion_model.checkpoint import check_finder, fingerprint, load_checkpoint
 from fashion_model.classifier import FashionClassifier, open_for_network
 from fashion_model.images import find_images, is_hidden, is_photograph
 from fashion_model.rows import CHECKPOINT, NO_IMAGE, PARQUET, OutputError, fields_of, parquet_schema, rows_of
@@ -76,8 +76,8 @@ def write_rows(
     OutputError if there are no photographs.
     """
     loaded = load_checkpoint(checkpoint)  # its faults are told before Ray starts
-    if products and not loaded.finder:
-        raise OutputError(f"{loaded.name} has no finder: it predicts for whole photographs only")
+    if products:
+        check_finder(loaded.name, loaded.finder)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 

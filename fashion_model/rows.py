@@ -142,7 +142,7 @@ def open_output(
 
     The context is how many rows each file has already, and a function that writes the rows of a file. With `resume` the
     rows of an unfinished file, or of JSON Lines, are kept except those with an error. Any other file is replaced at the
-    end. OutputError if the rows have other columns or another checkpoint.
+    end. OutputError if the rows have other columns or are another checkpoint's.
     """
     fields = (*fields, CHECKPOINT)
     if path is None:
