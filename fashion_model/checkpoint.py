@@ -179,13 +179,13 @@ def load_checkpoint(
         raise CheckpointError(f"{source} is neither a directory nor the name of a Hub repository") from error
 
 
-@building()
 def check_finder(name: str, finder: Finder | None) -> None:
     """CheckpointError if the checkpoint of this name has no finder."""
     if not finder:
         raise CheckpointError(f"{name} has no finder: it predicts for whole photographs only")
 
 
+@building()
 def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     """Read a checkpoint directory; every source ends here."""
     config = _read(directory, CONFIG, name, lambda path: ModelConfig.from_dict(read_json(path)))
