@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
@@ -21,7 +21,7 @@ NO, YES = "no", "yes"  # its labels
 # attributes, and members of `Prediction`.
 RESERVED = {
     *("file", "path", "checkpoint", "error", "model", "sentence", "notice", "overlay", "fashion", "nll_sum"),
-    *(IS_FASHION, "fashion_score", "fashion_threshold", "attributes", "to_document"),
+    *(IS_FASHION, "fashion_score", "fashion_threshold", "attributes", "words", "to_document"),
     *("products", "box", "left", "top", "right", "bottom", "group", "score"),
     *("id", "split", "image", "label", "domain"),
 }
@@ -48,10 +48,45 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class LabelWords:
+    """How sentences name what labels stand for. A label that has no words stands for itself."""
+
+    singular: Mapping[str, str] = field(default_factory=dict)  # the name of one product: Tshirts → T-shirt
+    about: Mapping[str, str] = field(default_factory=dict)  # what it is, for those who do not know the label
+
+    def name_of(self, label: str) -> str:
+        """The name of one product, within a sentence."""
+        return self.singular.get(label) or label.lower()
+
+    def of(self, labels: Collection[str]) -> LabelWords:
+        """Those of `labels` only."""
+        tables = ({k: text for k, text in table.items() if k in labels} for table in (self.singular, self.about))
+        return LabelWords(*tables)
+
+    def save(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> LabelWords:
+        """ValueError unless the file has texts of `singular` and `about`."""
+        document = read_json(path)
+        tables: list[Any] = [document.get(kind.name) for kind in fields(cls)]
+        if len(document) > len(tables) or not all(isinstance(table, dict) for table in tables):
+            raise ValueError("must have the objects singular and about")
+        if not all(isinstance(text, str) and text for table in tables for text in table.values()):
+            raise ValueError("has words that are no text")
+        return cls(*tables)
+
+
+NO_WORDS = LabelWords()
+
+
+@dataclass(frozen=True)
 class LabelEncoders:
     """The labels of each attribute, by its name; a label's position is the index of its logit."""
 
     labels: Mapping[str, tuple[str, ...]]
+    words: LabelWords = NO_WORDS
 
     @property
     def num_classes(self) -> dict[str, int]:

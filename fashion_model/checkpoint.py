@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from fashion_model.attributes import LabelEncoders
+from fashion_model.attributes import LabelEncoders, LabelWords
 from fashion_model.hub import HubError, fetch
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.engine import building
@@ -30,6 +30,7 @@ from fashion_model.models.multitask import MultiTaskClassifier
 from fashion_model.system import read_json, write_bytes, write_json
 
 CONFIG, ENCODERS, METRICS = "config.json", "label_encoders.json", "metrics.json"
+LABEL_WORDS = "label_words.json"  # a checkpoint may have none
 TRAINING = "training.json"  # settings, data, history and hours of the training
 TRAINED_ON = "trained_on.txt"  # one product id a line
 CARD = "README.md"
@@ -39,7 +40,7 @@ FINDER = "finder.safetensors"
 REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `train report`
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
 NEEDED_FILES = (CONFIG, ENCODERS, *WEIGHT_FILES)
-LOADED_FILES = (*NEEDED_FILES, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
+LOADED_FILES = (*NEEDED_FILES, LABEL_WORDS, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
 TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "label_errors", "same_picture"))
 FIGURES = "figures/reliability_*.png"
 # All that belongs to a checkpoint, and nothing that a user may have added.
@@ -109,6 +110,7 @@ def save_checkpoint(
         file.chmod(0o644)  # safetensors makes them readable for the owner only
     write_json(new / CONFIG, dataclasses.replace(model.config, finder=None).to_dict())
     encoders.save(new / ENCODERS, model.config.attributes)
+    encoders.words.save(new / LABEL_WORDS)
     before = {path for pattern in (*WEIGHT_FILES, FINDER) for path in directory.glob(pattern)}
     written = [file.replace(directory / file.name) for file in list(new.iterdir())]
     for file in before.difference(written):
@@ -192,6 +194,9 @@ def read_checkpoint(directory: Path, name: str) -> Checkpoint:
     encoders = _read(directory, ENCODERS, name, lambda path: LabelEncoders.load(path, config.attributes))
     if encoders.num_classes != dict(config.num_classes):
         raise CheckpointError(f"{name}: {ENCODERS} has {encoders.num_classes} classes, {CONFIG} {config.num_classes}")
+    if (directory / LABEL_WORDS).is_file():
+        words = _read(directory, LABEL_WORDS, name, LabelWords.load)
+        encoders = dataclasses.replace(encoders, words=words)
     state: dict[str, torch.Tensor] = {}
     for file in weight_files(directory):
         tensors = _read(directory, file.name, name, load_file)

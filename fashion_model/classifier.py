@@ -385,6 +385,7 @@ class FashionClassifier:
                 {name: AttributePrediction(self.encoders.labels[name], p[i]) for name, p in arrays.items()},
                 fashion_score=score,
                 fashion_threshold=self.config.fashion_threshold,
+                words=self.encoders.words,
             )
             for i, score in enumerate(scores.tolist())
         ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fashion_model.attributes import IS_FASHION
+from fashion_model.attributes import IS_FASHION, NO_WORDS, LabelWords
 
 DIGITS = 4  # of a confidence and of the fashion score in documents and rows
 TOP = 5  # labels of each attribute in a document
@@ -53,6 +53,7 @@ class Prediction:
     attributes: Mapping[str, AttributePrediction]  # by name, in the order of the checkpoint
     fashion_score: float  # log odds that the photograph shows a fashion product
     fashion_threshold: float  # the checkpoint's; a lower score is no fashion product
+    words: LabelWords = NO_WORDS  # the checkpoint's
 
     @property
     def is_fashion(self) -> bool:

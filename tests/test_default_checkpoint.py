@@ -10,13 +10,21 @@ from data_prep.clean_data import parse_row
 from data_prep.phone_photographs import LABELS
 from data_prep.splits import TEST, hashed_split
 from fashion_model.app.visit import EXAMPLES
+from fashion_model.attributes import LabelWords
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ATTRIBUTES, EVERYDAY, PHONE, TEST_SPLIT
-from train.data.table import read_trained_on
+from train.data.table import LABEL_WORDS, read_trained_on
 
 # Less by about two standard errors (128 photographs) than what metrics.json has for the whole test split.
 CATALOGUE_FLOOR = {"color": 0.59, "product_type": 0.78, "season": 0.61, "gender": 0.84}
 PHONE_FLOOR = {"color": 0.75, "product_type": 0.70, "gender": 0.67}
+
+
+def test_words_are_those_of_the_labels(classifier):
+    assert classifier.encoders.words == LabelWords.load(LABEL_WORDS)
+    assert {*classifier.encoders.words.singular, *classifier.encoders.words.about} <= {
+        *classifier.encoders.labels["product_type"]
+    }
 
 
 def test_products_are_recognized(classifier):

@@ -16,12 +16,10 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from fashion_model.app.sentences import (
-    ABOUT,
     HINTS,
     STATIC,
     SURE,
     main_attribute,
-    name_of,
     percentage,
     sentence_of,
     sentence_of_products,
@@ -79,8 +77,8 @@ def shown(prediction: AttributePrediction) -> list[tuple[str, float]]:
 
 
 TEMPLATES = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True)
-TEMPLATES.globals |= {"about": ABOUT, "hints": HINTS, "opacity": OPACITY, "ramp": RAMP}
-TEMPLATES.globals |= {f.__name__: f for f in (name_of, percentage, sentence_of, shown)}
+TEMPLATES.globals |= {"hints": HINTS, "opacity": OPACITY, "ramp": RAMP}
+TEMPLATES.globals |= {f.__name__: f for f in (percentage, sentence_of, shown)}
 
 
 def render(name: str, **values: object) -> str:

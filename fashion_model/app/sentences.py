@@ -1,6 +1,5 @@
 """What is in a photograph, in plain English, and how far it can be trusted."""
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -8,8 +7,6 @@ from fashion_model.attributes import PRODUCT_TYPE
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 
 STATIC = Path(__file__).parent / "static"
-WORDS = json.loads((STATIC / "words.json").read_text(encoding="utf-8"))
-SINGULAR, ABOUT = WORDS["singular"], WORDS["about"]  # labels → the name of one product, and what it is
 HINTS = {"season": "a photograph does not show it"}  # attributes that are hints at best, and why
 SURE, MIN_CONFIDENCE = 0.7, 0.4
 ALMOST_CERTAIN = 0.9  # of the type of a photograph that is refused
@@ -23,7 +20,7 @@ def sentence_of(prediction: Prediction) -> str:
     main = prediction[main_attribute(prediction.attributes)]
     if not prediction.is_fashion:
         if main.confidence >= ALMOST_CERTAIN:
-            return f"Perhaps not a fashion product; if it is, {one(main.label, name_of(main.label))}."
+            return f"Perhaps not a fashion product; if it is, {one(prediction, prediction.words.name_of(main.label))}."
         return NOT_FASHION
     text = phrase(prediction)
     if "gender" in prediction.attributes:
@@ -61,21 +58,16 @@ def main_attribute(names: Collection[str]) -> str:
 def phrase(prediction: Prediction, hedged: bool = True) -> str:
     """Color and product: `a red T-shirt`; with doubts if it is `hedged`: `grey, perhaps taupe, trousers`."""
     main = main_attribute(prediction.attributes)
-    label = prediction[main].label
-    words = name_of(label)
+    words = prediction.words.name_of(prediction[main].label)
     if "color" in prediction.attributes and main != "color":
         words = f"{color_in_words(prediction['color'], hedged)} {words}"
-    return one(label, words)
+    return one(prediction, words)
 
 
-def one(label: str, words: str) -> str:
-    """`words` with an article, if they name a single product of this type."""
-    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}" if label in SINGULAR else words
-
-
-def name_of(label: str) -> str:
-    """The name of one product, within a sentence."""
-    return SINGULAR.get(label) or label.lower()
+def one(prediction: Prediction, words: str) -> str:
+    """`words` for a product of the predicted type, with an article if they name a single one."""
+    single = prediction[main_attribute(prediction.attributes)].label in prediction.words.singular
+    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}" if single else words
 
 
 def color_in_words(color: AttributePrediction, hedged: bool) -> str:

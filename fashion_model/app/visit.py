@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 from fashion_model.app.answer import render
-from fashion_model.app.sentences import STATIC, WORDS
+from fashion_model.app.sentences import STATIC
 from fashion_model.app.uploads import MAX_BYTES, TOO_LARGE
+from fashion_model.system import read_json
 
 TITLE = "Fashion Product Classifier"
 DESCRIPTION = "Color, product type, season and target gender of the fashion products in a photograph"
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "examples"
-EXAMPLE_TEXTS = WORDS["examples"]  # file name → caption
+EXAMPLE_TEXTS = read_json(STATIC / "examples.json")  # file name → caption
 EXAMPLES = [EXAMPLES_FOLDER / name for name in EXAMPLE_TEXTS]
 FIRST = "street-1-outfit.jpg"  # what the page opens with
 PREVIEW = f"examples/{FIRST}"  # the picture of a link to the page

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import pytest
@@ -5,17 +6,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fashion_model import CheckpointError
+from fashion_model.attributes import LabelWords
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_checkpoint, save_checkpoint
 from fashion_model.system import read_json, write_json
 from tests.conftest import ATTRIBUTES, USAGE, contents, encoders_of, logits, random_model, saved_model
 
-WEIGHTS, CONFIG, ENCODERS = "model.safetensors", "config.json", "label_encoders.json"
+WEIGHTS, CONFIG, ENCODERS, LABEL_WORDS = "model.safetensors", "config.json", "label_encoders.json", "label_words.json"
 
 
 @pytest.mark.parametrize("attributes", [ATTRIBUTES, (*ATTRIBUTES, USAGE), (USAGE,)])
 @pytest.mark.parametrize(("heads", "dtype"), [({}, None), ({"heads": "moe", "experts": 3}, torch.float16)])
 def test_checkpoint_comes_back_to_the_bit(tmp_path, attributes, heads, dtype):
     model, encoders = random_model(attributes=attributes, **heads), encoders_of(attributes)
+    encoders = dataclasses.replace(encoders, words=LabelWords({"Ties": "tie"}, {"Ties": "a strip of cloth"}))
     model.to(dtype or torch.float32).float()
     save_checkpoint(tmp_path, model, encoders, dtype)
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}[WEIGHTS] == 0o644  # for all users
@@ -46,7 +49,7 @@ def test_saving_replaces_only_its_own_files(tiny_checkpoint, tiny_model, tiny_en
     assert len(list(tiny_checkpoint.glob("model-0000*.safetensors"))) > 1
     assert not (tiny_checkpoint / WEIGHTS).exists()
     save_checkpoint(tiny_checkpoint, tiny_model, tiny_encoders)
-    assert set(contents(tiny_checkpoint)) == {WEIGHTS, CONFIG, ENCODERS, "model-mine.safetensors"}
+    assert set(contents(tiny_checkpoint)) == {WEIGHTS, CONFIG, ENCODERS, LABEL_WORDS, "model-mine.safetensors"}
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(float("nan"), None), (1e6, torch.float16)])
@@ -70,12 +73,21 @@ def test_weights_that_do_not_load_are_not_saved(tiny_checkpoint, tiny_model, tin
             (ENCODERS, {"gender": classes}, "must number distinct labels of 'gender' from 0")
             for classes in (None, {"1": "a"}, {"0": "a", "1": "a"}, {"0": 1})
         ],
+        (LABEL_WORDS, {"plural": {}}, "must have the objects singular and about"),
+        (LABEL_WORDS, {"about": ["Ties"]}, "must have the objects singular and about"),
+        (LABEL_WORDS, {"singular": {"Ties": 1}}, "has words that are no text"),
     ],
 )
 def test_inconsistent_json_is_named(tiny_checkpoint, file, changes, message):
     write_json(tiny_checkpoint / file, read_json(tiny_checkpoint / file) | changes)
     with pytest.raises(CheckpointError, match=f"{file} {message}"):
         load_checkpoint(tiny_checkpoint)
+
+
+def test_labels_without_words_stand_for_themselves(tiny_checkpoint):
+    """Of a checkpoint from before there were words."""
+    (tiny_checkpoint / LABEL_WORDS).unlink()
+    assert load_checkpoint(tiny_checkpoint).encoders.words.name_of("Ties") == "ties"
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, CONFIG, ENCODERS])

@@ -11,7 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import TRAINING, UNFINISHED, load_checkpoint, read_json, write_json
+from fashion_model.checkpoint import (
+    ENCODERS,
+    LABEL_WORDS,
+    TRAINING,
+    UNFINISHED,
+    load_checkpoint,
+    read_json,
+    write_json,
+)
 from tests.conftest import NAMES, ROOT, TINY
 from tests.train.conftest import config_of, fit, run, smoke_fit, trainer_for
 from train.__main__ import main
@@ -25,8 +33,9 @@ OTHER = ("other_sources", "other_sources_without_products")
 
 def test_fit_writes_a_checkpoint_directory(trained, cleaned):
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
-    assert files == {"model.safetensors", "config.json", "label_encoders.json", "trained_on.txt", TRAINING, STATE}
+    assert files == {"model.safetensors", "config.json", ENCODERS, LABEL_WORDS, "trained_on.txt", TRAINING, STATE}
     table = read_table(cleaned)
+    assert read_json(trained / LABEL_WORDS)["singular"]["Tshirts"] == "T-shirt"
     assert set((trained / "trained_on.txt").read_text().split()) == set(table.loc[table["split"] == "train", "id"])
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from data_prep import TABLE
 from data_prep.tables import accepted_labels, read_cleaned
-from fashion_model.attributes import Attribute, LabelEncoders
+from fashion_model.attributes import Attribute, LabelEncoders, LabelWords
 from fashion_model.checkpoint import TRAINED_ON, CheckpointError
 from fashion_model.system import write_text
 
@@ -19,6 +19,7 @@ COLUMNS_AND_TITLES = {
     "gender": ("gender", "Target gender"),
 }
 DEFAULT_ATTRIBUTES = tuple(COLUMNS_AND_TITLES)
+LABEL_WORDS = Path(__file__).with_name("label_words.json")  # of the public catalogue's labels
 NAME, CATEGORY = "productDisplayName", "masterCategory"  # optional columns of the table
 
 
@@ -58,7 +59,8 @@ def fit_encoders(rows: pd.DataFrame, attributes: Sequence[Attribute]) -> LabelEn
         columns[attribute.name] = tuple(sorted(labels))
         if not columns[attribute.name]:
             raise DataError(f"the column {attribute.column!r} of the training rows is empty")
-    return LabelEncoders(columns)
+    labels = {label for of_attribute in columns.values() for label in of_attribute}
+    return LabelEncoders(columns, LabelWords.load(LABEL_WORDS).of(labels))
 
 
 def read_trained_on(checkpoint: Path) -> set[str]:
