@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -218,9 +219,10 @@ class FashionClassifier:
     def find_and_map(self, photograph: Image.Image, classes: int) -> list[Found]:
         """The products in a photograph from `open`, each with maps as from `predict_and_map` and the box they cover.
 
-        A product that is the only one is predicted from the whole photograph, if that looks like a fashion product.
+        Where there are not several, and the whole photograph looks like a fashion product, it is predicted as the only
+        one, and its box is a likely and large one: parts of a product that fills the photograph are found as well.
         Where none is found, or the checkpoint has no finder, the whole photograph is the only one, whatever its fashion
-        score; or, if it looks like a fashion product and no score reaches the threshold, the box with the highest one.
+        score.
         """
         located, whole = self._located(photograph), (0, 0, *photograph.info["size"])
         certain = [each for each in located if self.finder and each[2] >= self.finder.config.threshold]
@@ -230,9 +232,10 @@ class FashionClassifier:
         prediction, maps = self._predicted_and_mapped(photograph, classes)
         if not prediction.is_fashion:
             return products or [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
-        alone = [(p.box, p.score) for p, _, _ in products] or [(b, s) for b, _, s in located if not certain]
-        box, score = alone[0] if alone else (whole, 1.0)
-        return [(Product(box, self._group_of(prediction) if alone else OTHER, score, prediction), maps, whole)]
+        if not located:
+            return [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
+        box, _, score = max(located, key=lambda each: each[2] * math.sqrt(area_of(each[0])))
+        return [(Product(box, self._group_of(prediction), score, prediction), maps, whole)]
 
     def _group_of(self, prediction: Prediction) -> str:
         """The finder's group of the product type."""
@@ -402,6 +405,11 @@ def checked(box: Sequence[int], size: tuple[int, int]) -> Box:
         f"a box is left, top, right and bottom in pixels of the photograph, which has {size[0]}×{size[1]}, "
         f"and at least {MIN_SIDE} pixels wide and high; it is {box!r}"
     )
+
+
+def area_of(box: Box) -> int:
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def part_of(photograph: Image.Image, box: Sequence[int]) -> Image.Image:

@@ -24,7 +24,7 @@ from fashion_model.app.sentences import (
     sentence_of,
     sentence_of_products,
 )
-from fashion_model.classifier import Box, FashionClassifier, Maps, with_margin
+from fashion_model.classifier import Box, FashionClassifier, Maps, area_of, with_margin
 from fashion_model.explain import OPACITY, PALETTE, color_layer
 from fashion_model.images import Source
 from fashion_model.predictions import AttributePrediction, Prediction, Product
@@ -66,8 +66,7 @@ def products_document(file: str, classifier: FashionClassifier, products: Sequen
 def prominent(products: Sequence[Product]) -> int:
     """The index of the largest product among those whose type is certain, or among all if none is."""
     types = [p.prediction[main_attribute(p.prediction.attributes)].confidence for p in products]
-    sizes = [(right - left) * (bottom - top) for left, top, right, bottom in (p.box for p in products)]
-    return max(range(len(products)), key=lambda i: (types[i] >= SURE, sizes[i]))
+    return max(range(len(products)), key=lambda i: (types[i] >= SURE, area_of(products[i].box)))
 
 
 def shown(prediction: AttributePrediction) -> list[tuple[str, float]]:
