@@ -1,6 +1,5 @@
 """Pushing a checkpoint and the Space to a loopback Hub, and starting what was pushed."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -9,11 +8,24 @@ import yaml
 from gradio_client import Client, handle_file
 
 from fashion_model.attributes import LabelEncoders
-from fashion_model.checkpoint import FINDER, WEIGHTS, WEIGHTS_INDEX, load_checkpoint, read_json, write_json
-from fashion_model.hub import HubError
+from fashion_model.checkpoint import (
+    CLASSES,
+    DEFAULT_CHECKPOINT,
+    FINDER,
+    REPORT,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    load_checkpoint,
+    read_json,
+    write_json,
+)
 from tests.conftest import ATTRIBUTES, ROOT, contents, logits, running_app
 from train.__main__ import main
-from train.publish.push import RECORD, files_of_space
+from train.data.table import read_trained_on
+from train.evaluate.card import model_card
+from train.evaluate.split_metrics import read_metrics
+from train.evaluate.tables import accuracy_table, finder_tables, markdown_table
+from train.publish.push import RECORD
 
 MODEL, SPACE = "user/classifier", "user/page"
 
@@ -130,7 +142,7 @@ def test_name_of_something_else_is_not_overwritten(hub, refused):
 
 @pytest.mark.parametrize(
     ("step", "kind"),
-    [("/repos/create", "drop"), ("PUT /lfs/", "403"), ("PUT /lfs/", "503"), ("/commit/", "412"), ("/commit/", "hang")],
+    [("/repos/create", "drop"), ("PUT /lfs/", "403"), ("PUT /lfs/", "503"), ("/commit/", "hang")],
 )
 def test_failed_push_leaves_the_old_revision(hub, push, refused, evaluated, step, kind):
     repository = hub.add("model", MODEL)
@@ -187,15 +199,11 @@ def test_space_holds_the_app_and_the_package(hub, model, capsys):
     assert yaml.safe_load(front) == yaml.safe_load(ours) | {"models": [MODEL]}
 
 
-def test_checkout_may_lie_below_any_folder(tmp_path):
-    checkout, expected = tmp_path / "predictions" / "__pycache__", files_of_space(MODEL)
-    for name in expected:
-        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, checkout / name)
-    assert files_of_space(MODEL, checkout).keys() == expected.keys()
-    (checkout / "app.py").unlink()
-    with pytest.raises(HubError, match=r"has no app\.py, so the Space could not start"):
-        files_of_space(MODEL, checkout)
+def test_only_a_checkout_can_be_pushed(hub, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("train.publish.push.ROOT", tmp_path)
+    assert push_space() == 2
+    assert "has no app.py, so the Space could not start" in capsys.readouterr().err
+    assert not hub.requests
 
 
 def test_update_deletes_what_was_pushed_before(hub, model):
@@ -222,16 +230,14 @@ def test_other_space_is_not_overwritten(hub, model, capsys):
     assert (set(space.head), space.variables) == ({".gitattributes", "Dockerfile"}, {})
 
 
-def test_embedded_default_is_ready(capsys):
-    assert main(["check-release"]) == 0
-    assert "ready" in capsys.readouterr().out
-
-
-def test_parts_that_do_not_fit_are_named(evaluated, capsys):
-    (evaluated / "trained_on.txt").write_text("1163\n")
-    (evaluated / "README.md").write_text("another card")
-    (evaluated / "report" / "report.html").unlink()
-    assert main(["check-release", "--checkpoint", str(evaluated)]) == 2
-    printed = capsys.readouterr().err
-    for problem in ("it is not calibrated", "the model card is not", "README.md does not show", "there is no report"):
-        assert problem in printed
+def test_embedded_default_is_ready_for_a_release():
+    """All its parts belong together, and README.md shows its metrics."""
+    config, metrics = load_checkpoint().config, read_metrics(DEFAULT_CHECKPOINT)["test"]
+    assert 1 not in config.temperatures.values()
+    assert read_trained_on(DEFAULT_CHECKPOINT)
+    assert (DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8") == model_card(DEFAULT_CHECKPOINT, metrics)
+    assert all((DEFAULT_CHECKPOINT / file).is_file() for file in (REPORT, CLASSES))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    domains = ("phone", "worn", "worn_accessories", "everyday")
+    for table in (accuracy_table(config.attributes, metrics, domains), finder_tables(metrics["finder"])[0]):
+        assert markdown_table(table) in readme

@@ -22,7 +22,6 @@ ORDER = (
     *(PHONE, WORN, ACCESSORIES[WORN], ON_MODEL, ACCESSORIES[ON_MODEL], OTHER, PASTED, HIGH_RESOLUTION, THUMBNAILS),
     *(PEOPLE, EVERYDAY, OTHER_EMPTY),
 )
-README_DOMAINS = (PHONE, WORN, ACCESSORIES[WORN], EVERYDAY)
 SINGLE_LABEL = {
     "top5_accuracy": "top-5 %",
     "balanced_accuracy": "balanced accuracy %",
@@ -52,7 +51,7 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
         if "gates" in of_domain
     ]
     tables += finder_tables(metrics.get("finder") or {})
-    parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
+    parts = [markdown_table(table) for table in tables]
     parts.insert(1, note(metrics))
     if agreement := metrics.get("agreement"):
         same = [f"{a.title.lower()} {percent(agreement[a.name])} %" for a in attributes if a.name in agreement]
@@ -148,10 +147,10 @@ def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Any], title
     return pd.DataFrame(rows, columns=[f"gate weights on {title}, % (± standard deviation)", *experts])
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(table: pd.DataFrame) -> str:
     """Markdown; all columns but the first are right-aligned."""
-    align = ["left", *["right"] * (len(columns) - 1)]
-    return pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, colalign=align, disable_numparse=True)
+    align = ["left", *["right"] * (len(table.columns) - 1)]
+    return table.to_markdown(index=False, colalign=align, disable_numparse=True)
 
 
 def interval(metrics: Mapping[str, Any] | None, key: str) -> str:
