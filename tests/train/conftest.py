@@ -111,15 +111,13 @@ HOSTILE = r"$\frac$ <script>alert('1')</script> & `*_[x](http://127.0.0.1)_*`"  
 
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory):
-    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
+    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`."""
 
     def make(folder):
         prepare("catalogue", folder, "--source", TEST_SPLIT)
         table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
         table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
         table.loc[table.index[40:50], "baseColour"] = HOSTILE
-        table.loc[60:61, "group"] = table.loc[60, "group"]
-        table.loc[60:61, "baseColour"] = ["Red", "Black"]
         table.to_csv(folder / "cleaned_styles.csv", index=False)
 
     return made_once(tmp_path_factory, "measured", make)

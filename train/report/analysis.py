@@ -28,19 +28,17 @@ class AttributeAnalysis:
     attribute: Attribute
     labels: tuple[str, ...]  # of the network
     images: pd.DataFrame
-    tables: dict[str, pd.DataFrame]  # classes, confusions, label_errors, same_picture
+    tables: dict[str, pd.DataFrame]  # classes, confusions, label_errors
 
 
 def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> AttributeAnalysis:
     """`table`: the cleaned table with the rows of all splits, and one label in each cell."""
     images = labeled_images(attribute, predictions, table)
     training_labels = table.loc[table["split"] == TRAIN, attribute.column]
-    same_picture = contradictory_labels(table, attribute.column)
     tables = {
         "classes": class_metrics(images["label"], images["prediction"], training_labels),
         "confusions": confused_pairs(images["label"], images["prediction"]),
-        "label_errors": likely_label_errors(images, same_picture),
-        "same_picture": same_picture,
+        "label_errors": likely_label_errors(images),
     }
     return AttributeAnalysis(attribute, predictions.encoders.labels[attribute.name], images, tables)
 
@@ -90,30 +88,19 @@ def confused_pairs(label: pd.Series, prediction: pd.Series) -> pd.DataFrame:
     return counts.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
-def likely_label_errors(images: pd.DataFrame, same_picture: pd.DataFrame) -> pd.DataFrame:
+def likely_label_errors(images: pd.DataFrame) -> pd.DataFrame:
     """The rows of `images` whose label is likely wrong, most likely first.
 
     Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): the prediction differs from the label, and its
     probability reaches the mean probability of that class on images labeled with it. Sorted by the margin between the
-    probabilities of prediction and label. The last column, same_picture, has all labels of the picture if they differ.
+    probabilities of prediction and label.
     """
     mean_probability = images.groupby("label")["label_probability"].mean()
     of_prediction = images["prediction"].map(mean_probability).astype(float)  # NaN if no image has this label
     confident = images["confidence"] >= of_prediction
     errors = images[(images["label"] != images["prediction"]) & confident]
-    labels_of_picture = {
-        group: ", ".join(sorted(set(rows))) for group, rows in same_picture.groupby("picture")["label"]
-    }
-    errors = errors.assign(same_picture=[labels_of_picture.get(group, "") for group in errors["group"]])
     margin = errors["confidence"] - errors["label_probability"]
     return errors.loc[margin.sort_values(ascending=False, kind="stable").index]
-
-
-def contradictory_labels(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows of pictures that have several ids with different labels. Columns picture, id, label, split, name."""
-    rows = table[table.groupby("group")[column].transform("nunique") > 1].sort_values(["group", "id"])
-    columns = {"group": "picture", "id": "id", column: "label", "split": "split", NAME: "name"}
-    return rows[list(columns)].rename(columns=columns)
 
 
 def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame) -> pd.DataFrame:

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 from matplotlib import rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
-from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+from sklearn.metrics import ConfusionMatrixDisplay
 
 from data_prep.photographs import HIGH_RESOLUTION
 from data_prep.splits import THUMBNAIL
@@ -33,12 +31,11 @@ from train.evaluate.split_metrics import split_metrics
 from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
 from train.report.analysis import ALL, AttributeAnalysis, accuracy_by_slice, analyze, classes_document
 
-MIN_IMAGES = 30  # of a slice that may be called the weakest
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
 CONFUSIONS, EXAMPLES = 20, 6  # confusions shown, photographs of each
 LABEL_ERRORS = 60  # shown
 MATRIX_CLASSES = 150  # in a matrix at most
 ANNOTATED = 12  # classes at most of a matrix with percentages
-PRIOR = 10  # images added to each class when the matrix is ordered, so that classes with few images weigh less
 LONGEST_LABEL = 32  # letters in a figure
 JPEG_QUALITY = 70  # of photographs; about 1.4 kB each
 RELIABILITY = (PHONE, WORN, HIGH_RESOLUTION, THUMBNAILS)  # domains of the reliability diagrams
@@ -61,8 +58,21 @@ def report(config: Config) -> None:
     columns = [attribute.column for attribute in attributes]
     table[columns] = table[columns].map(lambda cell: next(iter(accepted_labels(cell)), ""))  # the best of each
     analyses = [analyze(attribute, predictions, table) for attribute in attributes]
-    slices = accuracy_by_slice(analyses, table)
-    page = render(predictions, split_metrics(predictions, config.data), analyses, slices, config.data / "images")
+    metrics, slices = split_metrics(predictions, config.data), accuracy_by_slice(analyses, table)
+    # Labels and names come from the data: autoescape and parse_math keep them text.
+    template = Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True, undefined=StrictUndefined)
+    with rc_context({"text.parse_math": False}):
+        page = template.render(
+            checkpoint=predictions.checkpoint.resolve().name,
+            split=predictions.split,
+            metrics=metrics,
+            accuracy=accuracy_table(attributes, metrics),
+            confidence=confidence_table(attributes, metrics),
+            note=note(metrics),
+            catalogue=single_label_table(attributes, metrics["domains"][THUMBNAILS], TITLES[THUMBNAILS]),
+            slices=slice_tables(slices, {attribute.name: attribute.title for attribute in attributes}),
+            attributes=[_attribute_section(analysis, predictions, config.data / "images") for analysis in analyses],
+        )
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
     folder = config.output or config.checkpoint / Path(REPORT).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,66 +85,22 @@ def report(config: Config) -> None:
     print(folder / Path(REPORT).name)
 
 
-def render(
-    predictions: SplitPredictions,
-    metrics: Mapping[str, Any],
-    analyses: Sequence[AttributeAnalysis],
-    slices: pd.DataFrame,
-    images: Path,
-) -> str:
-    """HTML without scripts that needs no other file.
-
-    `metrics`: the split's section of metrics.json. `images`: the folder with the thumbnails.
-    """
-    attributes, titles = predictions.config.attributes, {a.name: a.title for a in predictions.config.attributes}
-    # Labels and names come from the data: autoescape and parse_math keep them text.
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    with rc_context({"text.parse_math": False}):
-        return environment.get_template("page.html.jinja").render(
-            checkpoint=predictions.checkpoint.resolve().name,
-            split=predictions.split,
-            metrics=metrics,
-            accuracy=accuracy_table(attributes, metrics),
-            confidence=confidence_table(attributes, metrics),
-            note=note(metrics),
-            catalogue=single_label_table(attributes, metrics["domains"][THUMBNAILS], TITLES[THUMBNAILS]),
-            overview=pd.DataFrame([_overview(analysis, slices) for analysis in analyses]),
-            slices=[
-                slice_table(part, slices, titles) for kind, part in slices.groupby("kind", sort=False) if kind != ALL
-            ],
-            attributes=[_attribute_section(analysis, predictions, images) for analysis in analyses],
-        )
-
-
-def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The slices of one kind, marked where the interval excludes the accuracy on all images.
+def slice_tables(slices: pd.DataFrame, titles: Mapping[str, str]) -> list[pd.DataFrame]:
+    """The slices of each kind, marked where the interval excludes the accuracy on all images.
 
     `titles`: attribute name → title.
     """
-    overall = part["attribute"].map(slices[slices["kind"] == ALL].set_index("attribute")["accuracy"])
-    marks = np.select([part["high"] < overall, part["low"] > overall], ["▼ ", "▲ "], "")
-    shares = zip(marks, *(part[column].map(percent) for column in ("accuracy", "low", "high")), strict=True)
-    cells = [f"{mark}{accuracy} ({low}–{high})" for mark, accuracy, low, high in shares]
-    table = part.assign(cell=cells).pivot(index="slice", columns="attribute", values="cell").fillna("")
-    table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
-    table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
-    return table.rename_axis(index=part["kind"].iloc[0]).reset_index()
-
-
-def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, str]:
-    first = analysis.tables["confusions"].head(1)
-    confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in first.itertuples()]
-    large = slices[(slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
-    ranked = large[large["attribute"] == analysis.attribute.name].sort_values("high", kind="stable")
-    weakest = [f"{row.slice} ({row.kind}): {percent(row.accuracy)}" for row in ranked.head(1).itertuples()]
-    return {
-        "": analysis.attribute.title,
-        "most frequent confusion": "".join(confusion),
-        f"weakest slice of at least {MIN_IMAGES} images, accuracy %": "".join(weakest),
-        "likely label errors": f"{len(analysis.tables['label_errors']):,}",
-    }
+    overall = slices["attribute"].map(slices[slices["kind"] == ALL].set_index("attribute")["accuracy"])
+    marks = np.select([slices["high"] < overall, slices["low"] > overall], ["▼ ", "▲ "], "")
+    shares = zip(marks, *(slices[column].map(percent) for column in ("accuracy", "low", "high")), strict=True)
+    slices = slices.assign(cell=[f"{mark}{accuracy} ({low}–{high})" for mark, accuracy, low, high in shares])
+    tables = []
+    for kind, part in slices[slices["kind"] != ALL].groupby("kind", sort=False):
+        table = part.pivot(index="slice", columns="attribute", values="cell").fillna("")
+        table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
+        table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
+        tables.append(table.rename_axis(index=kind).reset_index())
+    return tables
 
 
 def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
@@ -144,11 +110,13 @@ def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPrediction
     classes = tables["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
+    shown = list(tables["classes"]["label"].head(MATRIX_CLASSES))  # the most frequent
+    matrix = matrix_figure(labels, analysis.images["prediction"], shown) if shown else None
     return {
         "name": name,
         "title": analysis.attribute.title,
         "images": len(labels),
-        "matrix": _png(matrix_figure(labels, analysis.images["prediction"])) if len(labels) else None,
+        "matrix": _png(matrix) if matrix else None,
         "reliability": _png(reliability_diagram(analysis.attribute, samples, config)) if samples else None,
         "confusions": [
             {
@@ -168,7 +136,6 @@ def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPrediction
             for row in tables["label_errors"].head(LABEL_ERRORS).itertuples()
         ],
         "label_error_count": len(tables["label_errors"]),
-        "contradictory_pictures": tables["same_picture"]["picture"].nunique(),
         "classes": classes,
     }
 
@@ -180,41 +147,29 @@ def examples(images: pd.DataFrame, label: str, prediction: str) -> pd.DataFrame:
     return images.iloc[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)]
 
 
-def matrix_figure(label: pd.Series, prediction: pd.Series) -> Figure:
-    """The confusion matrix of the classes with most confusions, those that are confused side by side."""
-    classes = np.array(sorted({*label, *prediction}), dtype=object)
-    counts = confusion_matrix(label, prediction, labels=classes)
-    support = counts.sum(axis=1, keepdims=True)
-    confused = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    kept = np.sort(np.argsort(-confused, kind="stable")[:MATRIX_CLASSES])
-    kept = kept[_order((counts / (support + PRIOR))[np.ix_(kept, kept)])]
-    rates = (counts / np.maximum(support, 1))[np.ix_(kept, kept)]
-    names = [text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…" for text in classes[kept]]
-    annotated = len(kept) <= ANNOTATED
-    side = (0.6 if annotated else 0.125) * len(kept) + 3
+def matrix_figure(label: pd.Series, prediction: pd.Series, classes: Sequence[str]) -> Figure:
+    """The confusion matrix of these classes."""
+    annotated = len(classes) <= ANNOTATED
+    side = (0.6 if annotated else 0.125) * len(classes) + 3
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    display = ConfusionMatrixDisplay(rates, display_labels=names)
-    # The scale is a square root, so that a confusion of 2 % is visible.
-    scale = {"norm": PowerNorm(0.5, 0, 1)}
-    display.plot(ax=axes, include_values=annotated, values_format=".0%", cmap="Blues", colorbar=False, im_kw=scale)
+    display = ConfusionMatrixDisplay.from_predictions(
+        label,
+        prediction,
+        labels=classes,
+        display_labels=[text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…" for text in classes],
+        normalize="true",
+        include_values=annotated,
+        values_format=".0%",
+        cmap="Blues",
+        colorbar=False,
+        im_kw={"norm": PowerNorm(0.5, 0, 1)},  # a square root, so that a confusion of 2 % is visible
+        ax=axes,
+    )
     figure.colorbar(display.im_, ax=axes, shrink=0.5, aspect=40)
     axes.tick_params(labelsize=9 if annotated else 7, top=True, labeltop=True, right=True, labelright=not annotated)
     axes.tick_params("x", labelrotation=90)
     return figure
-
-
-def _order(rates: np.ndarray) -> np.ndarray:
-    """Rates (n, n) → an order (n,) with confused classes side by side.
-
-    Average linkage on how often two classes are taken for each other, leaves in the best order of that tree
-    (Bar-Joseph et al., Bioinformatics 2001).
-    """
-    if len(rates) <= 2:
-        return np.arange(len(rates))
-    distances = 1 - (rates + rates.T) / 2
-    np.fill_diagonal(distances, 0)
-    return leaves_list(linkage(squareform(distances, checks=False), "average", optimal_ordering=True))
 
 
 def _png(figure: Figure) -> str:
