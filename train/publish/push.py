@@ -46,7 +46,6 @@ class CheckpointConfig:
     tag: str | None = None  # a name for this commit, like v1
     space: str | None = None  # user/name of a Space to deploy too
     timeout: float = DEFAULT_TIMEOUT  # seconds a request may stall; most are repeated up to five times
-    dry_run: bool = False  # print what would be pushed, without network
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,16 @@ def push_checkpoint(config: CheckpointConfig) -> None:
         raise CheckpointError(f"{config.checkpoint / METRICS} has no metrics of the test split; run train evaluate")
     card = model_card(config.checkpoint, metrics, config.repo, config.space)
     files = {**files_in(config.checkpoint, CHECKPOINT_FILES), CARD: card.encode()}
-    if config.dry_run:
-        for name, content in files.items():
-            print(f"{len(content) if isinstance(content, bytes) else content.stat().st_size:>12,}  {name}")
-        print(card)
-        return
     with clear_errors(config.repo):
         api = connect(config.timeout)
         create(api, config.repo, config.private)
         if config.tag and any(known.name == config.tag for known in api.list_repo_refs(config.repo).tags):
             raise HubError(f"the tag {config.tag} exists already")
         done = commit(api, config.repo, files, sign=ENCODERS, message="Upload checkpoint")
-    print(f"{done.commit_url}\n{done.oid}")
-    if config.tag:
-        with clear_errors(f"{config.repo} is committed, but not tagged"):
+        print(f"{done.commit_url}\n{done.oid}")
+        if config.tag:
             api.create_tag(config.repo, tag=config.tag, revision=done.oid)
-        print(f"tagged {config.tag}")
+            print(f"tagged {config.tag}")
     if config.space:
         push_space(SpaceConfig(config.space, f"{config.repo}@{done.oid}", config.private, config.timeout))
 
@@ -103,12 +96,10 @@ def push_space(config: SpaceConfig) -> None:
             raise HubError(f"it holds no {ENCODERS}, so it is no checkpoint of this project")
     pinned = f"{model}@{served.sha}"
     with clear_errors(config.space):
-        first = [{"key": VARIABLE, "value": pinned}]  # set before the first start
-        create(api, config.space, config.private, repo_type="space", space_sdk="gradio", space_variables=first)
+        create(api, config.space, config.private, repo_type="space", space_sdk="gradio")
         sign, message = f"{PACKAGE}/__init__.py", f"Serve {pinned}"
         done = commit(api, config.space, files, sign=sign, message=message, repo_type="space")
-    print(done.commit_url)
-    with clear_errors(f"{config.space} is committed, but its variable {VARIABLE} is unchanged"):
+        print(done.commit_url)
         api.add_space_variable(config.space, VARIABLE, pinned)
     print(f"https://huggingface.co/spaces/{config.space} serves {pinned}")
     if served.private or served.gated:
