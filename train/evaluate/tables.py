@@ -36,22 +36,26 @@ NOTE = (
 )
 
 
-def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
-    """All tables of a split."""
+def tables(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> list[pd.DataFrame]:
+    """All tables of a split; `note` is for the first."""
     domains = metrics["domains"]
-    tables = [accuracy_table(attributes, metrics), confidence_table(attributes, metrics)]
-    tables += [
+    catalogue = [
         single_label_table(attributes, domains[name], f"{TITLES[name]}, {split} split")
         for name in (HIGH_RESOLUTION, THUMBNAILS)
         if name in domains
     ]
-    tables += [
+    gates = [
         gates_table(attributes, of_domain["gates"], TITLES[name])
         for name, of_domain in domains.items()
         if "gates" in of_domain
     ]
-    tables += finder_tables(metrics.get("finder") or {})
-    parts = [markdown_table(table) for table in tables]
+    first = [accuracy_table(attributes, metrics), confidence_table(attributes, metrics)]
+    return first + catalogue + gates + finder_tables(metrics.get("finder") or {})
+
+
+def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
+    """The tables, and what to know about them."""
+    parts = [markdown_table(table) for table in tables(attributes, metrics, split)]
     parts.insert(1, note(metrics))
     if agreement := metrics.get("agreement"):
         same = [f"{a.title.lower()} {percent(agreement[a.name])} %" for a in attributes if a.name in agreement]

@@ -156,12 +156,7 @@ def classes_document(predictions: SplitPredictions, analyses: Sequence[Attribute
             }
             for row in analysis.tables["classes"].itertuples()
         }
-        attributes[analysis.attribute.name] = {
-            "title": analysis.attribute.title,
-            "images": len(analysis.images),
-            "accuracy": _rounded((analysis.images["label"] == analysis.images["prediction"]).mean()),
-            "classes": classes,
-        }
+        attributes[analysis.attribute.name] = {"title": analysis.attribute.title, "classes": classes}
     return {"split": predictions.split, "attributes": attributes}
 
 

@@ -22,13 +22,13 @@ from data_prep.splits import THUMBNAIL
 from data_prep.tables import accepted_labels
 from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.system import write_text
-from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
+from train.data.domains import PHONE, THUMBNAILS, WORN, read_image
 from train.data.table import read_table
 from train.evaluate.metrics import reliability_diagram, samples_of
 from train.evaluate.predictions import SplitPredictions, saved_predictions
 from train.evaluate.split_metrics import Config as EvaluateConfig
 from train.evaluate.split_metrics import split_metrics
-from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
+from train.evaluate.tables import note, percent, tables
 from train.report.analysis import ALL, AttributeAnalysis, accuracy_by_slice, analyze, classes_document
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -66,12 +66,10 @@ def report(config: Config) -> None:
             checkpoint=predictions.checkpoint.resolve().name,
             split=predictions.split,
             metrics=metrics,
-            accuracy=accuracy_table(attributes, metrics),
-            confidence=confidence_table(attributes, metrics),
+            tables=tables(attributes, metrics, predictions.split),
             note=note(metrics),
-            catalogue=single_label_table(attributes, metrics["domains"][THUMBNAILS], TITLES[THUMBNAILS]),
             slices=slice_tables(slices, {attribute.name: attribute.title for attribute in attributes}),
-            attributes=[_attribute_section(analysis, predictions, config.data / "images") for analysis in analyses],
+            sections=[attribute_section(analysis, predictions, config.data / "images") for analysis in analyses],
         )
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
     folder = config.output or config.checkpoint / Path(REPORT).parent
@@ -103,20 +101,17 @@ def slice_tables(slices: pd.DataFrame, titles: Mapping[str, str]) -> list[pd.Dat
     return tables
 
 
-def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
-    name, labels, tables = analysis.attribute.name, analysis.images["label"], analysis.tables
+def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
+    labels, of_kind = analysis.images["label"], analysis.tables
     domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
-    samples, config = samples_of(domains, name), predictions.config
-    classes = tables["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
+    samples, config = samples_of(domains, analysis.attribute.name), predictions.config
+    classes = of_kind["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
-    shown = list(tables["classes"]["label"].head(MATRIX_CLASSES))  # the most frequent
-    matrix = matrix_figure(labels, analysis.images["prediction"], shown) if shown else None
+    shown = list(classes["class"].head(MATRIX_CLASSES))
     return {
-        "name": name,
-        "title": analysis.attribute.title,
-        "images": len(labels),
-        "matrix": _png(matrix) if matrix else None,
+        "analysis": analysis,
+        "matrix": _png(matrix_figure(labels, analysis.images["prediction"], shown)) if shown else None,
         "reliability": _png(reliability_diagram(analysis.attribute, samples, config)) if samples else None,
         "confusions": [
             {
@@ -126,16 +121,15 @@ def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPrediction
                     for row in examples(analysis.images, pair.label, pair.prediction).itertuples()
                 ],
             }
-            for pair in tables["confusions"].head(CONFUSIONS).itertuples()
+            for pair in of_kind["confusions"].head(CONFUSIONS).itertuples()
         ],
         "label_errors": [
             (
                 _jpeg(images / f"{row.id}.jpg"),
                 (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"),
             )
-            for row in tables["label_errors"].head(LABEL_ERRORS).itertuples()
+            for row in of_kind["label_errors"].head(LABEL_ERRORS).itertuples()
         ],
-        "label_error_count": len(tables["label_errors"]),
         "classes": classes,
     }
 
