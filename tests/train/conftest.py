@@ -125,13 +125,13 @@ def measured(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def reported(measured, tmp_path_factory):
-    """What `train report` writes of the embedded default on them."""
+    """The embedded default with a report on them."""
 
     def make(folder):
-        copy = shutil.copytree(DEFAULT_CHECKPOINT, tmp_path_factory.mktemp("report") / "default")
-        assert run("report", copy, measured, "--output", str(folder)) == 0
+        shutil.copytree(DEFAULT_CHECKPOINT, folder)
+        assert run("report", folder, measured) == 0
 
-    return made_once(tmp_path_factory, "reported", make)
+    return made_once(tmp_path_factory, "reported", make) / "report"
 
 
 BACKBONE = "tf_efficientnet_lite0"

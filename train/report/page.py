@@ -4,7 +4,6 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from data_prep.photographs import HIGH_RESOLUTION
 from data_prep.splits import THUMBNAIL
 from data_prep.tables import accepted_labels
 from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.system import write_text
-from train.data.domains import PHONE, THUMBNAILS, WORN, read_image
+from train.data.domains import read_image
 from train.data.table import read_table
-from train.evaluate.metrics import reliability_diagram, samples_of
+from train.evaluate.metrics import reliability_diagram
 from train.evaluate.predictions import SplitPredictions, saved_predictions
-from train.evaluate.split_metrics import Config as EvaluateConfig
-from train.evaluate.split_metrics import split_metrics
+from train.evaluate.split_metrics import Config, split_metrics
 from train.evaluate.tables import note, percent, tables
 from train.report.analysis import ALL, AttributeAnalysis, accuracy_by_slice, analyze, classes_document
 
@@ -38,12 +35,6 @@ MATRIX_CLASSES = 150  # in a matrix at most
 ANNOTATED = 12  # classes at most of a matrix with percentages
 LONGEST_LABEL = 32  # letters in a figure
 JPEG_QUALITY = 70  # of photographs; about 1.4 kB each
-RELIABILITY = (PHONE, WORN, HIGH_RESOLUTION, THUMBNAILS)  # domains of the reliability diagrams
-
-
-@dataclass(frozen=True)
-class Config(EvaluateConfig):
-    output: Path | None = None  # the folder to write to; report/ in the checkpoint directory
 
 
 def report(config: Config) -> None:
@@ -53,7 +44,7 @@ def report(config: Config) -> None:
     links to, its tables as CSV beside it, and report/classes.json, which the app's table of classes reads.
     """
     predictions = saved_predictions(config.checkpoint, config.data, config.split, config.device, config.workers)
-    table = read_table(config.data)
+    table = read_table(config.data).set_index("id", drop=False)
     attributes = predictions.config.attributes
     columns = [attribute.column for attribute in attributes]
     table[columns] = table[columns].map(lambda cell: next(iter(accepted_labels(cell)), ""))  # the best of each
@@ -72,15 +63,15 @@ def report(config: Config) -> None:
             sections=[attribute_section(analysis, predictions, config.data / "images") for analysis in analyses],
         )
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
-    folder = config.output or config.checkpoint / Path(REPORT).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (config.checkpoint / REPORT).parent
+    folder.mkdir(exist_ok=True)
     slices.to_csv(folder / "slices.csv", index=False)
     for analysis in analyses:
         for kind, rows in analysis.tables.items():
             rows.to_csv(folder / f"{kind}_{analysis.attribute.name}.csv", index=False)
-    write_text(folder / Path(CLASSES).name, classes)
-    write_text(folder / Path(REPORT).name, page)
-    print(folder / Path(REPORT).name)
+    write_text(config.checkpoint / CLASSES, classes)
+    write_text(config.checkpoint / REPORT, page)
+    print(config.checkpoint / REPORT)
 
 
 def slice_tables(slices: pd.DataFrame, titles: Mapping[str, str]) -> list[pd.DataFrame]:
@@ -96,15 +87,14 @@ def slice_tables(slices: pd.DataFrame, titles: Mapping[str, str]) -> list[pd.Dat
     for kind, part in slices[slices["kind"] != ALL].groupby("kind", sort=False):
         table = part.pivot(index="slice", columns="attribute", values="cell").fillna("")
         table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
-        table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
+        table.insert(0, "images", part.groupby("slice")["images"].max().map("{:,}".format))
         tables.append(table.rename_axis(index=kind).reset_index())
     return tables
 
 
 def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
     labels, of_kind = analysis.images["label"], analysis.tables
-    domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
-    samples, config = samples_of(domains, analysis.attribute.name), predictions.config
+    reliability = reliability_diagram(analysis.attribute, predictions)
     classes = of_kind["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
@@ -112,7 +102,7 @@ def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions
     return {
         "analysis": analysis,
         "matrix": _png(matrix_figure(labels, analysis.images["prediction"], shown)) if shown else None,
-        "reliability": _png(reliability_diagram(analysis.attribute, samples, config)) if samples else None,
+        "reliability": _png(reliability) if reliability else None,
         "confusions": [
             {
                 "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),
@@ -135,10 +125,9 @@ def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions
 
 
 def examples(images: pd.DataFrame, label: str, prediction: str) -> pd.DataFrame:
-    """Up to `EXAMPLES` images with this label and prediction, evenly from high to low confidence."""
+    """Up to `EXAMPLES` images with this label and prediction, the most confident first."""
     images = images[(images["label"] == label) & (images["prediction"] == prediction)]
-    images = images.sort_values("confidence", ascending=False, kind="stable")
-    return images.iloc[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)]
+    return images.sort_values("confidence", ascending=False, kind="stable").head(EXAMPLES)
 
 
 def matrix_figure(label: pd.Series, prediction: pd.Series, classes: Sequence[str]) -> Figure:
