@@ -40,12 +40,9 @@ def test_interval_is_as_wide_as_chance_makes_it(groups, independent):
 
 def test_interval_of_no_error_reaches_0():
     """Correct with the very probability of the confidence: the error measured is noise alone."""
-    lows = []
-    for seed in range(5):
-        random = np.random.default_rng(seed)
-        confidence = random.dirichlet(np.ones(4), 1000).max(axis=1)
-        lows.append(calibration_interval(confidence, random.random(1000) < confidence, range(1000))[0])
-    assert sum(low < 0.01 for low in lows) >= 4
+    random = np.random.default_rng(0)
+    confidence = random.dirichlet(np.ones(4), 1000).max(axis=1)
+    assert calibration_interval(confidence, random.random(1000) < confidence, range(1000))[0] < 0.01
     wrong = calibration_interval(np.full(1000, 0.9), np.arange(1000) % 2 == 0, range(1000))
     assert wrong == pytest.approx([0.4 - 1.96 * 0.0158, 0.4 + 1.96 * 0.0158], abs=0.006)
 

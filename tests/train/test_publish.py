@@ -116,13 +116,6 @@ def test_push_during_another_push_is_refused(hub, refused):
     assert repository.head == {"theirs.txt": b"first"}
 
 
-def test_name_of_something_else_is_not_overwritten(hub, refused):
-    files = {".gitattributes": b"", "config.json": b"{}", "model-00001-of-00002.safetensors": b"another network's"}
-    repository = hub.add("model", MODEL, files)
-    refused("the name is taken: what is there has no label_encoders.json")
-    assert repository.head == files
-
-
 @pytest.mark.parametrize(
     ("step", "kind"),
     [("/repos/create", "drop"), ("PUT /lfs/", "403"), ("PUT /lfs/", "503"), ("/commit/", "hang")],

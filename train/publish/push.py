@@ -31,10 +31,7 @@ ROOT = Path(__file__).parents[2]
 VARIABLE = "FASHION_MODEL"
 RECORD = "pushed-by-fashion-model.txt"  # in a repository: the files of the last push, one a line
 PACKAGE, DEFAULT = "fashion_model", "fashion_model/default_checkpoint"
-PACKAGE_FILES = (
-    *(f"{PACKAGE}/{pattern}" for pattern in ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")),
-    *(f"{DEFAULT}/{pattern}" for pattern in CHECKPOINT_FILES),
-)
+PACKAGE_FILES = ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")
 CREATED_WITH = {".gitattributes", "README.md"}  # files of a repository created on the website
 
 
@@ -118,14 +115,15 @@ def files_of_space(model: str) -> dict[str, Path | bytes]:
         raise HubError(f"{ROOT} has no {missing[0]}, so the Space could not start")
     card = RepoCard.load(ROOT / "README.md", ignore_metadata_errors=False)
     card.data.models = [model]
-    return {**files_in(ROOT, PACKAGE_FILES, below=PACKAGE), **others, "README.md": str(card).encode()}
+    package = {f"{PACKAGE}/{name}": path for name, path in files_in(ROOT / PACKAGE, PACKAGE_FILES).items()}
+    default = {f"{DEFAULT}/{name}": path for name, path in files_in(ROOT / DEFAULT, CHECKPOINT_FILES).items()}
+    return {**package, **default, **others, "README.md": str(card).encode()}
 
 
-def files_in(folder: Path, patterns: Sequence[str], below: str = "") -> dict[str, Path]:
-    """Path relative to `folder` → path of the files under `folder/below` that match one of `patterns`."""
-    paths = (path for path in sorted((folder / below).rglob("*")) if path.is_file())
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: names[name] for name in filter_repo_objects(names, allow_patterns=list(patterns))}
+def files_in(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """Path relative to `folder` → path of the files that match one of `patterns`."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name: folder / name for name in filter_repo_objects(names, allow_patterns=list(patterns))}
 
 
 @contextmanager
