@@ -86,13 +86,10 @@ def accuracy_table(
 
 def note(metrics: Mapping[str, Any]) -> str:
     """How to read `accuracy_table`."""
-    coarse = metrics.get("coarse_label")
-    if not coarse:
+    if not (coarse := metrics.get("coarse_label")):
         return NOTE
-    return (
-        f"{NOTE} The product type fits the contributor's own label in {interval(coarse, 'share')} % of "
-        f"{coarse['images']:,} phone photographs."
-    )
+    share, images = interval(coarse, "share"), f"{coarse['images']:,}"
+    return f"{NOTE} The product type fits the contributor's own label in {share} % of {images} phone photographs."
 
 
 def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
