@@ -29,8 +29,6 @@ from train.evaluate.tables import note, percent, tables
 from train.report.analysis import ALL, AttributeAnalysis, accuracy_by_slice, analyze, classes_document
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
-CONFUSIONS, EXAMPLES = 20, 6  # confusions shown, photographs of each
-LABEL_ERRORS = 60  # shown
 MATRIX_CLASSES = 150  # in a matrix at most
 ANNOTATED = 12  # classes at most of a matrix with percentages
 LONGEST_LABEL = 32  # letters in a figure
@@ -60,7 +58,10 @@ def report(config: Config) -> None:
             tables=tables(attributes, metrics, predictions.split),
             note=note(metrics),
             slices=slice_tables(slices, {attribute.name: attribute.title for attribute in attributes}),
-            sections=[attribute_section(analysis, predictions, config.data / "images") for analysis in analyses],
+            sections=[attribute_section(analysis, predictions) for analysis in analyses],
+            examples=examples,
+            photograph=lambda product: _jpeg(config.data / "images" / f"{product}.jpg"),
+            percent=percent,
         )
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
     folder = (config.checkpoint / REPORT).parent
@@ -92,42 +93,22 @@ def slice_tables(slices: pd.DataFrame, titles: Mapping[str, str]) -> list[pd.Dat
     return tables
 
 
-def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
-    labels, of_kind = analysis.images["label"], analysis.tables
-    reliability = reliability_diagram(analysis.attribute, predictions)
-    classes = of_kind["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
+def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions) -> dict[str, Any]:
+    """What the template needs besides the analysis."""
+    classes = analysis.tables["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
     shown = list(classes["class"].head(MATRIX_CLASSES))
-    return {
-        "analysis": analysis,
-        "matrix": _png(matrix_figure(labels, analysis.images["prediction"], shown)) if shown else None,
-        "reliability": _png(reliability) if reliability else None,
-        "confusions": [
-            {
-                "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),
-                "photographs": [
-                    (_jpeg(images / f"{row.id}.jpg"), (f"{row.id}: {percent(row.confidence)} %",))
-                    for row in examples(analysis.images, pair.label, pair.prediction).itertuples()
-                ],
-            }
-            for pair in of_kind["confusions"].head(CONFUSIONS).itertuples()
-        ],
-        "label_errors": [
-            (
-                _jpeg(images / f"{row.id}.jpg"),
-                (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"),
-            )
-            for row in of_kind["label_errors"].head(LABEL_ERRORS).itertuples()
-        ],
-        "classes": classes,
-    }
+    matrix = matrix_figure(analysis.images["label"], analysis.images["prediction"], shown) if shown else None
+    reliability = reliability_diagram(analysis.attribute, predictions)
+    figures = {"matrix": matrix and _png(matrix), "reliability": reliability and _png(reliability)}
+    return {"analysis": analysis, "classes": classes, **figures}
 
 
 def examples(images: pd.DataFrame, label: str, prediction: str) -> pd.DataFrame:
-    """Up to `EXAMPLES` images with this label and prediction, the most confident first."""
+    """The images with this label and prediction, the most confident first."""
     images = images[(images["label"] == label) & (images["prediction"] == prediction)]
-    return images.sort_values("confidence", ascending=False, kind="stable").head(EXAMPLES)
+    return images.sort_values("confidence", ascending=False, kind="stable")
 
 
 def matrix_figure(label: pd.Series, prediction: pd.Series, classes: Sequence[str]) -> Figure:
