@@ -41,7 +41,7 @@ REPORT, CLASSES = "report/report.html", "report/classes.json"  # written by `tra
 WEIGHT_FILES = (WEIGHTS, WEIGHTS_INDEX, SHARDS)  # one file, or the Hub's shards with their index
 NEEDED_FILES = (CONFIG, ENCODERS, *WEIGHT_FILES)
 LOADED_FILES = (*NEEDED_FILES, LABEL_WORDS, METRICS, CLASSES, FINDER)  # those that are downloaded from the Hub
-TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "label_errors", "same_picture"))
+TABLES = tuple(f"report/{table}_*.csv" for table in ("classes", "confusions", "label_errors"))
 FIGURES = "figures/reliability_*.png"
 # All that belongs to a checkpoint, and nothing that a user may have added.
 CHECKPOINT_FILES = (*LOADED_FILES, TRAINING, TRAINED_ON, CARD, FIGURES, REPORT, "report/slices.csv", *TABLES)

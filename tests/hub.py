@@ -170,9 +170,8 @@ def create(hub, wanted):
     address = {"url": f"{hub.address}/{name}", "name": name}
     if (kind, name) in hub.repositories:
         return JSONResponse({"error": "You already created this repo", **address}, 409)
-    variables = {variable["key"]: variable["value"] for variable in wanted.get("variables", [])}
     private = wanted.get("visibility") == "private"
-    hub.add(kind, name, private=private, sdk=wanted.get("sdk"), variables=variables)
+    hub.add(kind, name, private=private, sdk=wanted.get("sdk"))
     return JSONResponse(address)
 
 

@@ -17,7 +17,6 @@ COMMANDS = {
     "report": "train.report.page:report",
     "push-to-hub": "train.publish.push:push_checkpoint",
     "push-space": "train.publish.push:push_space",
-    "check-release": "train.publish.push:check_release",
     "benchmark": "train.studies.benchmark",
     "backbones": "train.studies.backbones",
     "saliency": "train.studies.saliency",

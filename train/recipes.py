@@ -86,7 +86,7 @@ def run(config: Config) -> None:
         ("fit", fit.run, fit.Config(output=config.output, resume=True, **to_fit)),
         ("calibrate", calibrate.run, calibrate.Config(config.output, image_size=image_size, **common)),
         ("evaluate", split_metrics.evaluate, split_metrics.Config(config.output, **common)),
-        ("report", page.report, page.Config(config.output, **common)),
+        ("report", page.report, split_metrics.Config(config.output, **common)),
     ]
     if finder_steps and (config.data / WORN).is_dir() and PRODUCT_TYPE in (config.attributes or (PRODUCT_TYPE,)):
         steps.insert(2, ("finder", finder.run, finder.Config(config.output, steps=finder_steps, **common)))

@@ -111,15 +111,13 @@ HOSTILE = r"$\frac$ <script>alert('1')</script> & `*_[x](http://127.0.0.1)_*`"  
 
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory):
-    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`, two of one picture."""
+    """Cleaned data of the real test photographs: 98 to measure on, ten labelled `HOSTILE`."""
 
     def make(folder):
         prepare("catalogue", folder, "--source", TEST_SPLIT)
         table = pd.read_csv(folder / "cleaned_styles.csv", dtype=str, keep_default_na=False)
         table["split"] = ["train"] * 20 + ["validation"] * 10 + ["test"] * (len(table) - 30)
         table.loc[table.index[40:50], "baseColour"] = HOSTILE
-        table.loc[60:61, "group"] = table.loc[60, "group"]
-        table.loc[60:61, "baseColour"] = ["Red", "Black"]
         table.to_csv(folder / "cleaned_styles.csv", index=False)
 
     return made_once(tmp_path_factory, "measured", make)
@@ -127,13 +125,13 @@ def measured(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def reported(measured, tmp_path_factory):
-    """What `train report` writes of the embedded default on them."""
+    """The embedded default with a report on them."""
 
     def make(folder):
-        copy = shutil.copytree(DEFAULT_CHECKPOINT, tmp_path_factory.mktemp("report") / "default")
-        assert run("report", copy, measured, "--output", str(folder)) == 0
+        shutil.copytree(DEFAULT_CHECKPOINT, folder)
+        assert run("report", folder, measured) == 0
 
-    return made_once(tmp_path_factory, "reported", make)
+    return made_once(tmp_path_factory, "reported", make) / "report"
 
 
 BACKBONE = "tf_efficientnet_lite0"

@@ -1,14 +1,14 @@
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from fashion_model import FashionClassifier
-from fashion_model.checkpoint import CLASSES, REPORT, save_checkpoint
+from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.models.config import TEMPERATURES
-from tests.conftest import encoders_of, random_model
 from tests.train.conftest import run
 from train.evaluate.metrics import Sample, expected_calibration_error
 from train.evaluate.predictions import saved_predictions
@@ -24,26 +24,18 @@ from train.finish.calibrate import (
 )
 
 
-def distorted(temperature, rows=20_000, classes=6, labels=1, domain="thumbnails"):
-    """Predictions whose confidence was calibrated before the logits were multiplied by `temperature`.
-
-    `labels` are accepted for each image; the predicted one is among them as often as its confidence says.
-    """
+def distorted(temperature, rows=20_000, domain="thumbnails"):
+    """Predictions whose confidence was calibrated before the logits were multiplied by `temperature`."""
     random = np.random.default_rng(0)
-    logits = torch.from_numpy(random.normal(0, 2, (rows, classes)))
+    logits = torch.from_numpy(random.normal(0, 2, (rows, 6)))
     confidence, predicted = (x.numpy() for x in logits.softmax(dim=1).max(dim=1))
-    order = np.array([random.permutation(np.delete(np.arange(classes), i)) for i in predicted])
-    accepted = np.zeros((rows, classes), dtype=bool)
-    accepted[np.arange(rows)[:, None], order[:, :labels]] = True
-    right = random.random(rows) < confidence
-    accepted[np.arange(rows)[right], order[right, 0]] = False
-    accepted[np.arange(rows)[right], predicted[right]] = True
-    return Sample(domain, logits * temperature, torch.zeros(rows), accepted)
+    label = np.where(random.random(rows) < confidence, predicted, (predicted + 1) % 6)
+    return Sample(domain, logits * temperature, torch.zeros(rows), np.eye(6, dtype=bool)[label])
 
 
-@pytest.mark.parametrize(("temperature", "labels"), [(0.4, 1), (2.5, 3)])
-def test_temperature_that_was_put_in_is_found(temperature, labels):
-    sample = distorted(temperature, labels=labels)
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_temperature_that_was_put_in_is_found(temperature):
+    sample = distorted(temperature)
     found = fit_temperature([sample])
     assert found == pytest.approx(temperature, rel=0.05)
     assert expected_calibration_error(sample.confidence(found), sample.correct) < 0.02
@@ -60,22 +52,17 @@ def test_slope_that_was_put_in_is_found():
     assert expected_calibration_error(sample.confidence(temperatures["color"], slope), sample.correct) < 0.02
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_temperature_stays_within_its_bounds(right):
-    logits = torch.from_numpy(np.random.default_rng(0).normal(0, 2, (50, 4)))
-    predicted = torch.nn.functional.one_hot(logits.argmax(dim=1), 4).bool().numpy()
-    sample = Sample("thumbnails", logits, torch.zeros(50), predicted == right)
-    found = fit_temperature([sample])
-    assert found == pytest.approx(TEMPERATURES[0 if right else 1], rel=0.6)
-    assert TEMPERATURES[0] <= found <= TEMPERATURES[1]
+def test_temperature_stays_within_its_bounds():
+    sample = distorted(1.0, rows=100)
+    wrong = dataclasses.replace(sample, accepted=np.zeros_like(sample.accepted))
+    assert 0.9 * TEMPERATURES[1] < fit_temperature([wrong]) <= TEMPERATURES[1]
 
 
 def test_domains_count_by_their_weights():
     """However many images they have; domains without a weight lower no temperature."""
     sure, modest = (distorted(t, rows=1000, domain=d) for t, d in ((0.5, "phone"), (0.4, "thumbnails")))
-    tenfold = Sample("thumbnails", modest.logits.repeat(10, 1), torch.zeros(10_000), np.tile(modest.accepted, (10, 1)))
-    mixed = fit_temperature([sure, modest])
-    assert fit_temperature([sure, tenfold]) == pytest.approx(mixed, rel=0.01)
+    tenfold = distorted(0.4, rows=10_000)
+    assert fit_temperature([sure, tenfold]) == pytest.approx(fit_temperature([sure, modest]), rel=0.05)
     assert fit_temperature([sure, distorted(0.2, rows=1000, domain="on_model")]) == fit_temperature([sure])
 
 
@@ -90,24 +77,11 @@ def test_no_domain_is_too_confident():
     assert fit_temperature([modest, few]) == fit_temperature([modest])
 
 
-@pytest.fixture(scope="module")
-def calibrated(evaluated_on_all, prepared, tmp_path_factory):
-    """A calibrated copy of the checkpoint, with metrics and report before, and its predictions before."""
-    checkpoint = shutil.copytree(evaluated_on_all, tmp_path_factory.mktemp("calibrated") / "run")
-    before = saved_predictions(checkpoint, prepared, "validation")
-    assert set(read_metrics(checkpoint)) == {"validation", "test"}
-    assert run("report", checkpoint, prepared) == 0
-    assert run("calibrate", checkpoint, prepared) == 0
-    return checkpoint, before
-
-
-def test_threshold_is_best_for_the_worst_domain(calibrated):
+def test_threshold_is_best_for_the_worst_domain():
     """However many images the domains have."""
-    template = calibrated[1].domains["thumbnails"]
 
     def domain(scores, is_fashion):
-        images = template[np.zeros(len(scores), dtype=int)]
-        return dataclasses.replace(images, fashion_scores=np.array(scores), is_fashion=is_fashion)
+        return SimpleNamespace(fashion_scores=np.array(scores), is_fashion=is_fashion)
 
     products = [domain([1.0, 2.0, 3.0] * 10, True), domain([1.5, 4.0, 4.0], True)]
     assert fit_threshold([*products, domain([-1.0, 1.9], False)]) == 2.0
@@ -115,9 +89,14 @@ def test_threshold_is_best_for_the_worst_domain(calibrated):
     assert fit_threshold(products) is None
 
 
-def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
-    checkpoint, before = calibrated
-    assert run("calibrate", checkpoint, prepared) == 0  # calibrating again finds the same
+def test_calibration_is_stored_and_shown(evaluated_on_all, prepared, tmp_path, capsys):
+    """Metrics and report of the calibration before are deleted."""
+    checkpoint = shutil.copytree(evaluated_on_all, tmp_path / "run")
+    before = saved_predictions(checkpoint, prepared, "validation")
+    for file in (REPORT, CLASSES):
+        (checkpoint / file).parent.mkdir(exist_ok=True)
+        (checkpoint / file).write_text("{}")
+    assert run("calibrate", checkpoint, prepared) == 0
     printed, config = capsys.readouterr().out, FashionClassifier.from_pretrained(checkpoint).config
     assert config == calibrate(before).config
     assert len({*config.temperatures.values()}) > 1
@@ -126,23 +105,21 @@ def test_calibration_is_stored_and_shown(calibrated, prepared, capsys):
         assert f"{name}: temperature {temperature:.3f}\n" in printed
         assert (checkpoint / "figures" / f"reliability_{name}.png").is_file()
     assert config.fashion_threshold == fit_threshold(with_accessories(before.domains).values()) != 0
+    assert set(read_metrics(evaluated_on_all)) == {"validation", "test"}
     assert set(read_metrics(checkpoint)) == {"validation"}
     assert not any((checkpoint / file).exists() for file in (REPORT, CLASSES))
 
 
 def test_input_size_is_stored_if_it_is_valid(trained, cleaned, tmp_path, capsys):
-    checkpoint, transformer = shutil.copytree(trained, tmp_path / "run"), tmp_path / "transformer"
-    model = random_model("test_vit")
-    save_checkpoint(transformer, model, encoders_of(model.config.attributes))
+    checkpoint = shutil.copytree(trained, tmp_path / "run")
     assert run("calibrate", checkpoint, cleaned, "--image-size", "96", "96") == 0
-    for folder, data, size, message in (
-        (checkpoint, cleaned, "4096", "image_size must be 2 numbers from 1 to 2048"),
-        (checkpoint, tmp_path, "64", "cleaned_styles.csv is missing"),
-        (transformer, cleaned, "96", "cannot take inputs of (96, 96)"),
+    before = (checkpoint / "config.json").read_bytes()
+    for data, size, message in (
+        (cleaned, "4096", "cannot take inputs of (4096, 4096): image_size must be 2 numbers from 1 to 2048"),
+        (tmp_path, "64", "cleaned_styles.csv is missing"),
     ):
-        before = (folder / "config.json").read_bytes()
-        assert run("calibrate", folder, data, "--image-size", size, size) == 2
+        assert run("calibrate", checkpoint, data, "--image-size", size, size) == 2
         assert message in capsys.readouterr().err
-        assert (folder / "config.json").read_bytes() == before
+        assert (checkpoint / "config.json").read_bytes() == before
     config = FashionClassifier.from_pretrained(checkpoint).config
     assert (config.image_size, config.fashion_threshold) == ((96, 96), 0)  # nothing is there to be refused

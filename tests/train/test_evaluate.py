@@ -11,12 +11,13 @@ from data_prep.phone_photographs import COARSE
 from fashion_model import FashionClassifier
 from fashion_model.checkpoint import CheckpointError, read_json, write_json
 from fashion_model.images import open_image
-from tests.conftest import NAMES, TEST_SPLIT
+from tests.conftest import ATTRIBUTES, NAMES, TEST_SPLIT
 from tests.train.conftest import run, split_of
 from train.evaluate.inference import BATCH_SIZE, PASTED_SIDE, evaluation_domains, outputs_of
 from train.evaluate.metrics import mean_interval
 from train.evaluate.predictions import predictions_digest, saved_predictions
 from train.evaluate.split_metrics import read_metrics, split_metrics
+from train.evaluate.tables import markdown
 
 EMPTY = "other_sources_without_products"
 COMMON = ["thumbnails", "high_resolution", "phone", "worn", "on_model", "people", "everyday", "pasted"]
@@ -93,19 +94,11 @@ def test_every_domain_of_a_split_is_measured(measured, prepared):
 def test_card_and_terminal_show_the_metrics(evaluated_on_all, copied, prepared, measured, capsys):
     assert run("evaluate", copied, prepared) == 0
     printed, card = capsys.readouterr().out, (copied / "README.md").read_text(encoding="utf-8")
-    domains = measured["test"]["domains"]
-    shares = (
-        domains["phone"]["attributes"]["color"]["accuracy"],
-        1 - domains["everyday"]["recognized"]["share"],
-        domains["thumbnails"]["attributes"]["season"]["macro_f1"],
-        measured["test"]["coarse_label"]["share"],
-    )
-    assert all(f"{100 * share:.1f}" in text for share in shares for text in (printed, card))
+    tables = markdown(ATTRIBUTES, measured["test"], "test")
+    assert tables in printed
+    assert tables in card
     assert "each with a confidence that is not calibrated" in card
     assert (copied / "metrics.json").read_bytes() == (evaluated_on_all / "metrics.json").read_bytes()
-
-
-def test_readme_of_others_is_not_replaced(copied, prepared, capsys):
     (copied / "README.md").write_text("My own notes")
     assert run("evaluate", copied, prepared) == 2
     assert "README.md is not a model card of this command" in capsys.readouterr().err

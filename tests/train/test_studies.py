@@ -36,7 +36,7 @@ def test_ways_are_measured_side_by_side(tiny_checkpoint, capsys):
     assert main(["benchmark", *few, "--checkpoint", str(tiny_checkpoint)]) == 0
     printed = capsys.readouterr().out
     assert "| (a) eager forward " in printed
-    assert "| (f) 12 megapixels → labels " in printed
+    assert "| (e) decoding 12 megapixels" in printed
 
 
 def test_each_family_has_its_outcome(capsys):

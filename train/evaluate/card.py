@@ -37,19 +37,15 @@ def model_card(
     """
     config = ModelConfig.from_dict(read_json(checkpoint / CONFIG))
     hours = read_json(checkpoint / TRAINING)["hours"] if (checkpoint / TRAINING).is_file() else None
-    calibrated = {*config.temperatures.values()} != {1.0}
-    links = ", ".join(f"[{a.title.lower()}]({reliability_file(a.name)})" for a in config.attributes)
     card = ModelCard.from_template(
         card_data=metadata(config, metrics),
         template_path=str(TEMPLATE),
         title=TITLE,
-        titles=", ".join(a.title.lower() for a in config.attributes),
-        confidence="a calibrated confidence" if calibrated else "a confidence that is not calibrated",
+        calibrated={*config.temperatures.values()} != {1.0},
         config=config,
-        classes=", ".join(f"{config.num_classes[a.name]} of {a.title.lower()}" for a in config.attributes),
         metrics=metrics,
         tables=markdown(config.attributes, metrics, TEST),
-        diagrams=links if calibrated else "",
+        reliability_file=reliability_file,
         hours=hours,
         repository=repository,
         space=space,

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from sklearn.metrics import f1_score, recall_score
 
 from fashion_model.attributes import Attribute
-from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import calibrated
-from train.data.domains import TITLES
-from train.evaluate.predictions import DomainPredictions
+from train.data.domains import DOMAINS, TITLES
+from train.evaluate.predictions import DomainPredictions, SplitPredictions
 
 BINS = 15
 RESAMPLES = 1000
 PERCENTILES = (2.5, 97.5)  # of the resamples; the bounds of a 95 % interval
+WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}  # in calibration
 COLORS = {"before": "#c44e52", "after": "#4c72b0"}
 
 
@@ -147,8 +147,15 @@ def samples_of(domains: Mapping[str, DomainPredictions], attribute: str) -> list
     return samples
 
 
-def reliability_diagram(attribute: Attribute, samples: list[Sample], config: ModelConfig) -> Figure:
-    """Accuracy over confidence, before and after temperature scaling, with one panel for each sample."""
+def reliability_diagram(attribute: Attribute, predictions: SplitPredictions) -> Figure | None:
+    """Accuracy over confidence, before and after temperature scaling, with one panel for each domain of `WEIGHTS`.
+
+    None where no image has a known label.
+    """
+    samples = [s for s in samples_of(predictions.domains, attribute.name) if s.domain in WEIGHTS]
+    if not samples:
+        return None
+    config = predictions.config
     temperature, slope = config.temperatures[attribute.name], config.temperature_slope
     figure = Figure(figsize=(4.5 * len(samples), 4.6), layout="constrained")
     figure.suptitle(f"{attribute.title}: temperature {temperature:.3f} · exp(-{slope:.2f} · fashion score)")

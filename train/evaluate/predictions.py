@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 
 from data_prep import TABLE
 from fashion_model.attributes import LabelEncoders
-from fashion_model.checkpoint import CONFIG, FINDER, CheckpointError, deciding_files, digest, load_checkpoint
+from fashion_model.checkpoint import CONFIG, ENCODERS, FINDER, CheckpointError, deciding_files, digest, load_checkpoint
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import calibrated
 from fashion_model.system import read_json, write_bytes
@@ -89,10 +89,7 @@ def saved_predictions(
             current = file.metadata()["digest"] == predictions_digest(checkpoint, data, split)
     except (OSError, SafetensorError):
         current = False
-    if not current:
-        return predict_split(checkpoint, data, split, device, workers)
-    loaded = load_checkpoint(checkpoint)
-    return _read(checkpoint, split, loaded.config, loaded.encoders)
+    return read_predictions(checkpoint, split) if current else predict_split(checkpoint, data, split, device, workers)
 
 
 def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu", workers: int = 1) -> SplitPredictions:
@@ -129,14 +126,16 @@ def predict_split(checkpoint: Path, data: Path, split: str, device: str = "cpu",
     path.parent.mkdir(exist_ok=True)
     contiguous = {key: x.clone(memory_format=torch.contiguous_format) for key, x in tensors.items()}
     write_bytes(path, save(contiguous, metadata))
-    return _read(checkpoint, split, loaded.config, loaded.encoders)
+    return read_predictions(checkpoint, split)
 
 
 def _file(checkpoint: Path, split: str) -> Path:
     return checkpoint / "predictions" / f"{split}.safetensors"
 
 
-def _read(checkpoint: Path, split: str, config: ModelConfig, encoders: LabelEncoders) -> SplitPredictions:
+def read_predictions(checkpoint: Path, split: str) -> SplitPredictions:
+    config = ModelConfig.from_dict(read_json(checkpoint / CONFIG))
+    encoders = LabelEncoders.load(checkpoint / ENCODERS, config.attributes)
     path, domains = _file(checkpoint, split), {}
     tensors = load_file(path)
     with safe_open(path, "pt") as file:

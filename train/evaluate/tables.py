@@ -22,7 +22,6 @@ ORDER = (
     *(PHONE, WORN, ACCESSORIES[WORN], ON_MODEL, ACCESSORIES[ON_MODEL], OTHER, PASTED, HIGH_RESOLUTION, THUMBNAILS),
     *(PEOPLE, EVERYDAY, OTHER_EMPTY),
 )
-README_DOMAINS = (PHONE, WORN, ACCESSORIES[WORN], EVERYDAY)
 SINGLE_LABEL = {
     "top5_accuracy": "top-5 %",
     "balanced_accuracy": "balanced accuracy %",
@@ -37,22 +36,26 @@ NOTE = (
 )
 
 
-def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
-    """All tables of a split."""
+def tables(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> list[pd.DataFrame]:
+    """All tables of a split; `note` is for the first."""
     domains = metrics["domains"]
-    tables = [accuracy_table(attributes, metrics), confidence_table(attributes, metrics)]
-    tables += [
+    catalogue = [
         single_label_table(attributes, domains[name], f"{TITLES[name]}, {split} split")
         for name in (HIGH_RESOLUTION, THUMBNAILS)
         if name in domains
     ]
-    tables += [
+    gates = [
         gates_table(attributes, of_domain["gates"], TITLES[name])
         for name, of_domain in domains.items()
         if "gates" in of_domain
     ]
-    tables += finder_tables(metrics.get("finder") or {})
-    parts = [markdown_table(table.columns, table.to_numpy()) for table in tables]
+    first = [accuracy_table(attributes, metrics), confidence_table(attributes, metrics)]
+    return first + catalogue + gates + finder_tables(metrics.get("finder") or {})
+
+
+def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> str:
+    """The tables, and what to know about them."""
+    parts = [markdown_table(table) for table in tables(attributes, metrics, split)]
     parts.insert(1, note(metrics))
     if agreement := metrics.get("agreement"):
         same = [f"{a.title.lower()} {percent(agreement[a.name])} %" for a in attributes if a.name in agreement]
@@ -83,13 +86,10 @@ def accuracy_table(
 
 def note(metrics: Mapping[str, Any]) -> str:
     """How to read `accuracy_table`."""
-    coarse = metrics.get("coarse_label")
-    if not coarse:
+    if not (coarse := metrics.get("coarse_label")):
         return NOTE
-    return (
-        f"{NOTE} The product type fits the contributor's own label in {interval(coarse, 'share')} % of "
-        f"{coarse['images']:,} phone photographs."
-    )
+    share, images = interval(coarse, "share"), f"{coarse['images']:,}"
+    return f"{NOTE} The product type fits the contributor's own label in {share} % of {images} phone photographs."
 
 
 def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
@@ -148,10 +148,10 @@ def gates_table(attributes: Sequence[Attribute], gates: Mapping[str, Any], title
     return pd.DataFrame(rows, columns=[f"gate weights on {title}, % (± standard deviation)", *experts])
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(table: pd.DataFrame) -> str:
     """Markdown; all columns but the first are right-aligned."""
-    align = ["left", *["right"] * (len(columns) - 1)]
-    return pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, colalign=align, disable_numparse=True)
+    align = ["left", *["right"] * (len(table.columns) - 1)]
+    return table.to_markdown(index=False, colalign=align, disable_numparse=True)
 
 
 def interval(metrics: Mapping[str, Any] | None, key: str) -> str:

@@ -1,1 +1,1 @@
-"""What is done to a checkpoint after training: averaging, calibration; and import of the original project's."""
+"""What is done to a checkpoint after training: calibration, a finder; and import of the original project's."""

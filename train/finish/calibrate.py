@@ -27,12 +27,11 @@ from data_prep.splits import VALIDATION
 from fashion_model.checkpoint import CONFIG, CheckpointError, delete_measurements, read_checkpoint
 from fashion_model.models.config import TEMPERATURES, ModelConfig
 from fashion_model.system import read_json, write_bytes, write_json
-from train.data.domains import DOMAINS, OTHER
-from train.evaluate.metrics import Sample, reliability_diagram, reliability_file, samples_of
+from train.data.domains import OTHER
+from train.evaluate.metrics import WEIGHTS, Sample, reliability_diagram, reliability_file, samples_of
 from train.evaluate.predictions import DomainPredictions, SplitPredictions, saved_predictions
 from train.evaluate.split_metrics import split_metrics, with_accessories, write_split_metrics
 
-WEIGHTS = {kind.name: kind.calibration_weight for kind in DOMAINS if kind.calibration_weight}
 MAX_OVERCONFIDENCE = 0.01  # mean confidence minus accuracy
 MIN_IMAGES = 100  # of a domain whose overconfidence counts; of fewer it is mostly noise
 AMBIGUOUS = {(OTHER, "gender")}  # one label each, where several are right: they do not count
@@ -66,8 +65,7 @@ def run(config: Config) -> None:
     write_split_metrics(config.checkpoint, VALIDATION, split_metrics(calibrated, config.data))
     (config.checkpoint / "figures").mkdir(exist_ok=True)
     for attribute in calibrated.config.attributes:
-        if samples := [s for s in samples_of(calibrated.domains, attribute.name) if s.domain in WEIGHTS]:
-            figure = reliability_diagram(attribute, samples, calibrated.config)
+        if figure := reliability_diagram(attribute, calibrated):
             figure.savefig(config.checkpoint / reliability_file(attribute.name), dpi=100)
         print(f"{attribute.name}: temperature {calibrated.config.temperatures[attribute.name]:.3f}")
     print(f"slope of their logarithms: -{calibrated.config.temperature_slope:.2f} for each unit of the fashion score")

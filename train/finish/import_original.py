@@ -5,16 +5,12 @@ letterboxed and normalized as everywhere in this project. The original has no fa
 fashion product. The file is read without unpickling code. Run `train calibrate` and `train evaluate` afterwards.
 """
 
-import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from fashion_model.attributes import LabelEncoders
 from fashion_model.checkpoint import CheckpointError, save_checkpoint
-from fashion_model.models.backbones import EFFICIENTNET_V2_S
+from fashion_model.models.backbones import EFFICIENTNET_V2_S, file_state
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
 from train.data.table import attributes_named
@@ -34,24 +30,18 @@ class Config:
 
 
 def run(config: Config) -> None:
-    """CheckpointError if the files are not the original project's, or the output exists."""
+    """WeightsError or CheckpointError if the files are not the original project's, or the output exists."""
     weights, labels, attributes = config.weights, config.labels, attributes_named(tuple(HEADS.values()))
     if config.output.exists():
         raise CheckpointError(f"{config.output} exists already; metrics in it would be taken for this network's")
     try:
         encoders = LabelEncoders.load(labels, attributes)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{labels}: {error}") from error
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{weights} cannot be read as weights: {error}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{weights} does not hold a state dict")
     size, classes = config.image_size, encoders.num_classes
     model = MultiTaskClassifier(ModelConfig.for_backbone(EFFICIENTNET_V2_S, attributes, classes, image_size=size))
     tensors = model.fashion.state_dict(prefix="fashion.")
-    for key, tensor in state.items():  # such as backbone.features.0.weight → backbone.net.0.weight
+    for key, tensor in file_state(weights).items():  # such as backbone.features.0.weight → backbone.net.0.weight
         theirs = next((start for start in RENAMED if key.startswith(start)), "")
         tensors[RENAMED.get(theirs, "") + key.removeprefix(theirs)] = tensor
     try:

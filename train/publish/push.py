@@ -1,49 +1,38 @@
-"""The commands `push-to-hub`, `push-space` and `check-release`: one commit each.
+"""The commands `push-to-hub` and `push-space`: one commit each.
 
 It deletes no file of others, except where a checkpoint would be loaded from it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, constants
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from huggingface_hub.errors import LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
 from data_prep.splits import TEST
 from fashion_model.checkpoint import (
     CARD,
     CHECKPOINT_FILES,
-    CLASSES,
-    CONFIG,
-    DEFAULT_CHECKPOINT,
     ENCODERS,
     LOADED_FILES,
     METRICS,
-    REPORT,
     CheckpointError,
-    load_checkpoint,
     read_checkpoint,
 )
 from fashion_model.hub import DEFAULT_TIMEOUT, FAULTS, HubError, reason, use_client
-from train.data.table import read_trained_on
 from train.evaluate.card import model_card
 from train.evaluate.split_metrics import read_metrics
-from train.evaluate.tables import README_DOMAINS, accuracy_table, finder_tables, markdown_table
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "FASHION_MODEL"
 RECORD = "pushed-by-fashion-model.txt"  # in a repository: the files of the last push, one a line
 PACKAGE, DEFAULT = "fashion_model", "fashion_model/default_checkpoint"
-PACKAGE_FILES = (
-    *(f"{PACKAGE}/{pattern}" for pattern in ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")),
-    *(f"{DEFAULT}/{pattern}" for pattern in CHECKPOINT_FILES),
-)
+PACKAGE_FILES = ("*.py", "README.md", "py.typed", "app/static/*", "examples/*.jpg")
 CREATED_WITH = {".gitattributes", "README.md"}  # files of a repository created on the website
-MAX_FILE, MAX_TOTAL = 10 * 10**6, 50 * 10**6  # bytes; a Space rejects larger files outside of Git LFS
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,6 @@ class CheckpointConfig:
     tag: str | None = None  # a name for this commit, like v1
     space: str | None = None  # user/name of a Space to deploy too
     timeout: float = DEFAULT_TIMEOUT  # seconds a request may stall; most are repeated up to five times
-    dry_run: bool = False  # print what would be pushed, without network
 
 
 @dataclass(frozen=True)
@@ -63,11 +51,6 @@ class SpaceConfig:
     model: str  # the checkpoint to serve, user/name or user/name@revision
     private: bool = False  # create a private Space
     timeout: float = DEFAULT_TIMEOUT  # seconds a request may stall; most are repeated up to five times
-
-
-@dataclass(frozen=True)
-class ReleaseConfig:
-    checkpoint: Path = DEFAULT_CHECKPOINT  # the checkpoint directory
 
 
 def push_checkpoint(config: CheckpointConfig) -> None:
@@ -82,22 +65,16 @@ def push_checkpoint(config: CheckpointConfig) -> None:
         raise CheckpointError(f"{config.checkpoint / METRICS} has no metrics of the test split; run train evaluate")
     card = model_card(config.checkpoint, metrics, config.repo, config.space)
     files = {**files_in(config.checkpoint, CHECKPOINT_FILES), CARD: card.encode()}
-    if config.dry_run:
-        for name, content in files.items():
-            print(f"{len(content) if isinstance(content, bytes) else content.stat().st_size:>12,}  {name}")
-        print(card)
-        return
     with clear_errors(config.repo):
         api = connect(config.timeout)
         create(api, config.repo, config.private)
         if config.tag and any(known.name == config.tag for known in api.list_repo_refs(config.repo).tags):
             raise HubError(f"the tag {config.tag} exists already")
         done = commit(api, config.repo, files, sign=ENCODERS, message="Upload checkpoint")
-    print(f"{done.commit_url}\n{done.oid}")
-    if config.tag:
-        with clear_errors(f"{config.repo} is committed, but not tagged"):
+        print(f"{done.commit_url}\n{done.oid}")
+        if config.tag:
             api.create_tag(config.repo, tag=config.tag, revision=done.oid)
-        print(f"tagged {config.tag}")
+            print(f"tagged {config.tag}")
     if config.space:
         push_space(SpaceConfig(config.space, f"{config.repo}@{done.oid}", config.private, config.timeout))
 
@@ -116,12 +93,10 @@ def push_space(config: SpaceConfig) -> None:
             raise HubError(f"it holds no {ENCODERS}, so it is no checkpoint of this project")
     pinned = f"{model}@{served.sha}"
     with clear_errors(config.space):
-        first = [{"key": VARIABLE, "value": pinned}]  # set before the first start
-        create(api, config.space, config.private, repo_type="space", space_sdk="gradio", space_variables=first)
+        create(api, config.space, config.private, repo_type="space", space_sdk="gradio")
         sign, message = f"{PACKAGE}/__init__.py", f"Serve {pinned}"
         done = commit(api, config.space, files, sign=sign, message=message, repo_type="space")
-    print(done.commit_url)
-    with clear_errors(f"{config.space} is committed, but its variable {VARIABLE} is unchanged"):
+        print(done.commit_url)
         api.add_space_variable(config.space, VARIABLE, pinned)
     print(f"https://huggingface.co/spaces/{config.space} serves {pinned}")
     if served.private or served.gated:
@@ -130,51 +105,25 @@ def push_space(config: SpaceConfig) -> None:
         )
 
 
-def files_of_space(model: str, root: Path = ROOT) -> dict[str, Path | bytes]:
+def files_of_space(model: str) -> dict[str, Path | bytes]:
     """Path in the Space → content: the app, the package with the embedded default, and the README.
 
-    HubError if `root` is not a checkout.
+    HubError if this is an installed package and not a checkout.
     """
-    files: dict[str, Path | bytes] = {**files_in(root, PACKAGE_FILES, below=PACKAGE)}
-    files |= {name: root / name for name in ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png")}
-    for name in (f"{PACKAGE}/__init__.py", f"{DEFAULT}/{CONFIG}", *files):
-        if not (root / name).is_file():
-            raise HubError(f"{root} has no {name}, so the Space could not start")
-    card = RepoCard.load(root / "README.md", ignore_metadata_errors=False)
+    others = {name: ROOT / name for name in ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png")}
+    if missing := [name for name, path in others.items() if not path.is_file()]:
+        raise HubError(f"{ROOT} has no {missing[0]}, so the Space could not start")
+    card = RepoCard.load(ROOT / "README.md", ignore_metadata_errors=False)
     card.data.models = [model]
-    return files | {"README.md": str(card).encode()}
+    package = {f"{PACKAGE}/{name}": path for name, path in files_in(ROOT / PACKAGE, PACKAGE_FILES).items()}
+    default = {f"{DEFAULT}/{name}": path for name, path in files_in(ROOT / DEFAULT, CHECKPOINT_FILES).items()}
+    return {**package, **default, **others, "README.md": str(card).encode()}
 
 
-def check_release(config: ReleaseConfig) -> None:
-    """Check the embedded default before a release: all its parts belong together, and README shows its metrics."""
-    checkpoint = config.checkpoint
-    described, test = load_checkpoint(checkpoint).config, read_metrics(checkpoint).get(TEST, {})
-    if "domains" not in test:  # not measured, or by an older version
-        raise CheckpointError("metrics.json has no metrics of the test split")
-    tables = [accuracy_table(described.attributes, test, README_DOMAINS), *finder_tables(test.get("finder") or {})[:1]]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    sizes = [path.stat().st_size for path in files_in(checkpoint, CHECKPOINT_FILES).values()]
-    problems = {
-        "trained_on.txt is empty": not read_trained_on(checkpoint),
-        "it is not calibrated": any(temperature == 1 for temperature in described.temperatures.values()),
-        "the model card is not that of metrics.json": (checkpoint / CARD).read_text(encoding="utf-8")
-        != model_card(checkpoint, test),
-        "README.md does not show the tables of metrics.json": not all(
-            markdown_table(table.columns, table.to_numpy()) in readme for table in tables
-        ),
-        "there is no report": not all((checkpoint / file).is_file() for file in (REPORT, CLASSES)),
-        "its files are too large for a Space": max(sizes) > MAX_FILE or sum(sizes) > MAX_TOTAL,
-    }
-    if any(problems.values()):
-        raise CheckpointError("; ".join(problem for problem, is_there in problems.items() if is_there))
-    print(f"{checkpoint}: ready")
-
-
-def files_in(folder: Path, patterns: Sequence[str], below: str = "") -> dict[str, Path]:
-    """Path relative to `folder` → path of the files under `folder/below` that match one of `patterns`."""
-    paths = (path for path in sorted((folder / below).rglob("*")) if path.is_file())
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: names[name] for name in filter_repo_objects(names, allow_patterns=list(patterns))}
+def files_in(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """Path relative to `folder` → path of the files that match one of `patterns`."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name: folder / name for name in filter_repo_objects(names, allow_patterns=list(patterns))}
 
 
 @contextmanager
@@ -184,9 +133,7 @@ def clear_errors(repository: str) -> Iterator[None]:
         yield
     except LocalTokenNotFoundError as error:
         raise HubError("there is no token: `hf auth login` stores one, or set HF_TOKEN") from error
-    except HubError as error:
-        raise HubError(f"{repository}: {error}") from error
-    except FAULTS as error:
+    except (HubError, *FAULTS) as error:
         raise HubError(f"{repository}: {reason(error)}") from error
 
 
@@ -238,14 +185,4 @@ def commit(
     files = {**files, RECORD: "".join(f"{name}\n" for name in sorted(files)).encode()}
     operations = [CommitOperationAdd(file, content) for file, content in files.items()]
     operations += [CommitOperationDelete(file) for file in sorted(stale)]
-    try:
-        return api.create_commit(
-            repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head
-        )
-    except FAULTS as error:
-        with suppress(*FAULTS):
-            refused = isinstance(error, HfHubHTTPError) and error.response.status_code < 500
-            if not refused and api.repo_info(repository, repo_type=repo_type).sha != head:
-                why = "but there is a new commit; if it is yours, the same command again does the rest"
-                raise HubError(f"{reason(error)}, {why}") from error
-        raise
+    return api.create_commit(repository, operations, commit_message=message, repo_type=repo_type, parent_commit=head)

@@ -17,8 +17,6 @@ from train.evaluate.predictions import SplitPredictions
 PAIRS = 3  # confusions of a class in classes.json, in each direction
 ALL = "all"  # kind of the slice with every image
 GROUPED_BY = (("gender", "season"), ("year",))  # columns of the cleaned table whose values are slices
-FREQUENCIES = {"below 20": 20, "20–99": 100, "100–499": 500, "500 and more": np.inf}  # training rows: below the value
-MANY_CLASSES = 20  # attributes with at least so many classes have slices by the frequency of the label
 
 
 @dataclass(frozen=True)
@@ -28,19 +26,17 @@ class AttributeAnalysis:
     attribute: Attribute
     labels: tuple[str, ...]  # of the network
     images: pd.DataFrame
-    tables: dict[str, pd.DataFrame]  # classes, confusions, label_errors, same_picture
+    tables: dict[str, pd.DataFrame]  # classes, confusions, label_errors
 
 
 def analyze(attribute: Attribute, predictions: SplitPredictions, table: pd.DataFrame) -> AttributeAnalysis:
-    """`table`: the cleaned table with the rows of all splits, and one label in each cell."""
+    """`table`: the cleaned table with the rows of all splits by their ids, and one label in each cell."""
     images = labeled_images(attribute, predictions, table)
     training_labels = table.loc[table["split"] == TRAIN, attribute.column]
-    same_picture = contradictory_labels(table, attribute.column)
     tables = {
         "classes": class_metrics(images["label"], images["prediction"], training_labels),
         "confusions": confused_pairs(images["label"], images["prediction"]),
-        "label_errors": likely_label_errors(images, same_picture),
-        "same_picture": same_picture,
+        "label_errors": likely_label_errors(images),
     }
     return AttributeAnalysis(attribute, predictions.encoders.labels[attribute.name], images, tables)
 
@@ -54,8 +50,7 @@ def labeled_images(attribute: Attribute, predictions: SplitPredictions, table: p
     domain = predictions.domains[THUMBNAILS]
     labels = np.array(predictions.encoders.labels[attribute.name], dtype=object)
     probabilities = domain.probabilities(predictions.config)[attribute.name]  # (N, classes)
-    row_of_id = pd.Series(table.index, table["id"])
-    rows = table.loc[row_of_id.loc[[name.removesuffix(".jpg") for name in domain.names]]]
+    rows = table.loc[[name.removesuffix(".jpg") for name in domain.names]]
     accepted, predicted = domain.accepted[attribute.name], probabilities.argmax(axis=1)
     images = rows[["id", "group", NAME]].rename(columns={NAME: "name"})
     images["label"] = np.where(accepted[np.arange(len(rows)), predicted], labels[predicted], rows[attribute.column])
@@ -90,30 +85,19 @@ def confused_pairs(label: pd.Series, prediction: pd.Series) -> pd.DataFrame:
     return counts.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
-def likely_label_errors(images: pd.DataFrame, same_picture: pd.DataFrame) -> pd.DataFrame:
+def likely_label_errors(images: pd.DataFrame) -> pd.DataFrame:
     """The rows of `images` whose label is likely wrong, most likely first.
 
     Confident learning (Northcutt, Jiang and Chuang, JAIR 2021): the prediction differs from the label, and its
     probability reaches the mean probability of that class on images labeled with it. Sorted by the margin between the
-    probabilities of prediction and label. The last column, same_picture, has all labels of the picture if they differ.
+    probabilities of prediction and label.
     """
     mean_probability = images.groupby("label")["label_probability"].mean()
     of_prediction = images["prediction"].map(mean_probability).astype(float)  # NaN if no image has this label
     confident = images["confidence"] >= of_prediction
     errors = images[(images["label"] != images["prediction"]) & confident]
-    labels_of_picture = {
-        group: ", ".join(sorted(set(rows))) for group, rows in same_picture.groupby("picture")["label"]
-    }
-    errors = errors.assign(same_picture=[labels_of_picture.get(group, "") for group in errors["group"]])
     margin = errors["confidence"] - errors["label_probability"]
     return errors.loc[margin.sort_values(ascending=False, kind="stable").index]
-
-
-def contradictory_labels(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows of pictures that have several ids with different labels. Columns picture, id, label, split, name."""
-    rows = table[table.groupby("group")[column].transform("nunique") > 1].sort_values(["group", "id"])
-    columns = {"group": "picture", "id": "id", column: "label", "split": "split", NAME: "name"}
-    return rows[list(columns)].rename(columns=columns)
 
 
 def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame) -> pd.DataFrame:
@@ -125,29 +109,18 @@ def accuracy_by_slice(analyses: Sequence[AttributeAnalysis], table: pd.DataFrame
     for analysis in analyses:
         images = analysis.images[analysis.images["label"].isin(analysis.labels)]
         correct[analysis.attribute.name] = images["label"] == images["prediction"]
-    for kind, slice_of_row in _slices(table, [analysis.attribute for analysis in analyses]).items():
-        for name, members in slice_of_row.groupby(slice_of_row, observed=True):
+    slices = {ALL: pd.Series("catalogue thumbnails", index=table.index)}
+    for columns in GROUPED_BY:
+        if set(columns) <= set(table):
+            slices[" and ".join(columns)] = table[list(columns)].replace("", "unknown").agg(", ".join, axis=1)
+    for kind, slice_of_row in slices.items():
+        for name, members in slice_of_row.groupby(slice_of_row):
             for attribute, of_image in correct.items():
                 part = of_image[of_image.index.isin(members.index)]
                 if len(part):
                     interval = binomtest(int(part.sum()), len(part)).proportion_ci(method="wilson")
                     rows.append((kind, name, attribute, len(part), part.mean(), *interval))
     return pd.DataFrame(rows, columns=["kind", "slice", "attribute", "images", "accuracy", "low", "high"])
-
-
-def _slices(table: pd.DataFrame, attributes: Sequence[Attribute]) -> dict[str, pd.Series]:
-    """Kind → the slice of each row of `table`."""
-    slices = {ALL: pd.Series("catalogue thumbnails", index=table.index)}
-    for columns in GROUPED_BY:
-        if set(columns) <= set(table):
-            slices[" and ".join(columns)] = table[list(columns)].replace("", "unknown").agg(", ".join, axis=1)
-    for attribute in attributes:
-        counts = table.loc[table["split"] == TRAIN, attribute.column].value_counts()
-        if len(counts) >= MANY_CLASSES:
-            training_rows = table[attribute.column].map(counts).fillna(0)
-            kind = f"training images with the same {attribute.title.lower()}"
-            slices[kind] = pd.cut(training_rows, [0, *FREQUENCIES.values()], right=False, labels=list(FREQUENCIES))
-    return slices
 
 
 def classes_document(predictions: SplitPredictions, analyses: Sequence[AttributeAnalysis]) -> dict[str, Any]:
@@ -169,12 +142,7 @@ def classes_document(predictions: SplitPredictions, analyses: Sequence[Attribute
             }
             for row in analysis.tables["classes"].itertuples()
         }
-        attributes[analysis.attribute.name] = {
-            "title": analysis.attribute.title,
-            "images": len(analysis.images),
-            "accuracy": _rounded((analysis.images["label"] == analysis.images["prediction"]).mean()),
-            "classes": classes,
-        }
+        attributes[analysis.attribute.name] = {"title": analysis.attribute.title, "classes": classes}
     return {"split": predictions.split, "attributes": attributes}
 
 

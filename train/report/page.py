@@ -4,49 +4,35 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 from matplotlib import rc_context
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
-from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+from sklearn.metrics import ConfusionMatrixDisplay
 
-from data_prep.photographs import HIGH_RESOLUTION
 from data_prep.splits import THUMBNAIL
 from data_prep.tables import accepted_labels
 from fashion_model.checkpoint import CLASSES, REPORT
 from fashion_model.system import write_text
-from train.data.domains import PHONE, THUMBNAILS, TITLES, WORN, read_image
+from train.data.domains import read_image
 from train.data.table import read_table
-from train.evaluate.metrics import reliability_diagram, samples_of
+from train.evaluate.metrics import reliability_diagram
 from train.evaluate.predictions import SplitPredictions, saved_predictions
-from train.evaluate.split_metrics import Config as EvaluateConfig
-from train.evaluate.split_metrics import split_metrics
-from train.evaluate.tables import accuracy_table, confidence_table, note, percent, single_label_table
+from train.evaluate.split_metrics import Config, split_metrics
+from train.evaluate.tables import note, percent, tables
 from train.report.analysis import ALL, AttributeAnalysis, accuracy_by_slice, analyze, classes_document
 
-MIN_IMAGES = 30  # of a slice that may be called the weakest
-CONFUSIONS, EXAMPLES = 20, 6  # confusions shown, photographs of each
-LABEL_ERRORS = 60  # shown
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
 MATRIX_CLASSES = 150  # in a matrix at most
 ANNOTATED = 12  # classes at most of a matrix with percentages
-PRIOR = 10  # images added to each class when the matrix is ordered, so that classes with few images weigh less
 LONGEST_LABEL = 32  # letters in a figure
 JPEG_QUALITY = 70  # of photographs; about 1.4 kB each
-RELIABILITY = (PHONE, WORN, HIGH_RESOLUTION, THUMBNAILS)  # domains of the reliability diagrams
-
-
-@dataclass(frozen=True)
-class Config(EvaluateConfig):
-    output: Path | None = None  # the folder to write to; report/ in the checkpoint directory
 
 
 def report(config: Config) -> None:
@@ -56,165 +42,98 @@ def report(config: Config) -> None:
     links to, its tables as CSV beside it, and report/classes.json, which the app's table of classes reads.
     """
     predictions = saved_predictions(config.checkpoint, config.data, config.split, config.device, config.workers)
-    table = read_table(config.data)
+    table = read_table(config.data).set_index("id", drop=False)
     attributes = predictions.config.attributes
     columns = [attribute.column for attribute in attributes]
     table[columns] = table[columns].map(lambda cell: next(iter(accepted_labels(cell)), ""))  # the best of each
     analyses = [analyze(attribute, predictions, table) for attribute in attributes]
-    slices = accuracy_by_slice(analyses, table)
-    page = render(predictions, split_metrics(predictions, config.data), analyses, slices, config.data / "images")
+    metrics, slices = split_metrics(predictions, config.data), accuracy_by_slice(analyses, table)
+    # Labels and names come from the data: autoescape and parse_math keep them text.
+    template = Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True, undefined=StrictUndefined)
+    with rc_context({"text.parse_math": False}):
+        page = template.render(
+            checkpoint=predictions.checkpoint.resolve().name,
+            split=predictions.split,
+            metrics=metrics,
+            tables=tables(attributes, metrics, predictions.split),
+            note=note(metrics),
+            slices=slice_tables(slices, {attribute.name: attribute.title for attribute in attributes}),
+            sections=[attribute_section(analysis, predictions) for analysis in analyses],
+            examples=examples,
+            photograph=lambda product: _jpeg(config.data / "images" / f"{product}.jpg"),
+            percent=percent,
+        )
     classes = json.dumps(classes_document(predictions, analyses), ensure_ascii=False, separators=(",", ":"))
-    folder = config.output or config.checkpoint / Path(REPORT).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (config.checkpoint / REPORT).parent
+    folder.mkdir(exist_ok=True)
     slices.to_csv(folder / "slices.csv", index=False)
     for analysis in analyses:
         for kind, rows in analysis.tables.items():
             rows.to_csv(folder / f"{kind}_{analysis.attribute.name}.csv", index=False)
-    write_text(folder / Path(CLASSES).name, classes)
-    write_text(folder / Path(REPORT).name, page)
-    print(folder / Path(REPORT).name)
+    write_text(config.checkpoint / CLASSES, classes)
+    write_text(config.checkpoint / REPORT, page)
+    print(config.checkpoint / REPORT)
 
 
-def render(
-    predictions: SplitPredictions,
-    metrics: Mapping[str, Any],
-    analyses: Sequence[AttributeAnalysis],
-    slices: pd.DataFrame,
-    images: Path,
-) -> str:
-    """HTML without scripts that needs no other file.
-
-    `metrics`: the split's section of metrics.json. `images`: the folder with the thumbnails.
-    """
-    attributes, titles = predictions.config.attributes, {a.name: a.title for a in predictions.config.attributes}
-    # Labels and names come from the data: autoescape and parse_math keep them text.
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    with rc_context({"text.parse_math": False}):
-        return environment.get_template("page.html.jinja").render(
-            checkpoint=predictions.checkpoint.resolve().name,
-            split=predictions.split,
-            metrics=metrics,
-            accuracy=accuracy_table(attributes, metrics),
-            confidence=confidence_table(attributes, metrics),
-            note=note(metrics),
-            catalogue=single_label_table(attributes, metrics["domains"][THUMBNAILS], TITLES[THUMBNAILS]),
-            overview=pd.DataFrame([_overview(analysis, slices) for analysis in analyses]),
-            slices=[
-                slice_table(part, slices, titles) for kind, part in slices.groupby("kind", sort=False) if kind != ALL
-            ],
-            attributes=[_attribute_section(analysis, predictions, images) for analysis in analyses],
-        )
-
-
-def slice_table(part: pd.DataFrame, slices: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The slices of one kind, marked where the interval excludes the accuracy on all images.
+def slice_tables(slices: pd.DataFrame, titles: Mapping[str, str]) -> list[pd.DataFrame]:
+    """The slices of each kind, marked where the interval excludes the accuracy on all images.
 
     `titles`: attribute name → title.
     """
-    overall = part["attribute"].map(slices[slices["kind"] == ALL].set_index("attribute")["accuracy"])
-    marks = np.select([part["high"] < overall, part["low"] > overall], ["▼ ", "▲ "], "")
-    shares = zip(marks, *(part[column].map(percent) for column in ("accuracy", "low", "high")), strict=True)
-    cells = [f"{mark}{accuracy} ({low}–{high})" for mark, accuracy, low, high in shares]
-    table = part.assign(cell=cells).pivot(index="slice", columns="attribute", values="cell").fillna("")
-    table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
-    table.insert(0, "images", part.groupby("slice", observed=True)["images"].max().map("{:,}".format))
-    return table.rename_axis(index=part["kind"].iloc[0]).reset_index()
+    overall = slices["attribute"].map(slices[slices["kind"] == ALL].set_index("attribute")["accuracy"])
+    marks = np.select([slices["high"] < overall, slices["low"] > overall], ["▼ ", "▲ "], "")
+    shares = zip(marks, *(slices[column].map(percent) for column in ("accuracy", "low", "high")), strict=True)
+    slices = slices.assign(cell=[f"{mark}{accuracy} ({low}–{high})" for mark, accuracy, low, high in shares])
+    tables = []
+    for kind, part in slices[slices["kind"] != ALL].groupby("kind", sort=False):
+        table = part.pivot(index="slice", columns="attribute", values="cell").fillna("")
+        table = table.reindex(index=part["slice"].unique(), columns=list(titles), fill_value="").rename(columns=titles)
+        table.insert(0, "images", part.groupby("slice")["images"].max().map("{:,}".format))
+        tables.append(table.rename_axis(index=kind).reset_index())
+    return tables
 
 
-def _overview(analysis: AttributeAnalysis, slices: pd.DataFrame) -> dict[str, str]:
-    first = analysis.tables["confusions"].head(1)
-    confusion = [f"{pair.label} → {pair.prediction}: {pair.count}" for pair in first.itertuples()]
-    large = slices[(slices["kind"] != ALL) & (slices["images"] >= MIN_IMAGES)]
-    ranked = large[large["attribute"] == analysis.attribute.name].sort_values("high", kind="stable")
-    weakest = [f"{row.slice} ({row.kind}): {percent(row.accuracy)}" for row in ranked.head(1).itertuples()]
-    return {
-        "": analysis.attribute.title,
-        "most frequent confusion": "".join(confusion),
-        f"weakest slice of at least {MIN_IMAGES} images, accuracy %": "".join(weakest),
-        "likely label errors": f"{len(analysis.tables['label_errors']):,}",
-    }
-
-
-def _attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions, images: Path) -> dict[str, Any]:
-    name, labels, tables = analysis.attribute.name, analysis.images["label"], analysis.tables
-    domains = {domain: predictions.domains[domain] for domain in RELIABILITY if domain in predictions.domains}
-    samples, config = samples_of(domains, name), predictions.config
-    classes = tables["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
+def attribute_section(analysis: AttributeAnalysis, predictions: SplitPredictions) -> dict[str, Any]:
+    """What the template needs besides the analysis."""
+    classes = analysis.tables["classes"].rename(columns={"label": "class", "f1": "F1", "support": "images"})
     for share in ("precision", "recall", "F1"):
         classes[share] = ["" if np.isnan(value) else percent(value) for value in classes[share]]
-    return {
-        "name": name,
-        "title": analysis.attribute.title,
-        "images": len(labels),
-        "matrix": _png(matrix_figure(labels, analysis.images["prediction"])) if len(labels) else None,
-        "reliability": _png(reliability_diagram(analysis.attribute, samples, config)) if samples else None,
-        "confusions": [
-            {
-                "cells": (pair.label, pair.prediction, f"{pair.count:,}", percent(pair.share)),
-                "photographs": [
-                    (_jpeg(images / f"{row.id}.jpg"), (f"{row.id}: {percent(row.confidence)} %",))
-                    for row in examples(analysis.images, pair.label, pair.prediction).itertuples()
-                ],
-            }
-            for pair in tables["confusions"].head(CONFUSIONS).itertuples()
-        ],
-        "label_errors": [
-            (
-                _jpeg(images / f"{row.id}.jpg"),
-                (row.id, row.label, f"→ {row.prediction}", f"{percent(row.confidence)} %"),
-            )
-            for row in tables["label_errors"].head(LABEL_ERRORS).itertuples()
-        ],
-        "label_error_count": len(tables["label_errors"]),
-        "contradictory_pictures": tables["same_picture"]["picture"].nunique(),
-        "classes": classes,
-    }
+    shown = list(classes["class"].head(MATRIX_CLASSES))
+    matrix = matrix_figure(analysis.images["label"], analysis.images["prediction"], shown) if shown else None
+    reliability = reliability_diagram(analysis.attribute, predictions)
+    figures = {"matrix": matrix and _png(matrix), "reliability": reliability and _png(reliability)}
+    return {"analysis": analysis, "classes": classes, **figures}
 
 
 def examples(images: pd.DataFrame, label: str, prediction: str) -> pd.DataFrame:
-    """Up to `EXAMPLES` images with this label and prediction, evenly from high to low confidence."""
+    """The images with this label and prediction, the most confident first."""
     images = images[(images["label"] == label) & (images["prediction"] == prediction)]
-    images = images.sort_values("confidence", ascending=False, kind="stable")
-    return images.iloc[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).round().astype(int)]
+    return images.sort_values("confidence", ascending=False, kind="stable")
 
 
-def matrix_figure(label: pd.Series, prediction: pd.Series) -> Figure:
-    """The confusion matrix of the classes with most confusions, those that are confused side by side."""
-    classes = np.array(sorted({*label, *prediction}), dtype=object)
-    counts = confusion_matrix(label, prediction, labels=classes)
-    support = counts.sum(axis=1, keepdims=True)
-    confused = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    kept = np.sort(np.argsort(-confused, kind="stable")[:MATRIX_CLASSES])
-    kept = kept[_order((counts / (support + PRIOR))[np.ix_(kept, kept)])]
-    rates = (counts / np.maximum(support, 1))[np.ix_(kept, kept)]
-    names = [text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…" for text in classes[kept]]
-    annotated = len(kept) <= ANNOTATED
-    side = (0.6 if annotated else 0.125) * len(kept) + 3
+def matrix_figure(label: pd.Series, prediction: pd.Series, classes: Sequence[str]) -> Figure:
+    """The confusion matrix of these classes."""
+    annotated = len(classes) <= ANNOTATED
+    side = (0.6 if annotated else 0.125) * len(classes) + 3
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    display = ConfusionMatrixDisplay(rates, display_labels=names)
-    # The scale is a square root, so that a confusion of 2 % is visible.
-    scale = {"norm": PowerNorm(0.5, 0, 1)}
-    display.plot(ax=axes, include_values=annotated, values_format=".0%", cmap="Blues", colorbar=False, im_kw=scale)
+    display = ConfusionMatrixDisplay.from_predictions(
+        label,
+        prediction,
+        labels=classes,
+        display_labels=[text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…" for text in classes],
+        normalize="true",
+        include_values=annotated,
+        values_format=".0%",
+        cmap="Blues",
+        colorbar=False,
+        im_kw={"norm": PowerNorm(0.5, 0, 1)},  # a square root, so that a confusion of 2 % is visible
+        ax=axes,
+    )
     figure.colorbar(display.im_, ax=axes, shrink=0.5, aspect=40)
     axes.tick_params(labelsize=9 if annotated else 7, top=True, labeltop=True, right=True, labelright=not annotated)
     axes.tick_params("x", labelrotation=90)
     return figure
-
-
-def _order(rates: np.ndarray) -> np.ndarray:
-    """Rates (n, n) → an order (n,) with confused classes side by side.
-
-    Average linkage on how often two classes are taken for each other, leaves in the best order of that tree
-    (Bar-Joseph et al., Bioinformatics 2001).
-    """
-    if len(rates) <= 2:
-        return np.arange(len(rates))
-    distances = 1 - (rates + rates.T) / 2
-    np.fill_diagonal(distances, 0)
-    return leaves_list(linkage(squareform(distances, checks=False), "average", optimal_ordering=True))
 
 
 def _png(figure: Figure) -> str:

@@ -4,8 +4,7 @@
 
 - photograph: from a file to labels, overlays and products, beside the eager network;
 - catalogue: a folder of photographs, beside the bare network; and whether memory grows with their number;
-- load: clients at once, through the library and through `POST /predict`;
-- training: steps on random tensors and on views that a worker prepares meanwhile, with freed memory returned and kept.
+- load: clients at once, through the library and through `POST /predict`.
 
 The ways strictly alternate; shown is the median of the rounds, in brackets the 10th and the 90th percentile.
 """
@@ -21,12 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, count, cycle, islice, repeat
+from itertools import cycle, islice, repeat
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import httpx2
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -38,14 +38,10 @@ from fashion_model.classifier import BATCH_SIZE, DETAIL
 from fashion_model.images import find_images, open_image
 from fashion_model.models.engine import THREADS
 from train.data.domains import WORN
-from train.data.loading import keep_freed_memory
 from train.evaluate.tables import markdown_table
-from train.fit.config import FitConfig
-from train.fit.start import build_model, read_data
-from train.fit.trainer import Trainer
 
-Part = Literal["photograph", "catalogue", "load", "training"]
-OVERLAYS, REQUESTS, STEPS = 16, 96, 4  # photographs, requests of each number of clients, steps of a training
+Part = Literal["photograph", "catalogue", "load"]
+OVERLAYS, REQUESTS = 16, 96  # photographs, requests of each number of clients
 PRODUCTS = 5  # in the photograph of people
 
 
@@ -53,20 +49,16 @@ PRODUCTS = 5  # in the photograph of people
 class Config:
     photographs: Path  # a folder of images
     checkpoint: str | None = None  # a directory or user/repo; the embedded default
-    data: Path | None = None  # the folder that data_prep wrote; without it neither training nor finding is measured
+    data: Path | None = None  # the folder that data_prep wrote; without it finding is not measured
     parts: tuple[Part, ...] = get_args(Part)
     count: int = 256  # photographs of the catalogue
     rounds: int = 10
     clients: tuple[int, ...] = (1, 4, 16, 64)  # at once
 
-    def __post_init__(self) -> None:
-        if min(self.count, self.rounds, *self.clients) < 1:
-            raise ValueError("count, rounds and clients must be at least 1")
-
 
 def run(config: Config) -> None:
     benchmark = Benchmark(config)
-    for part in sorted(config.parts, key=get_args(Part).index):  # what training sets in the C library stays
+    for part in config.parts:
         print("\n\n".join([f"## {part}", *getattr(benchmark, part)()]), end="\n\n", flush=True)
 
 
@@ -92,14 +84,12 @@ class Benchmark:
             "(c) … → labels, overlays": lambda: (cores(), classifier.predict_and_explain(decoded)),
             "(d) bare network as served": lambda: forward(classifier.backbone, image),
             f"(e) decoding 480×640, {len(small) / 1e6:.1f} MB": lambda: open_image(small),
-            f"(e) decoding 12 megapixels, {len(large) / 1e6:.1f} MB": lambda: open_image(large),
-            "(e) the same, scaled": lambda: open_image(large, DETAIL),
-            "(f) 12 megapixels → labels": lambda: (cores(), classifier.predict([large])),
+            f"(e) decoding 12 megapixels, {len(large) / 1e6:.1f} MB, scaled": lambda: open_image(large, DETAIL),
         }
         if classifier.finder and self.config.data:
             street = find_images([self.config.data / WORN / "photographs"])
             several = next(file for file in street if len(classifier.find(file)) == PRODUCTS)
-            ways[f"(g) photograph of people → {PRODUCTS} products"] = lambda: (cores(), classifier.find(several))
+            ways[f"(f) photograph of people → {PRODUCTS} products"] = lambda: (cores(), classifier.find(several))
         yield table(alternate(ways, self.config.rounds))
 
     def catalogue(self) -> Iterator[str]:
@@ -124,32 +114,12 @@ class Benchmark:
                 "POST /predict": lambda p: http.post("/predict", files={"file": p}).raise_for_status(),
             }
             for clients in self.config.clients:
-                bare, _ = requests(lambda _: forward(self.classifier.backbone, self.batch), [b""], 1, 24)
                 for name, way in ways.items():
                     speed, seconds = requests(way, photographs, clients, REQUESTS)
                     waits = (f"{ms:.0f}" for ms in np.percentile(1000 * seconds, (50, 95)))
-                    rows.append((name, str(clients), f"{speed:.1f}", *waits, f"{speed / bare / BATCH_SIZE:.2f}"))
-            columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms", "times the bare network")
-            yield markdown_table(columns, rows)
-
-    def training(self) -> Iterator[str]:
-        if self.config.data is None:
-            return
-        settings = {"weights": "none", "device": "cpu", "epochs": 10**6}
-        config = FitConfig(self.config.data, Path("unused"), backbone=self.checkpoint.config.backbone, **settings)
-        data = read_data(config)
-        trainer = Trainer(config, build_model(config, data)[0], data.training_set)
-        views = chain.from_iterable(map(trainer.batches, count()))
-        pixels = torch.randint(256, (config.batch_size, 3, *config.image_size), dtype=torch.uint8)
-        random = repeat((pixels, torch.arange(len(pixels))))
-        ways = {
-            "steps on a random tensor": lambda: [trainer.train_one_batch(*b) for b in islice(random, STEPS)],
-            "batches prepared meanwhile": lambda: list(islice(views, 2)),
-            "steps on views": lambda: [trainer.train_one_batch(*b) for b in islice(views, STEPS)],
-        }
-        for title, prepare in {"returned": lambda: None, "kept": keep_freed_memory}.items():
-            prepare()
-            yield f"Freed memory is {title}:\n\n{table(alternate(ways, self.config.rounds), STEPS * len(pixels))}"
+                    rows.append((name, str(clients), f"{speed:.1f}", *waits))
+            columns = ("through", "clients", "photographs/s", "p50, ms", "p95, ms")
+            yield markdown_table(pd.DataFrame(rows, columns=columns))
 
 
 def seconds_of(way: Callable[..., object], *arguments: object) -> float:
@@ -177,7 +147,8 @@ def table(times: Mapping[str, np.ndarray], images: int = 1) -> str:
     """Markdown: the seconds of each round → milliseconds an image, images a second, times the first way's seconds."""
     first, *_ = times.values()
     rows = [(name, *map(spread, (1000 * t / images, images / t, t / first), (1, 1, 2))) for name, t in times.items()]
-    return markdown_table(("median (10–90 %)", "ms", "images/s", "times the first"), rows)
+    columns = ("median (10–90 %)", "ms", "images/s", "times the first")
+    return markdown_table(pd.DataFrame(rows, columns=columns))
 
 
 @torch.inference_mode()

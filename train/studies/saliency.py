@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from pytorch_grad_cam.metrics.road import ROADCombined
 from torchvision.transforms.v2 import functional
@@ -75,7 +76,8 @@ def run(config: Config) -> None:
         (name, *(cell(*of, groups) for of in zip(of_name, default, config.measures, strict=True)))
         for name, of_name in values.items()
     ]
-    print(f"{markdown_table(('', *config.measures), rows)}\n\n{len(crops)} crops of {len(set(groups))} photographs")
+    table = markdown_table(pd.DataFrame(rows, columns=["", *config.measures]))
+    print(f"{table}\n\n{len(crops)} crops of {len(set(groups))} photographs")
 
 
 def cell(values: np.ndarray, default: np.ndarray, measure: str, groups: list[str]) -> str:
