@@ -218,6 +218,7 @@ def test_embedded_default_is_ready_for_a_release():
     assert read_trained_on(DEFAULT_CHECKPOINT)
     assert (DEFAULT_CHECKPOINT / "README.md").read_text(encoding="utf-8") == model_card(DEFAULT_CHECKPOINT, metrics)
     assert all((DEFAULT_CHECKPOINT / file).is_file() for file in (REPORT, CLASSES))
+    assert sum(path.stat().st_size for path in DEFAULT_CHECKPOINT.rglob("*")) < 50e6
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     domains = ("phone", "worn", "worn_accessories", "everyday")
     for table in (accuracy_table(config.attributes, metrics, domains), finder_tables(metrics["finder"])[0]):
