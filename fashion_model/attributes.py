@@ -20,7 +20,7 @@ NO, YES = "no", "yes"  # its labels
 # What documents, rows, tables, the app's outputs, boxes and the history of a training are made of beside the
 # attributes, and members of `Prediction`.
 RESERVED = {
-    *("file", "path", "checkpoint", "error", "model", "sentence", "notice", "overlay", "fashion", "nll_sum"),
+    *("file", "path", "checkpoint", "error", "least", "model", "sentence", "notice", "overlay", "fashion", "nll_sum"),
     *(IS_FASHION, "fashion_score", "fashion_threshold", "attributes", "words", "to_document"),
     *("products", "box", "left", "top", "right", "bottom", "group", "score"),
     *("id", "split", "image", "label", "domain"),
@@ -52,15 +52,16 @@ class LabelWords:
     """How sentences name what labels stand for. A label that has no words stands for itself."""
 
     singular: Mapping[str, str] = field(default_factory=dict)  # the name of one product: Tshirts → T-shirt
+    plural: Mapping[str, str] = field(default_factory=dict)  # of products without an article: Sandals → sandals
     about: Mapping[str, str] = field(default_factory=dict)  # what it is, for those who do not know the label
 
     def name_of(self, label: str) -> str:
         """The name of one product, within a sentence."""
-        return self.singular.get(label) or label.lower()
+        return self.singular.get(label) or self.plural.get(label) or label
 
     def of(self, labels: Collection[str]) -> LabelWords:
         """Those of `labels` only."""
-        tables = ({k: text for k, text in table.items() if k in labels} for table in (self.singular, self.about))
+        tables = ({k: text for k, text in table.items() if k in labels} for table in asdict(self).values())
         return LabelWords(*tables)
 
     def save(self, path: Path) -> None:
@@ -68,11 +69,11 @@ class LabelWords:
 
     @classmethod
     def load(cls, path: Path) -> LabelWords:
-        """ValueError unless the file has texts of `singular` and `about`."""
+        """ValueError unless the file has texts of `singular`, `plural` and `about`."""
         document = read_json(path)
         tables: list[Any] = [document.get(kind.name) for kind in fields(cls)]
         if len(document) > len(tables) or not all(isinstance(table, dict) for table in tables):
-            raise ValueError("must have the objects singular and about")
+            raise ValueError("must have the objects singular, plural and about")
         if not all(isinstance(text, str) and text for table in tables for text in table.values()):
             raise ValueError("has words that are no text")
         return cls(*tables)

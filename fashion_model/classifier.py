@@ -259,8 +259,9 @@ class FashionClassifier:
             return products
         assert self.finder
         types, groups = [p.prediction[PRODUCT_TYPE].label for p, _, _ in products], self.finder.config.groups
-        boxes = torch.tensor([p.box for p, _, _ in products]).float()
-        kept = distinct(boxes, torch.tensor([types.index(label) for label in types]))
+        with isolated(self._device.type):
+            boxes = torch.tensor([p.box for p, _, _ in products], dtype=torch.float32)
+            kept = distinct(boxes, torch.tensor([types.index(label) for label in types]))
         return [products[i] for i in kept if types[i] in groups[products[i][0].group]] or products[:1]
 
     def _located(self, photograph: Image.Image) -> list[tuple[Box, str, float]]:

@@ -5,11 +5,13 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from data_prep.clean_data import parse_row
 from data_prep.phone_photographs import LABELS
 from data_prep.splits import TEST, hashed_split
-from fashion_model.app.visit import EXAMPLES
+from fashion_model.app.sentences import sentence_of_products
+from fashion_model.app.visit import EXAMPLE_TEXTS, EXAMPLES, FIRST
 from fashion_model.attributes import LabelWords
 from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from tests.conftest import ATTRIBUTES, EVERYDAY, PHONE, TEST_SPLIT
@@ -22,9 +24,8 @@ PHONE_FLOOR = {"color": 0.75, "product_type": 0.70, "gender": 0.67}
 
 def test_words_are_those_of_the_labels(classifier):
     assert classifier.encoders.words == LabelWords.load(LABEL_WORDS)
-    assert {*classifier.encoders.words.singular, *classifier.encoders.words.about} <= {
-        *classifier.encoders.labels["product_type"]
-    }
+    words = classifier.encoders.words
+    assert {*words.singular, *words.plural} == {*classifier.encoders.labels["product_type"]} > {*words.about}
 
 
 def test_products_are_recognized(classifier):
@@ -52,13 +53,20 @@ def test_phone_photographs_are_recognized(classifier):
     assert np.mean([prediction.is_fashion for prediction in predictions]) >= 0.93
 
 
-def test_what_is_no_fashion_is_refused_also_of_the_examples(classifier):
+def test_what_is_no_fashion_is_refused(classifier):
     pictures = sorted(EVERYDAY.glob("*.jpg"))
     assert len(pictures) == 24
     assert np.mean([not prediction.is_fashion for prediction in classifier.predict(pictures)]) >= 0.8
-    shoes, carton = (next(p for p in EXAMPLES if name in p.name) for name in ("black-shoes", "carton"))
-    prediction, refused = classifier.predict([shoes, carton])
-    assert prediction.is_fashion
-    assert "Shoes" in prediction.product_type.label
-    assert prediction.color.label == "Black"
-    assert not refused.is_fashion
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_answers_for_examples_are_right(classifier, path):
+    products, words = classifier.find(path), EXAMPLE_TEXTS[path.name].lower().removeprefix("a ").split()
+    if path.name == FIRST:
+        assert {product.group for product in products} == {"outerwear", "trousers", "bag", "belt", "footwear"}
+    elif words[-1] == "milk":
+        assert not products
+    else:
+        assert words[-1] in sentence_of_products(products)
+        assert len(products) == 1
+        assert words[0] in ("checked", "dark", products[0].prediction.color.label.lower())

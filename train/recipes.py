@@ -10,12 +10,13 @@ idle cores without a GPU, and one for the finder. The history of the training is
 `quick` is for a catalogue like the public one: EfficientNet-Lite0, 96×96 pixels, on its thumbnails alone, which
 `python -m data_prep catalogue` writes. It is quick on two cores, and wrong about people's photographs.
 
-Of the thumbnails of the test split the default has 67.3 % of colors right, 84.2 % of product types, 69.2 % of seasons and
-89.9 % of genders. Published on the same data: 63.0 % of colors (a ResNet-50, g-gertz MSP), 88.4 % of the 20 most frequent
-product types (a ResNet-50, uditarora), 71.2 % of seasons (SigLIP2, prithivMLmods, its training data included), 88.7 % of
-genders (a ResNet-18, KanishkNoir/CodeMonk).
+Of the thumbnails of the test split the default has 67.3 % of colors right, 84.2 % of product types, 69.2 % of seasons
+and 89.9 % of genders. Published on the same data: 63.0 % of colors (a ResNet-50, g-gertz MSP), 88.4 % of the 20 most
+frequent product types (a ResNet-50, uditarora), 71.2 % of seasons (SigLIP2, prithivMLmods, its training data included),
+88.7 % of genders (a ResNet-18, KanishkNoir/CodeMonk).
 
-After an interruption the same call continues: see `train fit --resume`. --smoke runs all steps in minutes.
+After an interruption the same call continues, see `train fit --resume`; a finder is trained anew. --smoke runs all
+steps in minutes.
 """
 
 import time
@@ -26,7 +27,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from fashion_model.attributes import PRODUCT_TYPE
-from train.data.domains import THUMBNAILS, WORN
+from train.data.domains import THUMBNAILS
 from train.data.training_set import Augmentation
 from train.evaluate import split_metrics
 from train.finish import calibrate, finder
@@ -88,7 +89,8 @@ def run(config: Config) -> None:
         ("evaluate", split_metrics.evaluate, split_metrics.Config(config.output, **common)),
         ("report", page.report, split_metrics.Config(config.output, **common)),
     ]
-    if finder_steps and (config.data / WORN).is_dir() and PRODUCT_TYPE in (config.attributes or (PRODUCT_TYPE,)):
+    has_scenes = all((config.data / name).is_dir() for name in finder.FOLDERS)
+    if finder_steps and has_scenes and PRODUCT_TYPE in (config.attributes or (PRODUCT_TYPE,)):
         steps.insert(2, ("finder", finder.run, finder.Config(config.output, steps=finder_steps, **common)))
     for name, step, settings in steps:
         start = time.monotonic()

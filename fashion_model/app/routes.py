@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -77,7 +78,7 @@ class Routes:
     def all(self) -> list[Route]:
         return [
             Route("/predict", self.predict, methods=["POST"]),
-            Route("/answer", self.answer, methods=["POST"]),
+            Route("/answer", self.answer, methods=["POST"], middleware=[Middleware(GZipMiddleware)]),
             Route("/overlays/{digest}.jpeg", overlay),
             Route("/examples/{name}", example),
             Route("/card", partial(self.file, CARD, "model card", "text/plain", {})),
@@ -132,14 +133,16 @@ class Routes:
         """What the job that the request's form asks for returns, from one of the threads."""
         if self.requests.locked():  # MAX_REQUESTS are received, wait or are answered already
             return busy()
-        async with self.requests, request.form() as form:
-            try:
+        try:
+            async with self.requests, request.form() as form:
                 job = asyncio.get_running_loop().run_in_executor(self.threads, await job_of(form))
                 return JSONResponse(await asyncio.wait_for(job, MAX_WAIT))
-            except asyncio.TimeoutError:
-                return busy()
-            except ValueError as fault:  # such as an ImageError
-                return JSONResponse({"error": str(fault)}, 413 if str(fault) == TOO_LARGE else 400)
+        except asyncio.TimeoutError:
+            return busy()
+        except HTTPException as fault:  # no form
+            return JSONResponse({"error": fault.detail}, fault.status_code)
+        except ValueError as fault:  # such as an ImageError
+            return JSONResponse({"error": str(fault)}, 413 if str(fault) == TOO_LARGE else 400)
 
     def classify(self, photograph: bytes, name: str, root: str) -> dict[str, Any]:
         prediction, overlays = self.classifier.predict_and_explain(photograph, [self.main])

@@ -23,6 +23,7 @@ MAX_BYTES = 10 * 2**20  # of one photograph
 MAX_ZIP = 100  # MB
 MAX_LIST_BYTES, MAX_LISTED = 2**20, 20_000  # of a zip's list of files, which is held in memory; files in all lists
 MAX_PHOTOGRAPHS = 500
+MAX_BOX = 100  # characters of a box
 HEADER = 30  # bytes of a file's header in a zip, without its name
 BEGINNING = 2**17  # bytes that tell whether a file is a photograph where its name does not
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare; LZMA takes any amount of memory
@@ -59,7 +60,7 @@ def received_files(files: list[File] | None) -> list[tuple[str, Path]]:
 
 def sides_of(box: Any) -> list[Any] | None:
     """Numbers from text such as `12, 30, 200, 310`; whatever they are is checked later."""
-    parts = [part.strip() for part in str(box or "").split(",") if part.strip()]
+    parts = [part.strip() for part in str(box or "")[:MAX_BOX].split(",") if part.strip()]
     return [int(part) if part.isdecimal() else part for part in parts] or None
 
 

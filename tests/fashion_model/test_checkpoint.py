@@ -18,7 +18,7 @@ WEIGHTS, CONFIG, ENCODERS, LABEL_WORDS = "model.safetensors", "config.json", "la
 @pytest.mark.parametrize(("heads", "dtype"), [({}, None), ({"heads": "moe", "experts": 3}, torch.float16)])
 def test_checkpoint_comes_back_to_the_bit(tmp_path, attributes, heads, dtype):
     model, encoders = random_model(attributes=attributes, **heads), encoders_of(attributes)
-    encoders = dataclasses.replace(encoders, words=LabelWords({"Ties": "tie"}, {"Ties": "a strip of cloth"}))
+    encoders = dataclasses.replace(encoders, words=LabelWords({"Ties": "tie"}, {"Jeans": "jeans"}, {"Ties": "a strip"}))
     model.to(dtype or torch.float32).float()
     save_checkpoint(tmp_path, model, encoders, dtype)
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}[WEIGHTS] == 0o644  # for all users
@@ -73,8 +73,8 @@ def test_weights_that_do_not_load_are_not_saved(tiny_checkpoint, tiny_model, tin
             (ENCODERS, {"gender": classes}, "must number distinct labels of 'gender' from 0")
             for classes in (None, {"1": "a"}, {"0": "a", "1": "a"}, {"0": 1})
         ],
-        (LABEL_WORDS, {"plural": {}}, "must have the objects singular and about"),
-        (LABEL_WORDS, {"about": ["Ties"]}, "must have the objects singular and about"),
+        (LABEL_WORDS, {"other": {}}, "must have the objects singular, plural and about"),
+        (LABEL_WORDS, {"about": ["Ties"]}, "must have the objects singular, plural and about"),
         (LABEL_WORDS, {"singular": {"Ties": 1}}, "has words that are no text"),
     ],
 )
@@ -87,7 +87,7 @@ def test_inconsistent_json_is_named(tiny_checkpoint, file, changes, message):
 def test_labels_without_words_stand_for_themselves(tiny_checkpoint):
     """Of a checkpoint from before there were words."""
     (tiny_checkpoint / LABEL_WORDS).unlink()
-    assert load_checkpoint(tiny_checkpoint).encoders.words.name_of("Ties") == "ties"
+    assert load_checkpoint(tiny_checkpoint).encoders.words.name_of("NBA Ties") == "NBA Ties"
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, CONFIG, ENCODERS])

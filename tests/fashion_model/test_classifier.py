@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 from fashion_model import FashionClassifier, ImageError
 from fashion_model.classifier import DETAIL, WORKERS, open_for_network
 from fashion_model.images import open_image
-from tests.conftest import NAMES, PRODUCTS, ROOT
+from tests.conftest import NAMES, PRODUCTS, ROOT, checkpoint_with_finder
 
 PATHS = sorted((PRODUCTS / "images").iterdir())[:7]
 
@@ -147,14 +147,18 @@ def test_forked_process_answers_the_same():
     assert [float(difference) < 1e-4 for difference in ended.stdout.split()] == [True, True]
 
 
-def test_callers_pytorch_changes_nothing(tiny_checkpoint):
+def test_callers_pytorch_changes_nothing(tmp_path):
+    checkpoint_with_finder(tmp_path, threshold=0.0)
+
     def results():
         random = torch.get_rng_state()
-        classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
+        classifier = FashionClassifier.from_pretrained(tmp_path)
         prediction, overlays = classifier.predict_and_explain(PATHS[0], layers=(-1, 2))
         (alone,) = classifier.predict(PATHS[:1])
         assert torch.equal(torch.get_rng_state(), random)
-        return [prediction.to_document(), alone.to_document(), {n: image.tobytes() for n, image in overlays.items()}]
+        products = [product.to_document() for product in classifier.find(PATHS[0])]
+        assert products
+        return [prediction.to_document(), products, alone.to_document(), *(x.tobytes() for x in overlays.values())]
 
     expected = results()
     for mode in (torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta")):

@@ -13,7 +13,7 @@ IMPORTED = "\nimport sys; print(*(name for name in sys.argv[1:] if name in sys.m
 HEAVY = ("gradio", "sklearn", "matplotlib", "scipy", "pandas", "pytorch_grad_cam", "pyarrow", "torch")
 HELP = "from fashion_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass"
 PREDICT = """from fashion_model import FashionClassifier
-FashionClassifier.from_pretrained().predict(['fashion_model/examples/10465.jpg'])"""
+FashionClassifier.from_pretrained().predict(['fashion_model/examples/2250.jpg'])"""
 
 
 @pytest.mark.parametrize(("code", "needed"), [(HELP, ""), pytest.param(PREDICT, "torch", marks=pytest.mark.slow)])

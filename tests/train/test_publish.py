@@ -1,5 +1,6 @@
 """Pushing a checkpoint and the Space to a loopback Hub, and starting what was pushed."""
 
+import re
 import shutil
 import subprocess
 
@@ -167,7 +168,8 @@ def test_space_holds_the_app_and_the_package(hub, model, capsys):
     assert "needs a secret HF_TOKEN" in capsys.readouterr().out
     files = hub.repositories["space", SPACE].head
     package = subprocess.run(["git", "ls-files", "fashion_model"], cwd=ROOT, capture_output=True, text=True, check=True)
-    others = {".gitattributes", ".github/screenshot.png", "LICENSE", "README.md", "app.py", "requirements.txt", RECORD}
+    others = {".gitattributes", "LICENSE", "README.md", "app.py", "requirements.txt", RECORD}
+    others |= set(re.findall(r"\]\((\.github/.*?)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert set(files) == {*package.stdout.splitlines(), *others}
     assert max(len(content) for content in files.values()) < 10_000_000
     front, ours = (

@@ -65,8 +65,10 @@ def finder_metrics(checkpoint: Path, data: Path, split: str) -> dict[str, Any]:
     metrics = street_metrics(classifier, domains[WORN]) if WORN in domains else {}
     if PHONE in domains:
         only = [is_only_product(classifier, path) for path in domains[PHONE].paths]
-        clear = np.array([each is not None for each in only])
-        metrics["one_product"] = share(np.array(list(map(bool, only)))[clear], np.array(domains[PHONE].groups)[clear])
+        clear = [i for i, each in enumerate(only) if each is not None]
+        if clear:
+            right, senders = np.array([only[i] for i in clear]), [domains[PHONE].groups[i] for i in clear]
+            metrics["one_product"] = share(right, senders)
     if EVERYDAY in domains:
         nothing = np.array([not classifier.find(path) for path in domains[EVERYDAY].paths])
         metrics["nothing"] = share(nothing, domains[EVERYDAY].groups)

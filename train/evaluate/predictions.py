@@ -165,7 +165,7 @@ def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
     files.pop(FINDER, None)
     content = hashlib.sha256(json.dumps([split, files], sort_keys=True).encode())
-    for path in (data / TABLE, *sorted(data.glob("*/*.csv"))):
+    for path in (data / TABLE, *sorted(data.glob("*/*.csv")), *checkpoint.glob(tables.TRAINED_ON)):
         content.update(path.read_bytes())
     for path in sorted(data.rglob("*.jpg")):
         content.update(f"{path.relative_to(data)} {path.stat().st_size}\n".encode())

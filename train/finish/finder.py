@@ -39,6 +39,7 @@ from train.fit.trainer import check_finite
 WEIGHT_DECAY = 0.05
 OWN_RATE = 0.15  # learning rate of the finder's own stage, which is trained already, as a part of the others'
 NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains that scenes are made of
+FOLDERS = (PHONE, WORN, EVERYDAY)  # without which there are no scenes
 PRECISION = 0.75  # at the threshold
 SIZES = ((320, 448), (448, 320), (384, 384), (448, 576))  # width, height of the scenes; the last is what is served
 SIZE_SHARES = (0.5, 0.1, 0.1, 0.3)
@@ -65,17 +66,20 @@ class Config:
 
 
 def run(config: Config) -> None:
-    """DataError without street photographs."""
-    if not (config.data / WORN).is_dir():
-        raise DataError(f"{config.data} has no folder {WORN}: a finder learns from street photographs")
+    """DataError without what a finder learns from."""
+    if missing := [name for name in FOLDERS if not (config.data / name).is_dir()]:
+        raise DataError(f"{config.data} has no folder {missing[0]}: a finder learns from its photographs")
     start, checkpoint = time.monotonic(), load_checkpoint(config.checkpoint)
     if PRODUCT_TYPE not in checkpoint.encoders.labels:
         raise DataError(f"{config.checkpoint} does not predict {PRODUCT_TYPE}, which a finder's groups are made of")
     finder = new_finder(checkpoint)
     domains = domains_of(checkpoint.config, checkpoint.encoders, config.data, TRAIN, NAMES)
+    worn = domains_of(checkpoint.config, checkpoint.encoders, config.data, VALIDATION, (WORN,))
+    if empty := [name for name in FOLDERS if name not in domains] or [name for name in (WORN,) if name not in worn]:
+        raise DataError(f"{config.data / empty[0]} has no photographs to train or to choose a threshold on")
     fit(finder, checkpoint, Scenes(domains, config.data, checkpoint.encoders.labels[PRODUCT_TYPE]), config)
-    worn = domains_of(checkpoint.config, checkpoint.encoders, config.data, VALIDATION, (WORN,))[WORN]
-    choose(finder, config.checkpoint, worn)
+    choose(finder, checkpoint, worn[WORN])
+    save_finder(config.checkpoint, finder)
     predictions = saved_predictions(config.checkpoint, config.data, VALIDATION, workers=config.workers)
     write_split_metrics(config.checkpoint, VALIDATION, split_metrics(predictions, config.data))
     if (training := config.checkpoint / TRAINING).is_file():
@@ -131,15 +135,16 @@ def batches(scenes: Scenes, config: Config) -> Iterator[list[tuple[torch.Tensor,
     return batches_of(scenes, config.workers, batch_sampler=keys, collate_fn=list)
 
 
-def choose(finder: Finder, checkpoint: Path, worn: Domain) -> None:
-    """Save the finder with the threshold."""
+def choose(finder: Finder, checkpoint: Checkpoint, worn: Domain) -> None:
+    """Set the finder's threshold."""
     finder.config = dataclasses.replace(finder.config, threshold=MIN_SCORE)
-    save_finder(checkpoint, finder)
-    classifier, photographs = FashionClassifier.from_pretrained(checkpoint), street_photographs(worn)
+    model = copy.copy(checkpoint.model)
+    model.config = dataclasses.replace(model.config, finder=finder.config)
+    classifier = FashionClassifier(dataclasses.replace(checkpoint, model=model, finder=finder))
+    photographs = street_photographs(worn)
     # Without whole photographs, which stand for what is not found.
     found = [[p for p in classifier.find(photograph.path) if p.group != OTHER] for photograph in photographs]
     matches = match([arrays_of(*pair) for pair in zip(found, photographs, strict=True)], photographs, len(GROUPS))
     threshold, recall = matches.at_precision(PRECISION)
     print(f"score at least {threshold:.3f}: {100 * recall:.1f} % of the products found, {PRECISION:.0%} of these right")
     finder.config = dataclasses.replace(finder.config, threshold=threshold)
-    save_finder(checkpoint, finder)

@@ -110,7 +110,8 @@ def files_of_space(model: str) -> dict[str, Path | bytes]:
 
     HubError if this is an installed package and not a checkout.
     """
-    others = {name: ROOT / name for name in ("app.py", "requirements.txt", "LICENSE", ".github/screenshot.png")}
+    others = {name: ROOT / name for name in ("app.py", "requirements.txt", "LICENSE")}
+    others |= {path.relative_to(ROOT).as_posix(): path for path in (ROOT / ".github").glob("screenshot*.png")}
     if missing := [name for name, path in others.items() if not path.is_file()]:
         raise HubError(f"{ROOT} has no {missing[0]}, so the Space could not start")
     card = RepoCard.load(ROOT / "README.md", ignore_metadata_errors=False)

@@ -157,7 +157,7 @@ ARGUMENTS = {
     "/explain": ["photo", "attribute", "label", "opacity", "method", "box"],
     "/classify": ["photo"],
     "/find_products": ["photo"],
-    "/predict_batch": ["files"],
+    "/predict_batch": ["files", "products"],
 }
 SENTENCES = {
     "photo": "choose a photograph first|has to be uploaded|not understood",
@@ -165,6 +165,7 @@ SENTENCES = {
     "attribute": "unknown attribute .*; the attributes are",
     "label": "unknown label .* for product_type",
     "opacity": "opacity (must be|has to be a number) from 0 to 1",
+    "products": "products has to be true or false|choose photographs or a zip first",
     "classes": "number of classes has to be a whole number",
     "method": "unknown method .*; there are",
     "box": "a box is left, top, right and bottom in pixels",

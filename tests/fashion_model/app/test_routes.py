@@ -100,8 +100,8 @@ def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
         ({"address": "http://[::1]/x.jpg"}, PRIVATE_ADDRESS),
         ({"address": "http:///x.jpg"}, NOT_DOWNLOADED),
         ({"address": "file:///etc/hostname"}, "has to begin with http"),
-        ({"example": "10465.jpg", "box": "nan,0,1,1"}, "a box is left, top, right and bottom"),
-        ({"example": "10465.jpg", "box": "50,50,50,90"}, "a box is left, top, right and bottom"),
+        ({"example": "2250.jpg", "box": "nan,0,1,1"}, "a box is left, top, right and bottom"),
+        ({"example": "2250.jpg", "box": "50,50,50,90"}, "a box is left, top, right and bottom"),
     ],
 )
 def test_page_answers_a_wrong_question_with_a_sentence(http, form, message):
@@ -127,7 +127,7 @@ def test_link_to_the_page_has_a_preview(http, served):
     [
         ("examples/%2e%2e/attributes.py", 404),
         ("examples/..%2fattributes.py", 404),
-        ("examples/10465.jpg", 200),
+        ("examples/2250.jpg", 200),
         (f"overlays/{'0' * 64}.jpeg", 404),
         ("overlays/..%2f..%2fetc.jpeg", 404),
     ],
