@@ -365,7 +365,7 @@ class FashionClassifier:
         finder.backbone.own = copy.deepcopy(trained.backbone.own)  # with batch norms, which are folded in the backbone
         finder.load_state_dict(trained.state_dict())
         finder.eval().requires_grad_(False).to(self._device)
-        if self._device.type == "cpu":
+        if self.backbone.engine:  # or else a line on standard error has said why not
             finder.engine = onnx_engine(finder.points, torch.rand(1, 3, 128, 192), any_size=True)
         return finder
 
