@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from urllib.parse import urlsplit
 
@@ -226,6 +227,10 @@ def test_a_visit(browser, served, classifier, tmp_path, size):
     assert page.execute_script("return [scrollY, document.documentElement.scrollWidth <= innerWidth]") == [0, True]
     seen = ("#visit .base", "#visit .sentence", "#visit .card", "#visit .again")
     assert all(0 <= box(page, each)["top"] <= box(page, each)["bottom"] <= size[1] for each in seen), "below the fold"
+
+    assert all(each.size["height"] >= 44 for each in find_all(page, "#visit .again .button") if each.is_displayed())
+    runner_up = find(page, "#visit [data-map='0-product_type-1']").get_attribute("aria-label")
+    assert re.fullmatch(r"Product type: Sports Shoes, \d+ percent", runner_up)
 
     # A runner-up, another attribute by the keyboard, another opacity, without the overlay: all without a request.
     assert explained(page) == ("product_type", "Casual Shoes")
