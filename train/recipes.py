@@ -61,7 +61,7 @@ RECIPES: dict[str, dict[str, Any]] = {  # settings of `train fit`
     },
 }
 IMAGE_SIZE = {"default": (224, 224)}  # after training; of other recipes that of the training
-FINDER_STEPS = {"default": 4500}  # checkpoints of other recipes have no finder
+FINDER_STEPS = {"default": 3000}  # checkpoints of other recipes have no finder
 
 
 @dataclass(frozen=True)

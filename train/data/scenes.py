@@ -72,7 +72,7 @@ GROUP_OF_TYPE = {name: number for number, (types, _) in enumerate(GROUPS.values(
 GROUP_OF_TAG = {tag: number for number, (_, tags) in enumerate(GROUPS.values()) for tag in tags}
 # Types whose catalogue images show nothing else: clothes are often worn by a model, together with others.
 ALONE = ("footwear", "bag", "hat", "eyewear", "belt", "scarf and tie", "wrist", "necklace")
-KINDS = {"street": 0.55, "phone": 0.2, "composite": 0.13, "nothing": 0.12}  # parts of the scenes
+KINDS = {"street": 0.45, "phone": 0.3, "composite": 0.13, "nothing": 0.12}  # parts of the scenes
 MIN_VISIBLE = 0.4  # part of a product's box that a scene has to show
 MAX_ENLARGEMENT = 2.5  # of a photograph of 660 pixels
 MOSAIC = 0.3  # part of the phone scenes that show two to four photographs

@@ -42,7 +42,7 @@ NAMES = (THUMBNAILS, HIGH_RESOLUTION, PHONE, WORN, EVERYDAY)  # of the domains t
 FOLDERS = (PHONE, WORN, EVERYDAY)  # without which there are no scenes
 PRECISION = 0.75  # at the threshold
 SIZES = ((320, 448), (448, 320), (384, 384), (448, 576))  # width, height of the scenes; the last is what is served
-SIZE_SHARES = (0.45, 0.1, 0.1, 0.35)
+SIZE_SHARES = (0.5, 0.1, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Config:
     """The checkpoint directory."""
     data: Path
     """The folder that data_prep wrote."""
-    steps: int = 4500
+    steps: int = 3000
     """Batches of scenes."""
     batch_size: int = 8
     learning_rate: float = 2e-3
