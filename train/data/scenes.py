@@ -211,7 +211,8 @@ class Scenes(Dataset):
         image = (aug.studio if random.random() < 0.3 else self.grounds.draw)(height, width, random)
         boxes, groups = np.empty((0, 4)), []
         for _ in range(random.integers(1, 6)):
-            piece = self._catalogue_piece(random) if self.catalogue and random.random() < 0.7 else self._worn_piece(random)
+            of_catalogue = self.catalogue and random.random() < 0.7
+            piece = self._catalogue_piece(random) if of_catalogue else self._worn_piece(random)
             if piece is None:
                 continue
             product, alpha, group = piece
