@@ -164,7 +164,7 @@ def test_offline_a_warm_cache_is_enough(repository, load, monkeypatch, tmp_path,
 def test_cache_of_single_files_is_completed(repository, tmp_path, monkeypatch):
     hf_hub_download(NAME, "config.json", cache_dir=tmp_path)
     folder = fetch(NAME, patterns=["*.json"], cache_dir=tmp_path)
-    assert contents(folder).keys() == {"config.json", "label_encoders.json"}
+    assert contents(folder).keys() == {"config.json", "label_encoders.json", "label_words.json"}
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match="the Hub cannot be reached"):
         fetch(NAME, patterns=["*"], cache_dir=tmp_path / "cold", timeout=5)

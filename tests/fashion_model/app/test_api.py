@@ -165,7 +165,7 @@ SENTENCES = {
     "attribute": "unknown attribute .*; the attributes are",
     "label": "unknown label .* for product_type",
     "opacity": "opacity (must be|has to be a number) from 0 to 1",
-    "products": "products has to be true or false|choose photographs or a zip first",
+    "products": "products has to be true or false",
     "classes": "number of classes has to be a whole number",
     "method": "unknown method .*; there are",
     "box": "a box is left, top, right and bottom in pixels",
@@ -175,10 +175,11 @@ WRONG = ["3", -1, 2.5, True, [1], {"a": 1}]
 
 @pytest.mark.parametrize(("endpoint", "argument"), [(e, argument) for e in ARGUMENTS for argument in ARGUMENTS[e]])
 def test_argument_of_wrong_type_is_a_sentence(client, capfd, endpoint, argument):
-    photo = {"photo": handle_file(SHOES)} if "photo" in ARGUMENTS[endpoint] else {}
-    for value in WRONG if argument in ("label", "box") else [*WRONG, None, []]:
+    given = {"photo": handle_file(SHOES)} if "photo" in ARGUMENTS[endpoint] else {"files": [handle_file(SHOES)]}
+    wrong = {"label": WRONG, "box": WRONG, "products": [value for value in WRONG if value is not True]}
+    for value in wrong.get(argument, [*WRONG, None, []]):
         with pytest.raises(AppError, match=SENTENCES[argument]):
-            client.predict(**photo | {argument: value}, api_name=endpoint)
+            client.predict(**given | {argument: value}, api_name=endpoint)
     assert "Traceback" not in capfd.readouterr().err
 
 
