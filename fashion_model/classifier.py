@@ -191,8 +191,8 @@ class FashionClassifier:
     def find(self, image: Source) -> list[Product]:
         """The products in a photograph, at most MAX_PRODUCTS, the most certain one first.
 
-        A photograph that looks like a product in which none is found is one product: that of the likeliest box, or the
-        whole. CheckpointError if the checkpoint has no finder; ImageError as in `predict`.
+        A photograph that looks like a product in which none is found is one product: that of a likely and large box, or
+        the whole. CheckpointError if the checkpoint has no finder; ImageError as in `predict`.
         """
         self.check_finder()
         return [product for product, _, _ in self.products_in(self.open(image), 0)]

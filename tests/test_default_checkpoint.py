@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,6 @@ def test_answers_for_examples_are_right(classifier, path):
     elif words[-1] == "milk":
         assert not products
     else:
-        assert words[-1] in sentence_of_products(products)
+        assert words[-1] in re.findall(r"[\w-]+", sentence_of_products(products))
         assert len(products) == 1
-        assert words[0] in ("dark", products[0].prediction.color.label.lower())
+        assert products[0].prediction.color.label.lower() == {"dark": "black"}.get(words[0], words[0])

@@ -60,7 +60,10 @@ def received_files(files: list[File] | None) -> list[tuple[str, Path]]:
 
 def sides_of(box: Any) -> list[Any] | None:
     """Numbers from text such as `12, 30, 200, 310`; whatever they are is checked later."""
-    parts = [part.strip() for part in str(box or "")[:MAX_BOX].split(",") if part.strip()]
+    text = str(box or "")
+    if len(text) > MAX_BOX:
+        return [text[:MAX_BOX]]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     return [int(part) if part.isdecimal() else part for part in parts] or None
 
 

@@ -127,7 +127,8 @@ class WithoutGradients(nn.Module):
     def forward(self, images: torch.Tensor) -> Any:
         size = images.shape[2:]
         if size not in self.engines:
-            engine = onnx_engine(self.network, images[:2]) if images.device.type == "cpu" else None
+            tried = self.network in self.engines.values()  # for another size, and it failed
+            engine = onnx_engine(self.network, images[:2]) if images.device.type == "cpu" and not tried else None
             self.engines[size] = engine or self.network
         return self.engines[size](images)
 

@@ -120,7 +120,11 @@ def test_predictions_are_saved_once(copied, prepared, cleaned, measured):
     other = saved_predictions(copied, cleaned, "test")
     assert path.stat().st_mtime_ns > written
     assert not np.allclose(other.domains["thumbnails"].fashion_scores, saved.domains["thumbnails"].fashion_scores)
-    assert predictions_digest(copied, cleaned, "test") != predictions_digest(copied, prepared, "test")
+    digest = predictions_digest(copied, cleaned, "test")
+    assert digest != predictions_digest(copied, prepared, "test")
+    with (copied / "trained_on.txt").open("a") as file:
+        file.write("1\n")
+    assert digest != predictions_digest(copied, cleaned, "test")
 
 
 def test_metrics_of_other_weights_are_not_read(copied, cleaned, measured):

@@ -1,5 +1,7 @@
 """Training of the finder on scenes of the tests' photographs, and what is measured."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,18 @@ def test_average_precision_is_the_area_below_the_curve():
     assert np.isnan(nothing)
     assert matches.at_precision(0.5) == (0.6, 1.0)
     assert matches.at_precision(1.0) == (0.9, 0.5)
+
+
+def test_finder_needs_its_photographs(trained, cleaned, prepared, tmp_path, capsys):
+    options = ("finder", "--checkpoint", str(trained), "--data")
+    assert main([*options, str(cleaned)]) == 2
+    assert "has no folder phone" in capsys.readouterr().err
+    copied = shutil.copytree(prepared, tmp_path / "data")
+    table = copied / "worn" / "worn.csv"
+    table.write_text(table.read_text().replace(",validation", ",test"))
+    assert main([*options, str(copied)]) == 2
+    assert "worn has no photographs to train or to choose a threshold on" in capsys.readouterr().err
+    assert not (trained / "finder.safetensors").exists()
 
 
 def test_trained_finder_belongs_to_the_checkpoint(split, tmp_path):

@@ -197,6 +197,7 @@ def test_backbone_of_one_size_is_refused(cleaned, tmp_path):
 
 def test_weights_of_a_checkpoint_are_continued(trained, cleaned, tmp_path):
     start = shutil.copytree(trained, tmp_path / "start")
+    (start / LABEL_WORDS).unlink()  # it may lack them
     with (start / "trained_on.txt").open("a") as file:
         file.write("7654321\n")
     trainer, _ = trainer_for(cleaned, tmp_path / "x", weights=str(start))

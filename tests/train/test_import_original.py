@@ -38,6 +38,7 @@ def original(tmp_path_factory):
     network, folder = Original().eval(), tmp_path_factory.mktemp("original")
     torch.save(network.state_dict(), folder / "model_efficientnet.pth")
     labels = {column: {str(i): f"{column} {i}" for i in range(count)} for column, count in CLASSES.items()}
+    labels["articleType"]["0"] = "Tshirts"
     (folder / "label_encoders.json").write_text(json.dumps(labels), encoding="utf-8")
     return network, folder / "model_efficientnet.pth", folder / "label_encoders.json"
 
@@ -57,6 +58,7 @@ def test_logits_are_those_of_the_original(original, tmp_path, capsys):
     for attribute in ATTRIBUTES:
         assert torch.equal(logits[attribute.name], expected[attribute.column])
         assert checkpoint.encoders.labels[attribute.name][2] == f"{attribute.column} 2"
+    assert checkpoint.encoders.words.singular == {"Tshirts": "T-shirt"}
     (prediction,) = FashionClassifier(checkpoint).predict([next((PRODUCTS / "images").iterdir())])
     assert (prediction.fashion_score, prediction.is_fashion) == (0, True)  # the original has no fashion score
     assert imported(*files, tmp_path / "ours") == 2

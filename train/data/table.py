@@ -1,6 +1,6 @@
 """The cleaned table, its splits, and the attributes that are trained from its columns."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -59,8 +59,12 @@ def fit_encoders(rows: pd.DataFrame, attributes: Sequence[Attribute]) -> LabelEn
         columns[attribute.name] = tuple(sorted(labels))
         if not columns[attribute.name]:
             raise DataError(f"the column {attribute.column!r} of the training rows is empty")
-    labels = {label for of_attribute in columns.values() for label in of_attribute}
-    return LabelEncoders(columns, LabelWords.load(LABEL_WORDS).of(labels))
+    return with_words(columns)
+
+
+def with_words(labels: Mapping[str, tuple[str, ...]]) -> LabelEncoders:
+    """The labels of each attribute, with the words for those of the public catalogue."""
+    return LabelEncoders(labels, LabelWords.load(LABEL_WORDS).of({x for each in labels.values() for x in each}))
 
 
 def read_trained_on(checkpoint: Path) -> set[str]:

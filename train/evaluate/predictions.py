@@ -1,7 +1,8 @@
 """The network's outputs for every domain of a split, saved in the checkpoint directory for all that read them.
 
 `python -m train evaluate` writes predictions/SPLIT.safetensors; calibration and report read it. It belongs to the
-weights, the input size and the data, not to temperatures and thresholds, which change nothing in it.
+weights, what they were trained on, the input size and the data, not to temperatures and thresholds, which change
+nothing in it.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def read_predictions(checkpoint: Path, split: str) -> SplitPredictions:
 
 def predictions_digest(checkpoint: Path, data: Path, split: str) -> str:
     """SHA-256 of what decides the outputs: weights, labels and configuration without `OTHERS`, split, tables, and the
-    names and sizes of the images."""
+    names and sizes of the images, and what was trained on, whose pictures are left out."""
     config = {key: value for key, value in read_json(checkpoint / CONFIG).items() if key not in OTHERS}
     files = checkpoint_digests(checkpoint) | {CONFIG: config}
     files.pop(FINDER, None)

@@ -13,7 +13,7 @@ from fashion_model.checkpoint import CheckpointError, save_checkpoint
 from fashion_model.models.backbones import EFFICIENTNET_V2_S, file_state
 from fashion_model.models.config import ModelConfig
 from fashion_model.models.multitask import MultiTaskClassifier
-from train.data.table import attributes_named
+from train.data.table import attributes_named, with_words
 
 HEADS = {"color_head": "color", "type_head": "product_type", "season_head": "season", "gender_head": "gender"}
 RENAMED = {f"{head}.1.": f"heads.linear.{name}." for head, name in HEADS.items()} | {
@@ -35,7 +35,7 @@ def run(config: Config) -> None:
     if config.output.exists():
         raise CheckpointError(f"{config.output} exists already; metrics in it would be taken for this network's")
     try:
-        encoders = LabelEncoders.load(labels, attributes)
+        encoders = with_words(LabelEncoders.load(labels, attributes).labels)
     except ValueError as error:
         raise CheckpointError(f"{labels}: {error}") from error
     size, classes = config.image_size, encoders.num_classes

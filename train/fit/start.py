@@ -120,7 +120,7 @@ def build_model(config: FitConfig, data: FitData) -> tuple[MultiTaskClassifier, 
         load_state(model.backbone, imagenet_state(config.backbone, config.image_size), "ImageNet weights")
     elif config.weights != NO_WEIGHTS and weights.is_dir():
         checkpoint = load_checkpoint(weights)
-        if checkpoint.encoders != encoders:
+        if checkpoint.encoders.labels != encoders.labels:
             raise CheckpointError(f"{weights} has other attributes or labels than this run")
         theirs, ours = (
             f"backbone {c.backbone}, {c.heads} heads, {c.experts} experts" for c in (checkpoint.config, model_config)

@@ -102,12 +102,19 @@ def test_payload_of_another_shape_is_a_sentence(http, capfd, data):
         ({"address": "file:///etc/hostname"}, "has to begin with http"),
         ({"example": "2250.jpg", "box": "nan,0,1,1"}, "a box is left, top, right and bottom"),
         ({"example": "2250.jpg", "box": "50,50,50,90"}, "a box is left, top, right and bottom"),
+        ({"example": "2250.jpg", "box": f"0,0,50,50{' ' * 100}"}, "a box is left, top, right and bottom"),
     ],
 )
 def test_page_answers_a_wrong_question_with_a_sentence(http, form, message):
     response = http.post("/answer", files={name: (None, value) for name, value in form.items()})
     assert response.status_code == 200
     assert message in response.json()["error"]
+
+
+def test_answer_is_compressed(http):
+    response = http.post("/answer", files={"example": (None, "2250.jpg")})
+    assert response.headers["content-encoding"] == "gzip"
+    assert "flip flops" in response.json()["html"]
 
 
 def test_link_to_the_page_has_a_preview(http, served):
