@@ -59,6 +59,10 @@ class LabelWords:
         """The name of one product, within a sentence."""
         return self.singular.get(label) or self.plural.get(label) or label
 
+    def with_article(self, label: str, words: str) -> str:
+        """`words` for a product of this label, with an article if it is a single one."""
+        return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}" if label in self.singular else words
+
     def of(self, labels: Collection[str]) -> LabelWords:
         """Those of `labels` only."""
         tables = ({k: text for k, text in table.items() if k in labels} for table in asdict(self).values())

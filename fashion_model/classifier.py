@@ -230,9 +230,9 @@ class FashionClassifier:
         if len(products) > 1:
             return products
         prediction, maps = self._predicted_and_mapped(photograph, classes)
-        if not prediction.is_fashion:
-            return products or [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
-        if not located:
+        if products and not prediction.is_fashion:
+            return products
+        if not located or not prediction.is_fashion:
             return [(Product(whole, OTHER, 1.0, prediction), maps, whole)]
         box, _, score = max(located, key=lambda each: each[2] * math.sqrt(area_of(each[0])))
         return [(Product(box, self._group_of(prediction), score, prediction), maps, whole)]

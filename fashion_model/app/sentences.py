@@ -20,7 +20,8 @@ def sentence_of(prediction: Prediction) -> str:
     main = prediction[main_attribute(prediction.attributes)]
     if not prediction.is_fashion:
         if main.confidence >= ALMOST_CERTAIN:
-            return f"Perhaps not a fashion product; if it is, {one(prediction, prediction.words.name_of(main.label))}."
+            words = prediction.words.with_article(main.label, prediction.words.name_of(main.label))
+            return f"Perhaps not a fashion product; if it is, {words}."
         return NOT_FASHION
     text = phrase(prediction)
     if "gender" in prediction.attributes:
@@ -58,16 +59,11 @@ def main_attribute(names: Collection[str]) -> str:
 def phrase(prediction: Prediction, hedged: bool = True) -> str:
     """Color and product: `a red T-shirt`; with doubts if it is `hedged`: `grey, perhaps taupe, trousers`."""
     main = main_attribute(prediction.attributes)
-    words = prediction.words.name_of(prediction[main].label)
+    label = prediction[main].label
+    words = prediction.words.name_of(label)
     if "color" in prediction.attributes and main != "color":
         words = f"{color_in_words(prediction['color'], hedged)} {words}"
-    return one(prediction, words)
-
-
-def one(prediction: Prediction, words: str) -> str:
-    """`words` for a product of the predicted type, with an article if they name a single one."""
-    single = prediction[main_attribute(prediction.attributes)].label in prediction.words.singular
-    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}" if single else words
+    return prediction.words.with_article(label, words)
 
 
 def color_in_words(color: AttributePrediction, hedged: bool) -> str:

@@ -75,8 +75,9 @@ def run(config: Config) -> None:
     finder = new_finder(checkpoint)
     domains = domains_of(checkpoint.config, checkpoint.encoders, config.data, TRAIN, NAMES)
     worn = domains_of(checkpoint.config, checkpoint.encoders, config.data, VALIDATION, (WORN,))
-    if empty := [name for name in FOLDERS if name not in domains] or [name for name in (WORN,) if name not in worn]:
-        raise DataError(f"{config.data / empty[0]} has no photographs to train or to choose a threshold on")
+    empty = [name for name in FOLDERS if name not in domains]
+    if empty or WORN not in worn:
+        raise DataError(f"{config.data / (empty or [WORN])[0]} has no photographs to train or to choose a threshold on")
     fit(finder, checkpoint, Scenes(domains, config.data, checkpoint.encoders.labels[PRODUCT_TYPE]), config)
     choose(finder, checkpoint, worn[WORN])
     save_finder(config.checkpoint, finder)
