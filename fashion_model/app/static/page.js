@@ -79,6 +79,11 @@ document.addEventListener("click", ({ target }) => {
   sets++;
   preparing("");
 }, true);
+// Gradio's button for more files has another one inside, which is not shown: a button holds no other for screen readers.
+document.addEventListener("click", ({ target }) => {
+  const input = target.closest("#files button[aria-label=Upload]")?.querySelector("input");
+  if (input && input !== target) input.click();
+});
 document.addEventListener("change", event => {
   if (!event.isTrusted || !event.target.matches("#files input[type=file]")) return;
   event.stopPropagation();
@@ -118,6 +123,7 @@ const nameIn = part => {
     element.title = words(element.title);
     element.ariaLabel = words(element.ariaLabel) || element.title;
   }
+  for (const image of part.querySelectorAll("#gallery img")) image.alt = ""; // the caption says it
 };
 
 // The visit is there before gradio is, and moves into the first tab.

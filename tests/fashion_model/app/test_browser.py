@@ -71,10 +71,15 @@ def browser(chromium):
     assert hosts <= {"127.0.0.1", PLAIN_HTTP, None}  # None: of data and blob URLs
 
 
+def events(browser, method):
+    """The parameters of Chromium's events of one method since the last call."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [message["params"] for message in messages if message["method"] == method]
+
+
 def sent_by(browser):
     """The addresses of the requests since the last call."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [event["request"]["url"] for event in events(browser, "Network.requestWillBeSent")]
 
 
 def resize(browser, size):
@@ -411,6 +416,25 @@ def test_after_a_fault_the_page_is_as_before(browser, served, classifier, tmp_pa
     page.get_log("browser")  # of the request that failed
 
 
+BEFORE_PAINT = """
+const painted = performance.getEntriesByName("first-contentful-paint")[0]?.startTime;
+const files = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+return painted && files.filter(file => file.responseEnd <= painted).map(file => [file.name, file.transferSize]);
+"""
+
+
+def test_first_paint_needs_few_bytes(browser, served):
+    """No more than three seconds of 200 kB each."""
+    network(browser, downloadThroughput=200_000)
+    browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    browser.get(served)
+    loaded = wait_for(browser, lambda: browser.execute_script(BEFORE_PAINT))
+    network(browser)
+    browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
+    assert served in dict(loaded)
+    assert 0 < sum(size for _, size in loaded) < 3 * 200_000, loaded
+
+
 def test_part_that_is_drawn_is_one_more_product(page, classifier):
     upload(page, SHOES)
     wait_for(page, lambda: "shoes" in sentence(page))
@@ -500,11 +524,20 @@ def test_many_become_table_captions_and_files(page, classifier, tmp_path):
     find_all(page, "#files [aria-label='Remove this file']")[3].click()
     wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 2 and find(page, "#csv").is_enabled())
 
+    # So is what is chosen with the button.
+    page.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": True})
+    page.get_log("performance")
+    find(page, "#files button[aria-label=Upload]").click()
+    chosen = wait_for(page, lambda: events(page, "Page.fileChooserOpened"))[0]["backendNodeId"]
+    page.execute_cdp_cmd("DOM.setFileInputFiles", {"files": [str(PATHS[2])], "backendNodeId": chosen})
+    page.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": False})
+    wait_for(page, lambda: len(find_all(page, CAPTIONS)) == 3 and find(page, "#csv").is_enabled())
+
     # A thumbnail opens with its overlays.
     find_all(page, "#gallery button")[1].click()
     wait_for(page, lambda: sentence(page, "#opened") == expected(classifier, PATHS[1])[1]["sentence"])
     written = download(page, tmp_path, {"#csv": "predictions.csv", "#json-lines": "predictions.jsonl"})
-    assert [len(path.read_text(encoding="utf-8").splitlines()) for path in written] == [4, 3]
+    assert [len(path.read_text(encoding="utf-8").splitlines()) for path in written] == [5, 4]
 
     # Without its files the page is empty again.
     page.execute_script("scrollTo(0, 0)")
@@ -564,26 +597,32 @@ def test_other_tabs_have_figures_report_and_code(browser, served):
     wait_for(page, lambda: "find_products" in find(page, ".api-docs").text)
 
 
-# In gradio's own components: captions as alternative texts, the upload button in a button.
-GRADIO = {("Many", rule) for rule in ("image-redundant-alt", "nested-interactive")}
-
-
 @pytest.mark.parametrize(("theme", "size"), [("light", DESKTOP_SIZE), ("dark", PHONE_SIZE)])
-def test_axe_finds_nothing(browser, served, theme, size):
+def test_axe_finds_nothing(browser, served, classifier, theme, size):
     resize(browser, size)
     page = opened(browser, f"{served}?__theme={theme}")
     faults = []
-    for number, name in enumerate(TABS):
-        open_tab(page, name)
-        if number == 0:
-            upload(page, SHOES)
-            wait_for(page, lambda: sentence(page))
-        elif number == 1:
-            find(page, "#use-examples").click()
-            wait_for(page, lambda: len(find_all(page, CAPTIONS)) == len(EXAMPLES) and find(page, "#csv").is_enabled())
+
+    def check(state):
         wait_for(page, lambda: not find_all(page, ".pending"))  # fades
         axe = Axe(page)
         axe.inject()
-        violations = [v for v in axe.run()["violations"] if (name, v["id"]) not in GRADIO]
-        faults += [(name, v["id"], node["html"][:150]) for v in violations for node in v["nodes"]]
+        faults.extend((state, v["id"], node["html"][:150]) for v in axe.run()["violations"] for node in v["nodes"])
+
+    check("as it opens")
+    for path in (SHOES, PATHS[5]):  # one product, none
+        upload(page, path)
+        wait_for(page, lambda path=path: sentence(page) == expected(classifier, path)[1]["sentence"])
+        check(path.name)
+    find(page, "#visit [data-clear]").click()
+    find(page, "#visit .address input").send_keys("http://127.0.0.1/x.jpg", Keys.ENTER)
+    wait_for(page, lambda: fault(page))
+    check("empty, with a fault")
+    open_tab(page, "Many")
+    find(page, "#use-examples").click()
+    wait_for(page, lambda: len(find_all(page, CAPTIONS)) == len(EXAMPLES) and find(page, "#csv").is_enabled())
+    check("Many")
+    for name in TABS[2:]:
+        open_tab(page, name)
+        check(name)
     assert not faults
