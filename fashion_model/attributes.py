@@ -52,7 +52,7 @@ class LabelWords:
     """How sentences name what labels stand for. A label that has no words stands for itself."""
 
     singular: Mapping[str, str] = field(default_factory=dict)  # the name of one product: Tshirts → T-shirt
-    plural: Mapping[str, str] = field(default_factory=dict)  # of products without an article: Sandals → sandals
+    plural: Mapping[str, str] = field(default_factory=dict)  # without an article: Sandals → sandals
     about: Mapping[str, str] = field(default_factory=dict)  # what it is, for those who do not know the label
 
     def name_of(self, label: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fashion_model.attributes import PRODUCT_TYPE
-from fashion_model.predictions import AttributePrediction, Prediction, Product
+from fashion_model.predictions import Prediction, Product
 
 STATIC = Path(__file__).parent / "static"
 HINTS = {"season": "a photograph does not show it"}  # attributes that are hints at best, and why
@@ -25,7 +25,7 @@ def sentence_of(prediction: Prediction) -> str:
         return NOT_FASHION
     text = phrase(prediction)
     if "gender" in prediction.attributes:
-        text += f", {for_whom(prediction['gender'])}"
+        text += f", {for_whom(prediction)}"
     if main.confidence < MIN_CONFIDENCE:
         return f"Hard to tell; perhaps {text}. {ADVICE}"
     return f"{text[0].upper()}{text[1:]}." if main.confidence >= SURE else f"Looks like {text}."
@@ -46,7 +46,7 @@ def sentence_of_products(products: Sequence[Product]) -> str:
     phrases = {phrase(p, hedged=False): "" if p[main].confidence >= SURE else "perhaps " for p in predictions}
     *first, last = [before + text for text, before in phrases.items()]
     text = f"{', '.join(first)} and {last}" if first else last
-    if "gender" in names and len(whom := {for_whom(p["gender"]) for p in predictions}) == 1:
+    if "gender" in names and len(whom := {for_whom(p) for p in predictions}) == 1:
         text += f", {whom.pop()}"
     return f"{text[0].upper()}{text[1:]}."
 
@@ -62,17 +62,19 @@ def phrase(prediction: Prediction, hedged: bool = True) -> str:
     label = prediction[main].label
     words = prediction.words.name_of(label)
     if "color" in prediction.attributes and main != "color":
-        words = f"{color_in_words(prediction['color'], hedged)} {words}"
+        words = f"{color_in_words(prediction, hedged)} {words}"
     return prediction.words.with_article(label, words)
 
 
-def color_in_words(color: AttributePrediction, hedged: bool) -> str:
-    first, *second = ("multicolored" if label == "Multi" else label.lower() for label, _ in color.top(2))
+def color_in_words(prediction: Prediction, hedged: bool) -> str:
+    color, words = prediction["color"], prediction.words.plural
+    first, *second = (words.get(label, label.lower()) for label, _ in color.top(2))
     return first if color.confidence >= SURE or not second or not hedged else f"{first}, perhaps {second[0]},"
 
 
-def for_whom(gender: AttributePrediction) -> str:
-    label = "anyone" if gender.label == "Unisex" else gender.label.lower()
+def for_whom(prediction: Prediction) -> str:
+    gender = prediction["gender"]
+    label = prediction.words.plural.get(gender.label, gender.label.lower())
     return f"{'' if gender.confidence >= SURE else 'perhaps '}for {label}"
 
 
