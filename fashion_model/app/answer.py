@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from fashion_model.app.sentences import (
+    ADVICE,
     HINTS,
     STATIC,
     SURE,
@@ -58,7 +59,8 @@ def document_of(file: str, classifier: FashionClassifier, prediction: Prediction
 
 def products_document(file: str, classifier: FashionClassifier, products: Sequence[Product]) -> dict[str, Any]:
     """The photograph's name, the checkpoint's, the sentence, and `Product.to_document` of each product with its own."""
-    documents = [{"sentence": sentence_of(product.prediction)} | product.to_document() for product in products]
+    own = "" if len(products) > 1 else ADVICE
+    documents = [{"sentence": sentence_of(product.prediction, own)} | product.to_document() for product in products]
     words = {"file": file, "model": classifier.name, "sentence": sentence_of_products(products)}
     return words | {"products": documents}
 

@@ -148,7 +148,10 @@ def many_tab(classifier: FashionClassifier) -> None:
     with gr.Row():
         examples = gr.Button("Use the examples", size="sm", elem_id="use-examples")
         products = gr.Checkbox(
-            False, label="Every product in each photograph", visible=bool(classifier.finder), elem_id="products"
+            bool(classifier.finder),
+            label="Every product in each photograph",
+            visible=bool(classifier.finder),
+            elem_id="products",
         )
     summary = gr.Markdown("", label="summary", elem_id="summary", container=False)
     with gr.Row(elem_id="downloads"):
@@ -188,8 +191,9 @@ def many_tab(classifier: FashionClassifier) -> None:
     )
     begun.then(fn=events.label, trigger_mode="multiple", **batch, **change)
     examples.click(fn=lambda: list(map(str, EXAMPLES)), outputs=files, **private)
+    asked_by_api = [files, gr.Checkbox(False, label="products", visible=False)]
     gr.Button(visible=False).click(
-        fn=events.predict_batch, inputs=[files, products], preprocess=False, api_name="predict_batch", **batch
+        fn=events.predict_batch, inputs=asked_by_api, preprocess=False, api_name="predict_batch", **batch
     )
     gallery.select(fn=events.open_one, inputs=[files, places, products], outputs=opened, **private)
 

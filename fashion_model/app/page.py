@@ -11,7 +11,7 @@ from fashion_model.app.answer import curl_code, python_code, render
 from fashion_model.app.api import add_api
 from fashion_model.app.gradio_private import Page, set_up_mcp
 from fashion_model.app.many import many_tab
-from fashion_model.app.quality import PHONE, in_words, measured_on_test
+from fashion_model.app.quality import in_words
 from fashion_model.app.routes import Guard, Routes
 from fashion_model.app.uploads import MAX_ZIP
 from fashion_model.app.visit import EXAMPLES_FOLDER, PLACE, TITLE
@@ -28,6 +28,7 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
     block_title_text_color="*primary_700",
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
+    checkbox_border_color="*neutral_500",
     link_text_color_dark="*primary_300",
     link_text_color_hover_dark="*primary_200",
     link_text_color_visited_dark="*primary_300",
@@ -85,9 +86,5 @@ def reach_loopback_directly() -> None:
 
 
 def checkpoint_line(classifier: FashionClassifier) -> str:
-    """Name, backbone and headline figures."""
     height, width = classifier.config.image_size
-    right = measured_on_test(classifier).get(PHONE, {"right": {}})["right"]
-    figures = ", ".join(f"{a.title.lower()} {right[a.name]} %" for a in classifier.attributes if a.name in right)
-    line = f"Model: {classifier.name} ({classifier.config.backbone}, {height}×{width})"
-    return f"{line}; right on phone photographs: {figures}" if figures else line
+    return f"Model: {classifier.name} ({classifier.config.backbone}, {height}×{width})"

@@ -1,22 +1,14 @@
-"""The tab "How good is it?": what `train evaluate` and `train report` measured, in words and as a table of classes."""
+"""The tab "How good is it?": the model card's figures, and those of each class, as `train report` measured them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from fashion_model.app.answer import render
-from fashion_model.checkpoint import CLASSES, METRICS, REPORT
+from fashion_model.checkpoint import CARD, CLASSES, REPORT
 from fashion_model.classifier import FashionClassifier
 
-PHONE = "phone"
-# Domains of metrics.json that the page shows, in this order.
-DOMAINS = {
-    PHONE: "Taken with phones at home",
-    "worn": "Worn by people in the street, cropped",
-    "worn_accessories": "… of them bags, eyewear, hats, jewellery and the like",
-    "everyday": "Everyday things that are no fashion products",
-    "high_resolution": "Catalogue photographs",
-}
+SHOWN = ("| prediction accepted", "| products found", "Recognized: ")  # what parts of the model card begin with
 
 
 def file_of(classifier: FashionClassifier, name: str) -> Path | None:
@@ -30,40 +22,25 @@ def read_file(classifier: FashionClassifier, name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path else {}
 
 
-def measured_on_test(classifier: FashionClassifier) -> dict[str, dict[str, Any]]:
-    """Of each domain: "right", attribute → how many predictions of 100; "recognized", how many of 100 pictures are seen
-    as fashion products; "images"; "people", 0 where that is not known.
+def measured(classifier: FashionClassifier) -> list[str | list[list[str]]]:
+    """The model card's tables of the test split, rows of cells with titles first, and what is said about them."""
+    path = file_of(classifier, CARD)
+    parts = path.read_text(encoding="utf-8", errors="replace").split("\n\n") if path else []
+    shown = (part.strip() for part in parts if part.startswith(SHOWN))
+    return [_rows(part) if part.startswith("|") else part for part in shown]
 
-    Empty where metrics.json is not what `train evaluate` writes.
-    """
-    try:
-        domains = read_file(classifier, METRICS)["splits"]["test"]["domains"]
-        return {
-            name: {
-                "title": title,
-                "right": {a: round(100 * float(m["accuracy"])) for a, m in domains[name]["attributes"].items()},
-                "images": int(domains[name]["images"]),
-                "recognized": round(100 * float(domains[name]["recognized"]["share"])),
-                "people": int(domains[name].get("groups", 0)) if name == PHONE else 0,
-            }
-            for name, title in DOMAINS.items()
-            if name in domains
-        }
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, OverflowError):
-        return {}
+
+def _rows(table: str) -> list[list[str]]:
+    """The cells of a Markdown table."""
+    lines = [line.strip().removeprefix("|").removesuffix("|") for line in table.splitlines()]
+    titles, *rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return [titles, *rows[1:]]
 
 
 def in_words(classifier: FashionClassifier) -> str:
     """HTML: how often the predictions are right, a table of the classes, and a link to the report."""
-    domains = list(measured_on_test(classifier).values())
-    return render(
-        "quality",
-        domains=domains,
-        attributes=classifier.attributes,
-        shown={name for domain in domains for name in domain["right"]},
-        rows=class_rows(classifier),
-        report=file_of(classifier, REPORT),
-    )
+    rows, report = class_rows(classifier), file_of(classifier, REPORT)
+    return render("quality", measured=measured(classifier), rows=rows, report=report)
 
 
 def class_rows(classifier: FashionClassifier) -> list[list[str | int | None]]:

@@ -12,22 +12,23 @@ SURE, MIN_CONFIDENCE = 0.7, 0.4
 ALMOST_CERTAIN = 0.9  # of the type of a photograph that is refused
 
 ADVICE = "One product that fills the picture, on a plain ground, works best."
-NOT_FASHION = f"This does not look like a fashion product. {ADVICE}"
+NOT_FASHION = "This does not look like a fashion product."
 
 
-def sentence_of(prediction: Prediction) -> str:
-    """What the network sees in a photograph of one product."""
+def sentence_of(prediction: Prediction, advice: str = ADVICE) -> str:
+    """What the network sees in a photograph of one product; `advice` follows where that is hard to tell."""
     main = prediction[main_attribute(prediction.attributes)]
     if not prediction.is_fashion:
         if main.confidence >= ALMOST_CERTAIN:
             words = prediction.words.with_article(main.label, prediction.words.name_of(main.label))
             return f"Perhaps not a fashion product; if it is, {words}."
-        return NOT_FASHION
-    text = phrase(prediction)
+        return f"{NOT_FASHION} {advice}".strip()
+    hard = main.confidence < MIN_CONFIDENCE
+    text = phrase(prediction, hedged=not hard)
     if "gender" in prediction.attributes:
-        text += f", {for_whom(prediction)}"
-    if main.confidence < MIN_CONFIDENCE:
-        return f"Hard to tell; perhaps {text}. {ADVICE}"
+        text += f", {for_whom(prediction, hedged=not hard)}"
+    if hard:
+        return f"Hard to tell; perhaps {text}. {advice}".strip()
     return f"{text[0].upper()}{text[1:]}." if main.confidence >= SURE else f"Looks like {text}."
 
 
@@ -37,7 +38,7 @@ def sentence_of_products(products: Sequence[Product]) -> str:
     Whom they are for is said if that is the same for all.
     """
     if not products:
-        return NOT_FASHION
+        return f"{NOT_FASHION} {ADVICE}"
     if len(products) == 1:
         return sentence_of(products[0].prediction)
     predictions = [product.prediction for product in sorted(products, key=lambda product: product.box[1])]
@@ -72,10 +73,10 @@ def color_in_words(prediction: Prediction, hedged: bool) -> str:
     return first if color.confidence >= SURE or not second or not hedged else f"{first}, perhaps {second[0]},"
 
 
-def for_whom(prediction: Prediction) -> str:
+def for_whom(prediction: Prediction, hedged: bool = True) -> str:
     gender = prediction["gender"]
     label = prediction.words.plural.get(gender.label, gender.label.lower())
-    return f"{'' if gender.confidence >= SURE else 'perhaps '}for {label}"
+    return f"{'perhaps ' if hedged and gender.confidence < SURE else ''}for {label}"
 
 
 def percentage(probability: float) -> int:
@@ -88,4 +89,4 @@ def caption_of(prediction: Prediction) -> str:
     if not prediction.is_fashion:
         return "No fashion product?"
     shown = {name: p for name, p in prediction.attributes.items() if name not in HINTS}
-    return " · ".join(f"{p.label} {percentage(p.confidence)} %" for p in shown.values())
+    return " · ".join(f"{p.label} {percentage(p.confidence)}\N{NO-BREAK SPACE}%" for p in shown.values())

@@ -68,7 +68,8 @@ const linesOf = (context, text, width) => text.split(" ").reduce(([...lines], wo
 // Photograph with overlay, sentence and the best label of each attribute with its bar, as one picture. Of what does not
 // look like a product the photograph and the sentence.
 const picture = answer => {
-  const folded = answer.classList.contains("folded"), over = folded ? answer.querySelector(".base") : overlay(answer);
+  const folded = answer.classList.contains("folded"), plain = folded || answer.querySelector(".layers.plain");
+  const over = plain ? answer.querySelector(".base") : overlay(answer);
   const width = 800, line = 44, margin = 24, [wide, high] = [over.naturalWidth || over.width, over.naturalHeight || over.height];
   const first = folded ? [] : answer.querySelectorAll("[data-panel]:not([hidden]) h2 + .class");
   const canvas = document.createElement("canvas"), context = canvas.getContext("2d"), bold = "bold 26px system-ui, sans-serif";
@@ -84,7 +85,7 @@ const picture = answer => {
   context.font = "22px system-ui, sans-serif";
   first.forEach((button, row) => {
     const y = photograph + (said.length + row + 1) * line, percent = parseInt(button.querySelector(".percent").textContent);
-    context.fillText(button.dataset.label, margin, y, 300);
+    context.fillText(button.dataset.label + (button.closest(".hint") ? " (a guess)" : ""), margin, y, 300);
     context.fillText(`${percent} %`, width - margin - 70, y);
     context.fillStyle = "#c7d2fe";
     context.fillRect(340, y - 16, (width - margin - 90 - 340) * percent / 100, 16);

@@ -19,11 +19,25 @@ const copy = async (button, text) => {
 };
 document.addEventListener("click", event => {
   const button = event.target.closest("button");
-  if (button && "endpoints" in button.dataset) document.querySelector(".show-api").click(); // gradio's own
+  if (button && "endpoints" in button.dataset) openEndpoints();
   if (button?.dataset.copyCode) copy(button, document.querySelector(`[data-code=${button.dataset.copyCode}]`).textContent);
   const tab = button?.matches(TAB) && button.textContent.trim();
   if (tab in TABS && event.isTrusted) remember(TABS[tab] || hashOf(asked), asked);
 });
+
+// Gradio's own panel. It changes the address to one that does not open it.
+const openEndpoints = () => {
+  const { state } = history, before = location.href;
+  document.querySelector(".show-api").click();
+  const wait = setInterval(() => {
+    if (location.href === before) return;
+    clearInterval(wait);
+    history.replaceState(state, "", before);
+  }, 50);
+};
+// Gradio's client warns of nothing at the end of each upload.
+const warn = console.warn;
+console.warn = (...words) => words[0] === "Method not implemented." || warn(...words);
 
 // What was asked at each entry of the browser's history: by its state, or by its hash where the page has not made it.
 const questions = new Map();
@@ -90,13 +104,15 @@ document.addEventListener("change", event => {
   sendToMany([...event.target.files]);
 }, true);
 
-// The table of classes shows those whose names have what is typed; Enter leaves the one that is meant.
+// The table of classes shows those whose names have what is typed; Enter leaves the one that is called so.
+const letters = text => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 const searchClasses = (input, opens) => {
-  const typed = input.value.trim().toLowerCase(), rows = [...document.querySelector("#classes tbody").rows];
-  const nameOf = row => row.cells[0].textContent.toLowerCase();
-  const found = rows.filter(row => nameOf(row).includes(typed));
-  const meant = opens && typed && [...found].sort((a, b) => nameOf(a).indexOf(typed) - nameOf(b).indexOf(typed) || nameOf(a).length - nameOf(b).length)[0];
-  for (const row of rows) row.hidden = meant ? nameOf(row) !== nameOf(meant) : !found.includes(row);
+  const typed = letters(input.value), rows = [...document.querySelector("#classes tbody").rows];
+  const nameOf = row => letters(row.cells[0].textContent);
+  const called = opens ? rows.filter(row => [typed, `${typed}s`, `${typed}es`].includes(nameOf(row))) : [];
+  const found = called.length ? called : rows.filter(row => nameOf(row).includes(typed));
+  for (const row of rows) row.hidden = !found.includes(row);
+  document.querySelector("#no-class").textContent = found.length ? "" : "There is no such class.";
 };
 document.addEventListener("input", ({ target }) => target.id === "search-classes" && searchClasses(target, false));
 document.addEventListener("keydown", ({ target, key }) => key === "Enter" && target.id === "search-classes" && searchClasses(target, true));

@@ -124,11 +124,13 @@ const askPart = async (answer, part) => {
 };
 
 const take = files => {
-  if (files.length === 1) ask({ file: files[0] });
-  if (files.length < 2) return;
+  const zip = /\.zip$/i.test(files[0]?.name);
+  if (files.length === 1 && !zip) ask({ file: files[0] });
+  if (files.length < 2 && !zip) return;
   several = files;
+  complain("");
   inside(".many-offer").hidden = false;
-  complain(`These are ${files.length} files.`);
+  inside(".many-offer p").textContent = files.length > 1 ? `These are ${files.length} files.` : "This is a zip.";
 };
 
 visit.addEventListener("click", event => {

@@ -1,6 +1,5 @@
 """What the page says of a photograph and of its checkpoint, without a browser."""
 
-import json
 import re
 
 import numpy as np
@@ -10,8 +9,9 @@ from fashion_model import FashionClassifier
 from fashion_model.app import answer, quality, sentences
 from fashion_model.app.sentences import ADVICE, NOT_FASHION
 from fashion_model.attributes import LabelWords
-from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, LABEL_WORDS, METRICS
+from fashion_model.checkpoint import CARD, CLASSES, DEFAULT_CHECKPOINT, LABEL_WORDS
 from fashion_model.predictions import AttributePrediction, Prediction, Product
+from tests.conftest import ROOT
 from tests.fashion_model.app.conftest import SHOES
 
 WORDS = LabelWords.load(DEFAULT_CHECKPOINT / LABEL_WORDS)
@@ -33,6 +33,7 @@ def prediction(type=0.95, gender=("Men", 0.9), color=("Navy Blue", 0.8), label="
 
 
 NAVY = "navy blue formal shoes"
+HARD = f"Hard to tell; perhaps {NAVY}, for men. {ADVICE}"
 
 
 @pytest.mark.parametrize(
@@ -43,10 +44,11 @@ NAVY = "navy blue formal shoes"
         ({"gender": ("Women", 0.6)}, f"N{NAVY[1:]}, perhaps for women."),
         ({"color": ("Navy Blue", 0.6)}, "Navy blue, perhaps other, formal shoes, for men."),
         ({"type": 0.6}, f"Looks like {NAVY}, for men."),
-        ({"type": 0.3}, f"Hard to tell; perhaps {NAVY}, for men. {ADVICE}"),
+        ({"type": 0.3}, HARD),
         ({"label": "Tshirts"}, "A navy blue T-shirt, for men."),
         ({"label": "Umbrellas", "color": ("Orange", 0.9)}, "An orange umbrella, for men."),
-        ({"is_fashion": False, "label": "Caps", "type": 0.89}, NOT_FASHION),
+        ({"type": 0.3, "color": ("Navy Blue", 0.6), "gender": ("Men", 0.6)}, HARD),
+        ({"is_fashion": False, "label": "Caps", "type": 0.89}, f"{NOT_FASHION} {ADVICE}"),
         ({"is_fashion": False, "label": "Caps"}, "Perhaps not a fashion product; if it is, a cap."),
         ({"is_fashion": False}, "Perhaps not a fashion product; if it is, formal shoes."),
     ],
@@ -65,13 +67,20 @@ def test_sentence_of_several_products():
     assert of(products) == "A black jacket, a pink skirt and brown booties, for women."
     unsure = Product((0, 0, 9, 9), "", 1.0, prediction(type=0.5, label="Scarves", gender=("Men", 0.9)))
     assert of([products[0], unsure]) == "A black jacket and perhaps a navy blue scarf."
-    assert of([]) == NOT_FASHION
+    assert of([]) == f"{NOT_FASHION} {ADVICE}"
+
+
+def test_advice_is_for_a_photograph_of_one_product(classifier):
+    unsure = Product((0, 0, 9, 9), "", 1.0, prediction(type=0.3))
+    for count in (1, 2):
+        document = answer.products_document("x.jpg", classifier, [unsure] * count)
+        assert [ADVICE in product["sentence"] for product in document["products"]] == [count == 1] * count
 
 
 def test_captions_have_figures():
     assert [sentences.percentage(p) for p in (0.9999, 0.5, 0.001)] == [99, 50, 1]
     caption = sentences.caption_of(prediction(gender=("Women", 0.6)))
-    assert caption == "Navy Blue 80 % · Formal Shoes 95 % · Women 60 %"
+    assert caption == "Navy Blue 80\xa0% · Formal Shoes 95\xa0% · Women 60\xa0%"
     assert sentences.caption_of(prediction(is_fashion=False)) == "No fashion product?"
 
 
@@ -89,20 +98,14 @@ def test_map_like_the_best_labels_is_not_offered():
     assert answer.differ(np.zeros((7, 7)), best)
 
 
-def test_figures_are_those_of_the_metrics(classifier):
-    test = json.loads((DEFAULT_CHECKPOINT / METRICS).read_text(encoding="utf-8"))["splits"]["test"]["domains"]
-    html, _ = quality.in_words(classifier).split('id="classes"')
-    names, *rows = [
-        re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>.*?</tr>", html, re.DOTALL)
-    ]
-    domains = ("phone", "worn", "worn_accessories", "everyday", "high_resolution")
-    for cells, domain in zip(rows, domains, strict=True):
-        row, measured = dict(zip(names, cells, strict=True)), test[domain]["attributes"]
-        assert row["Pictures"] == f"{test[domain]['images']:,}"
-        assert row["Seen as fashion"] == str(round(100 * test[domain]["recognized"]["share"]))
-        for attribute in classifier.attributes:
-            if attribute.name in measured:
-                assert row[attribute.title] == str(round(100 * measured[attribute.name]["accuracy"]))
+def test_figures_are_those_of_the_readme(classifier):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line.strip("|") for line in readme.splitlines() if re.match(r"\|.*\d \(\d", line)]
+    assert len(lines) == 9
+    tables = [part for part in quality.measured(classifier) if not isinstance(part, str)]
+    shown = [[cell for cell in row if cell] for table in tables for row in table]
+    for line in lines:
+        assert [cell.strip() for cell in line.split("|") if cell.strip()] in shown
 
 
 def test_table_has_a_row_for_each_class(classifier):
@@ -123,10 +126,11 @@ def test_measurements_of_another_shape_are_left_out(tiny_checkpoint):
     classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
     (tiny_checkpoint / CLASSES).parent.mkdir()
     of_red = '{"attributes": {"color": {"title": "Color", "classes": {"Red": {"images": "<b>"}}}}}'
-    measured = '{"splits": {"test": {"domains": {"phone": {"images": "many"}}}}}'
-    for content in ("{", "[]", '{"splits": []}', measured, '{"attributes": []}', of_red):
-        (tiny_checkpoint / METRICS).write_text(content)
+    for content in ("{", "[]", '{"attributes": []}', of_red):
+        (tiny_checkpoint / CARD).write_text(content)
         (tiny_checkpoint / CLASSES).write_text(content)
         html = quality.in_words(classifier)
         assert "Nothing was measured" in html, content
         assert "search-classes" not in html, content
+    (tiny_checkpoint / CARD).write_bytes(b"\xff\n\n| prediction accepted <b>\n\n| products found\n| |\n| <b> | 9")
+    assert "<b>" not in quality.in_words(classifier)
