@@ -18,7 +18,7 @@ from PIL import Image
 
 from fashion_model.attributes import PRODUCT_TYPE, Attribute
 from fashion_model.checkpoint import Checkpoint, check_finder, load_checkpoint
-from fashion_model.explain import LAYERS, METHOD, OPACITY, Explained, Target, backdrop, explain, overlay
+from fashion_model.explain import LAYERS, METHOD, OPACITY, Explained, Target, backdrop, explain, faded, overlay
 from fashion_model.hub import DEFAULT_TIMEOUT
 from fashion_model.images import ImageError, Source, open_image
 from fashion_model.models.backbones import Backbone
@@ -310,7 +310,7 @@ class FashionClassifier:
     def draw(
         self, ground: Image.Image, values: np.ndarray, area: Sequence[int] | None = None, opacity: float = OPACITY
     ) -> Image.Image:
-        """The overlay of a map (h, w) in [0, 1] that covers an area of the photograph, by default all of it.
+        """The overlay of a map (h, w) in [0, 1] that covers an area of the photograph, by default all of it, or fades out.
 
         `ground` is the photograph's `backdrop`; `area`: left, top, right, bottom in pixels of the photograph.
         """
@@ -318,7 +318,7 @@ class FashionClassifier:
             return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
         left, top, right, bottom = scaled(area, ground)
         heat = Image.new("L", ground.size)
-        heat.paste(self._transform.map_on_photograph(values, (right - left, bottom - top)), (left, top))
+        heat.paste(faded(self._transform.map_on_photograph(values, (right - left, bottom - top))), (left, top))
         return overlay(ground, heat, opacity)
 
     def predict_and_map(self, image: Source, classes: int, box: Sequence[int] | None = None) -> tuple[Prediction, Maps]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from fashion_model.attributes import IS_FASHION
 from fashion_model.models.multitask import MultiTaskClassifier
+from fashion_model.preprocessing import CROP_MARGIN
 
 # Selvaraju et al., ICCV 2017; Chattopadhay et al., WACV 2018; Jiang et al., TIP 2021; Draelos and Carin, 2020
 # (arXiv:2011.08891).
@@ -143,6 +144,13 @@ def backdrop(photograph: Image.Image) -> Image.Image:
     """The photograph in gray, of mode L; every overlay lies on it."""
     low, high = GRAY_RANGE
     return ImageOps.grayscale(photograph).point([low + v * (high - low) // 255 for v in range(256)])
+
+
+def faded(values: Image.Image) -> Image.Image:
+    """The map of a part of a photograph, a gray image, falling to 0 in the part's margin: no edge where it ends."""
+    margin = CROP_MARGIN / (1 + 2 * CROP_MARGIN)
+    x, y = (np.minimum(at, at[::-1]) / margin for at in ((np.arange(side) + 0.5) / side for side in values.size))
+    return Image.fromarray(np.rint(np.asarray(values) * x.clip(max=1) * y.clip(max=1)[:, None]).astype(np.uint8))
 
 
 def color_layer(values: Image.Image) -> Image.Image:

@@ -26,7 +26,7 @@ from fashion_model.app.sentences import (
     sentence_of_products,
 )
 from fashion_model.classifier import Box, FashionClassifier, Maps, area_of, with_margin
-from fashion_model.explain import OPACITY, PALETTE, color_layer
+from fashion_model.explain import OPACITY, PALETTE, color_layer, faded
 from fashion_model.images import Source
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 
@@ -146,7 +146,8 @@ def _drawn(
     def layer(best: np.ndarray, values: np.ndarray) -> str | None:
         if values is not best and not differ(best, values):
             return None
-        return _data_url(color_layer(preprocessing.map_on_photograph(values, map_size)), "PNG")
+        drawn = preprocessing.map_on_photograph(values, map_size)
+        return _data_url(color_layer(drawn if area == (0, 0, *size) else faded(drawn)), "PNG")
 
     layers = {}
     for name, of_attribute in prediction.attributes.items():

@@ -12,7 +12,7 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
-from fashion_model.explain import METHODS, SCORES, SMOOTHING, backdrop, explain, overlay, resolve_layers
+from fashion_model.explain import METHODS, SCORES, SMOOTHING, backdrop, explain, faded, overlay, resolve_layers
 from tests.conftest import ATTRIBUTES, NAMES, USAGE, random_model
 
 SIZE = (64, 48)  # height and width differ, so that they cannot be mixed up
@@ -149,3 +149,10 @@ def test_overlays_are_gray_where_cold():
     assert overlay(ground, heat, opacity=0).getpixel((3, 1)) == drawn.getpixel((0, 0))
     with pytest.raises(ValueError, match="the opacity must be from 0 to 1"):
         overlay(ground, heat, float("nan"))
+
+
+def test_map_of_a_part_fades_out():
+    values = np.asarray(faded(Image.new("L", (70, 140), 255)))
+    assert values.shape == (140, 70)
+    assert max(values[[0, -1]].max(), values[:, [0, -1]].max()) < 15
+    assert (values[20:120, 10:60] == 255).all()
