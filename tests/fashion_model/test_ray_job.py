@@ -15,20 +15,27 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.rows import OutputError
 from tests.conftest import PRODUCTS, ROOT, SEVERAL
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 from fashion_model.ray_job import check_columns, photographs_in, with_names
 
 PATHS = sorted((PRODUCTS / "images").iterdir())
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
 
 
-def label_with_ray(checkpoint, output, source, *more, status=0):
-    """With two workers. Returns the last line on standard error."""
+def arguments(checkpoint, output, source, *more):
     options = ["--checkpoint", checkpoint, "--engine", "ray", "--workers", "2", "--output", output]
-    command = [sys.executable, "-m", "fashion_model", "predict", *map(str, [source, *options, *more])]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True, timeout=300)
-    assert done.returncode == status, done.stderr[-3000:]
-    return done.stderr.splitlines()[-1]
+    return ["predict", *map(str, [source, *options, *more])]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One that is there already, for more than one test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in NICE.items():
+            patch.setenv(name, value)
+        ray.init(num_cpus=3, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level="WARNING")
+        yield
+        ray.shutdown()
 
 
 def rows_in(path):
@@ -45,7 +52,10 @@ def test_ray_writes_the_same_rows(tiny_checkpoint, tmp_path):
     (folder / "letter.png").write_text("Dear Sir")
     local, output = tmp_path / "local.parquet", tmp_path / "ray.parquet"
     assert main(["predict", "--checkpoint", str(tiny_checkpoint), str(folder), "--output", str(local)]) == 0
-    line = label_with_ray(tiny_checkpoint, output, folder)
+    command = [sys.executable, "-m", "fashion_model", *arguments(tiny_checkpoint, output, folder)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    line = done.stderr.splitlines()[-1]
     assert line == f"predict: 201 rows, 1 photographs not readable → {output}"
     rows, expected = rows_in(output), rows_in(local)
     assert expected["error"].notna().sum() == 1
@@ -64,34 +74,36 @@ def test_photographs_at_addresses_follow_the_same_rule():
 
 
 @pytest.mark.slow
-def test_status_is_1_if_nothing_can_be_read(tiny_checkpoint, tmp_path):
+def test_status_is_1_if_nothing_can_be_read(cluster, tiny_checkpoint, tmp_path, capsys):
     folder, output = tmp_path / "my photographs", tmp_path / "rows.parquet"
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
         (folder / name / "letter.png").write_text("Dear Sir")
     (folder / "notes.txt").write_text("Dear Sir")
     (folder / "loop").symlink_to(folder)
-    line = label_with_ray(tiny_checkpoint, output, folder.as_uri(), status=1)
+    assert main(arguments(tiny_checkpoint, output, folder.as_uri())) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line == f"predict: 2 rows, 2 photographs not readable; other files passed over: 1 → {output}"
     assert list(rows_in(output)["file"]) == ["letter.png"] * 2
 
 
 @pytest.mark.slow
-def test_table_without_rows_is_refused(tiny_checkpoint, tmp_path):
+def test_table_without_rows_is_refused(cluster, tiny_checkpoint, tmp_path, capsys):
     pyarrow.parquet.write_table(pa.table({"bytes": pa.array([], pa.binary())}), tmp_path / "images.parquet")
-    line = label_with_ray(tiny_checkpoint, tmp_path / "rows.parquet", tmp_path / "images.parquet", status=2)
+    assert main(arguments(tiny_checkpoint, tmp_path / "rows.parquet", tmp_path / "images.parquet")) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"predict: no rows are in {tmp_path}/rows.parquet: there was no image")
 
 
 @pytest.mark.slow
-def test_tables_of_images_are_read_by_ray(classifier, tmp_path):
+def test_tables_of_images_are_read_by_ray(cluster, classifier, tmp_path):
     """And products are found."""
     contents = [*(path.read_bytes() for path in (SEVERAL, *PATHS[:4])), b"no image"]
     images = [{"bytes": content, "path": f"{number}.jpg"} for number, content in enumerate(contents)]
     folder = tmp_path / "images.parquet"
     folder.mkdir()
     pyarrow.parquet.write_table(pa.table({"image": images}), folder / "0.parquet")
-    label_with_ray(DEFAULT_CHECKPOINT, tmp_path / "rows.parquet", f"{folder}/", "--products")
+    assert main(arguments(DEFAULT_CHECKPOINT, tmp_path / "rows.parquet", f"{folder}/", "--products")) == 0
     rows = rows_in(tmp_path / "rows.parquet")
     expected = [len(classifier.find(content)) for content in contents[:5]]
     assert list(rows.groupby("file").size()) == [*expected, 1]
