@@ -310,9 +310,9 @@ class FashionClassifier:
     def draw(
         self, ground: Image.Image, values: np.ndarray, area: Sequence[int] | None = None, opacity: float = OPACITY
     ) -> Image.Image:
-        """The overlay of a map (h, w) in [0, 1] that covers an area of the photograph, by default all of it, or fades out.
+        """The overlay of a map (h, w) in [0, 1] that covers an area of the photograph, by default all of it.
 
-        `ground` is the photograph's `backdrop`; `area`: left, top, right, bottom in pixels of the photograph.
+        The map of a part fades out. `ground` is the photograph's `backdrop`; `area`: left, top, right, bottom in pixels of the photograph.
         """
         if area is None or tuple(area) == (0, 0, *ground.info["size"]):
             return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)

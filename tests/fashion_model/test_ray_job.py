@@ -15,7 +15,9 @@ from fashion_model.checkpoint import DEFAULT_CHECKPOINT
 from fashion_model.rows import OutputError
 from tests.conftest import PRODUCTS, ROOT, SEVERAL
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
+import ray
+
 from fashion_model.ray_job import check_columns, photographs_in, with_names
 
 PATHS = sorted((PRODUCTS / "images").iterdir())

@@ -129,7 +129,8 @@ def find_all(browser, selector):
 
 
 TEXTS = """
-return [...document.querySelectorAll(arguments[0])].filter(each => each.checkVisibility()).map(each => each.innerText.trim());
+const all = [...document.querySelectorAll(arguments[0])];
+return all.filter(each => each.checkVisibility()).map(each => each.innerText.trim());
 """
 
 
