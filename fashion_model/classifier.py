@@ -312,7 +312,8 @@ class FashionClassifier:
     ) -> Image.Image:
         """The overlay of a map (h, w) in [0, 1] that covers an area of the photograph, by default all of it.
 
-        The map of a part fades out. `ground` is the photograph's `backdrop`; `area`: left, top, right, bottom in pixels of the photograph.
+        The map of a part fades out. `ground` is the photograph's `backdrop`; `area`: left, top, right, bottom in pixels
+        of the photograph.
         """
         if area is None or tuple(area) == (0, 0, *ground.info["size"]):
             return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
