@@ -689,7 +689,10 @@ def test_axe_finds_nothing(browser, served, classifier, theme, size):
     find_all(page, "#gallery button")[1].click()
     wait_for(page, lambda: sentence(page, "#opened"))
     check("opened")
-    for name in TABS[2:]:
-        open_tab(page, name)
-        check(name)
+    good, code = TABS[2:]
+    open_tab(page, good)
+    find(page, "#search-classes").send_keys("shoe")  # axe looks at every cell that is visible
+    check(good)
+    open_tab(page, code)
+    check(code)
     assert not faults
