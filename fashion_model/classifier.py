@@ -319,7 +319,8 @@ class FashionClassifier:
             return overlay(ground, self._transform.map_on_photograph(values, ground.size), opacity)
         left, top, right, bottom = scaled(area, ground)
         heat = Image.new("L", ground.size)
-        heat.paste(faded(self._transform.map_on_photograph(values, (right - left, bottom - top))), (left, top))
+        part = self._transform.map_on_photograph(values, (right - left, bottom - top))
+        heat.paste(faded(part, area, ground.info["size"]), (left, top))
         return overlay(ground, heat, opacity)
 
     def predict_and_map(self, image: Source, classes: int, box: Sequence[int] | None = None) -> tuple[Prediction, Maps]:

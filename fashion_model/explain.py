@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from fashion_model.attributes import IS_FASHION
 from fashion_model.models.multitask import MultiTaskClassifier
@@ -146,11 +146,20 @@ def backdrop(photograph: Image.Image) -> Image.Image:
     return ImageOps.grayscale(photograph).point([low + v * (high - low) // 255 for v in range(256)])
 
 
-def faded(values: Image.Image) -> Image.Image:
-    """The map of a part of a photograph, a gray image, falling to 0 in the part's margin: no edge where it ends."""
+def faded(values: Image.Image, area: Sequence[int], size: tuple[int, int]) -> Image.Image:
+    """The map of an area of a photograph, a gray image, without edges within the photograph: there it falls to 0.
+
+    `area`: left, top, right, bottom, in a photograph of `size`.
+    """
     margin = CROP_MARGIN / (1 + 2 * CROP_MARGIN)
-    x, y = (np.minimum(at, at[::-1]) / margin for at in ((np.arange(side) + 0.5) / side for side in values.size))
-    return Image.fromarray(np.rint(np.asarray(values) * x.clip(max=1) * y.clip(max=1)[:, None]).astype(np.uint8))
+    for axis, side in enumerate(values.size):
+        kept = np.ones(side)
+        near = np.minimum((np.arange(side) + 0.5) / side / margin, 1)
+        kept *= near if area[axis] > 0 else 1
+        kept *= near[::-1] if area[axis + 2] < size[axis] else 1
+        strip = np.rint(255 * np.expand_dims(kept, axis)).astype(np.uint8)
+        values = ImageChops.multiply(values, Image.fromarray(strip).resize(values.size, Image.Resampling.NEAREST))
+    return values
 
 
 def color_layer(values: Image.Image) -> Image.Image:

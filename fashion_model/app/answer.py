@@ -93,9 +93,11 @@ def answer_html(
     source: Source,
     box: Sequence[int] | None = None,
     products: bool = True,
+    chosen: int | None = None,
 ) -> str:
     """The photograph, called `file`, with a sentence, and cards and overlays for each product in it, or for the whole.
 
+    The product `chosen` is shown first, by default a large one.
     `source` is a path, bytes, or a photograph from `open_image`.
     `box`: left, top, right and bottom of the part that is asked about, in pixels of the upright photograph.
     ImageError as from `open_image`; ValueError for a box that is none.
@@ -125,7 +127,7 @@ def answer_html(
         curl=curl_code(file, several),
         products=[_drawn(classifier, *each, full) for each in found],
         several=several or box is not None,
-        chosen=prominent(found_products),
+        chosen=prominent(found_products) if chosen is None else chosen,
         attributes=classifier.attributes,
         main=main_attribute(classifier.encoders.labels),
         photograph=_data_url(small, "JPEG", quality=82),
@@ -147,7 +149,7 @@ def _drawn(
         if values is not best and not differ(best, values):
             return None
         drawn = preprocessing.map_on_photograph(values, map_size)
-        return _data_url(color_layer(drawn if area == (0, 0, *size) else faded(drawn)), "PNG")
+        return _data_url(color_layer(faded(drawn, area, size)), "PNG")
 
     layers = {}
     for name, of_attribute in prediction.attributes.items():

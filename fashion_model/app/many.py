@@ -22,7 +22,7 @@ from fashion_model.rows import Row, csv_of, fields_of, json_line, rows_of
 
 EACH = 8  # photographs between two updates of the page
 SHOWN = 200  # rows and pictures while a batch is labelled
-MAX_BATCH_SECONDS = 180  # of one batch
+MAX_BATCH_SECONDS = 360  # of one batch; to find the products of a photograph takes up to half a second
 TOO_LONG = f"The photographs took more than {MAX_BATCH_SECONDS // 60} minutes; please send the rest again."
 THUMBNAIL = 240  # pixels
 LEAST = "least_confidence"  # of a row's labels, which shows where to look
@@ -66,14 +66,14 @@ class ManyEvents:
             self.classifier.check_finder()
         rows: list[Row] = []
         gallery: list[tuple[str, str]] = []  # paths and captions
-        places: list[int] = []  # indices of the files that the gallery's pictures are of
+        places: list[tuple[int, int]] = []  # the gallery's pictures: indices of the file, and of the product in it
         start = time.monotonic()
 
         with photographs(received_files(files)) as (uploads, passed_over):
             for done, (of_file, pictures) in enumerate(self._labelled(uploads, products), 1):
                 rows += of_file
                 gallery += [(str(jpeg_file(image, "thumbnail.jpeg")), caption) for image, caption in pictures]
-                places += [done - 1] * len(pictures)
+                places += [(done - 1, product) for product in range(len(pictures))]
                 progress((done, len(uploads)), unit="photographs")
                 if done % EACH == 0:
                     left = (time.monotonic() - start) / done * (len(uploads) - done)
@@ -128,18 +128,22 @@ class ManyEvents:
             if not products:
                 prediction, _ = self.classifier.predict_and_map(photograph, 0)
                 return rows_of(name, prediction, self.names), [(smaller(photograph, THUMBNAIL), caption_of(prediction))]
-            found = [product for product, _, _ in self.classifier.products_in(photograph, 0)]
-            parts = [smaller(part_of(photograph, product.box), THUMBNAIL) for product in found]
-            pictures = list(zip(parts, (caption_of(product.prediction) for product in found), strict=True))
+            shown = [product for product, _, _ in self.classifier.find_and_map(photograph, 0)]
+            found = [product for product in shown if product.prediction.is_fashion]
+            parts = [smaller(part_of(photograph, product.box), THUMBNAIL) for product in shown]
+            pictures = list(zip(parts, (caption_of(product.prediction) for product in shown), strict=True))
             return rows_of(name, found, self.names, products), pictures
 
         return in_parallel(label, uploads, WORKERS)
 
-    def open_one(self, event: gr.SelectData, files: list[File] | None, places: list[int], products: bool) -> str:
-        """The answer for the photograph of a thumbnail."""
+    def open_one(
+        self, event: gr.SelectData, files: list[File] | None, places: list[tuple[int, int]], products: bool
+    ) -> str:
+        """The answer for the photograph of a thumbnail, at its product."""
+        file, product = places[event.index]
         with photographs(received_files(files)) as (uploads, _):
-            name, read = uploads[places[event.index]]
-            return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products))
+            name, read = uploads[file]
+            return answer_html(self.classifier, name, read(PRODUCT_DETAIL), products=bool(products), chosen=product)
 
 
 def many_tab(classifier: FashionClassifier) -> None:

@@ -1,14 +1,15 @@
-"""The tab "How good is it?": the model card's figures, and those of each class, as `train report` measured them."""
+"""The tab "How good is it?": the README's figures, of the checkpoint that is served, and those of each class."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from fashion_model.app.answer import render
-from fashion_model.checkpoint import CARD, CLASSES, REPORT
+from fashion_model.checkpoint import CLASSES, METRICS, REPORT
 from fashion_model.classifier import FashionClassifier
+from fashion_model.figures import accuracy_rows, found_rows, note
 
-SHOWN = ("| prediction accepted", "| products found", "Recognized: ")  # what parts of the model card begin with
+FAULTS = (AttributeError, KeyError, TypeError, ValueError, RecursionError, OverflowError)  # of files of any shape
 
 
 def file_of(classifier: FashionClassifier, name: str) -> Path | None:
@@ -23,24 +24,23 @@ def read_file(classifier: FashionClassifier, name: str) -> Any:
 
 
 def measured(classifier: FashionClassifier) -> list[str | list[list[str]]]:
-    """The model card's tables of the test split, rows of cells with titles first, and what is said about them."""
-    path = file_of(classifier, CARD)
-    parts = path.read_text(encoding="utf-8", errors="replace").split("\n\n") if path else []
-    shown = (part.strip() for part in parts if part.startswith(SHOWN))
-    return [_rows(part) if part.startswith("|") else part for part in shown]
+    """The README's tables of the test split, as rows of cells with titles first, and what is said about them.
 
-
-def _rows(table: str) -> list[list[str]]:
-    """The cells of a Markdown table."""
-    lines = [line.strip().removeprefix("|").removesuffix("|") for line in table.splitlines()]
-    titles, *rows = [[cell.strip() for cell in line.split("|")] for line in lines]
-    return [titles, *rows[1:]]
+    Empty where metrics.json is not what `train evaluate` writes.
+    """
+    try:
+        metrics = read_file(classifier, METRICS)["splits"]["test"]
+        accuracy, found = accuracy_rows(classifier.attributes, metrics), found_rows(metrics.get("finder") or {})
+        return [part for part in (accuracy, note(metrics), found) if part] if accuracy[1:] else []
+    except FAULTS:
+        return []
 
 
 def in_words(classifier: FashionClassifier) -> str:
     """HTML: how often the predictions are right, a table of the classes, and a link to the report."""
     rows, report = class_rows(classifier), file_of(classifier, REPORT)
-    return render("quality", measured=measured(classifier), rows=rows, report=report)
+    seasons = "season" in classifier.encoders.labels
+    return render("quality", measured=measured(classifier), rows=rows, report=report, seasons=seasons)
 
 
 def class_rows(classifier: FashionClassifier) -> list[list[str | int | None]]:
@@ -61,5 +61,5 @@ def class_rows(classifier: FashionClassifier) -> list[list[str | int | None]]:
             for attribute in read_file(classifier, CLASSES)["attributes"].values()
             for label, figures in attribute["classes"].items()
         ]
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except FAULTS:
         return []

@@ -89,4 +89,4 @@ def caption_of(prediction: Prediction) -> str:
     if not prediction.is_fashion:
         return "No fashion product?"
     shown = {name: p for name, p in prediction.attributes.items() if name not in HINTS}
-    return " · ".join(f"{p.label} {percentage(p.confidence)}\N{NO-BREAK SPACE}%" for p in shown.values())
+    return " · ".join(f"{p.label} {percentage(p.confidence)} %" for p in shown.values())

@@ -29,7 +29,7 @@ BEGINNING = 2**17  # bytes that tell whether a file is a photograph where its na
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others are rare; LZMA takes any amount of memory
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError)
 
-LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs; a zip up to {MAX_ZIP} MB."
+LIMITS = f"At most {MAX_PHOTOGRAPHS} photographs; a zip up to {MAX_ZIP} MB, each file in it {MAX_BYTES // 2**20} MB."
 TOO_LARGE = f"The file exceeds {MAX_BYTES // 2**20} MB. Please send a smaller one."
 TOO_MANY_LISTED = "The zips list too many files; please send fewer, or split them."
 

@@ -151,8 +151,12 @@ def test_overlays_are_gray_where_cold():
         overlay(ground, heat, float("nan"))
 
 
-def test_map_of_a_part_fades_out():
-    values = np.asarray(faded(Image.new("L", (70, 140), 255)))
+def test_map_of_a_part_fades_out_within_the_photograph():
+    whole = Image.new("L", (70, 140), 255)
+    values = np.asarray(faded(whole, (10, 20, 80, 160), (100, 200)))
     assert values.shape == (140, 70)
     assert max(values[[0, -1]].max(), values[:, [0, -1]].max()) < 15
     assert (values[20:120, 10:60] == 255).all()
+    values = np.asarray(faded(whole, (0, 60, 70, 200), (100, 200)))  # at the left and at the bottom
+    assert (values[20:, :60] == 255).all()
+    assert max(values[0].max(), values[:, -1].max()) < 15

@@ -21,7 +21,9 @@ import ray
 from fashion_model.ray_job import check_columns, photographs_in, with_names
 
 PATHS = sorted((PRODUCTS / "images").iterdir())
-NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}  # Ray gives workers a low priority
+# Ray gives workers a low priority.
+NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0"}
+LOCAL = {"num_cpus": 3, "include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
 
 
 def arguments(checkpoint, output, source, *more):
@@ -35,7 +37,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in NICE.items():
             patch.setenv(name, value)
-        ray.init(num_cpus=3, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level="WARNING")
+        ray.init(**LOCAL, logging_level="WARNING")
         yield
         ray.shutdown()
 

@@ -20,6 +20,7 @@ from data_prep.photographs import EVERYDAY, HELD_OUT_TYPES, HIGH_RESOLUTION, ON_
 from data_prep.street_photographs import WORN
 from data_prep.tables import accepted_labels
 from fashion_model.attributes import Attribute, LabelEncoders
+from fashion_model.figures import SHOWN
 from fashion_model.images import ImageError, open_image
 from fashion_model.preprocessing import CROP_MARGIN
 from train.data.table import CATEGORY, DataError
@@ -173,16 +174,14 @@ def load_everyday(kind: DomainKind, split: Split) -> Domain:
 DOMAINS = (
     DomainKind(THUMBNAILS, "catalogue thumbnails", ".", load_catalogue, 0.2, 1.0),
     DomainKind(HIGH_RESOLUTION, "catalogue photographs", HIGH_RESOLUTION, load_catalogue, 0.22, 1.0),
-    DomainKind(PHONE, "clothes, shoes and hats, taken with phones at home", PHONE, load_labelled, 0.17, 3.0),
-    DomainKind(WORN, "products worn by people in the street, cropped", WORN, load_labelled, 0.18, 3.0),
+    DomainKind(PHONE, SHOWN[PHONE], PHONE, load_labelled, 0.17, 3.0),
+    DomainKind(WORN, SHOWN[WORN], WORN, load_labelled, 0.18, 3.0),
     DomainKind(ON_MODEL, "clothes on models, bags and watches, in a studio", ON_MODEL, load_labelled, 0.02),
     DomainKind(PEOPLE, "people in the street", WORN, load_street_photographs, 0.01),
     DomainKind(
         STREETS, "parts of street photographs without products", WORN, load_street_photographs, 0.03, is_fashion=False
     ),
-    DomainKind(
-        EVERYDAY, "everyday photographs without fashion products", EVERYDAY, load_everyday, 0.13, is_fashion=False
-    ),
+    DomainKind(EVERYDAY, SHOWN[EVERYDAY], EVERYDAY, load_everyday, 0.13, is_fashion=False),
     DomainKind(OTHER, "products in pictures of six other sources", OTHER, load_labelled),
     DomainKind(OTHER_EMPTY, "pictures of these sources without products", OTHER, load_labelled, is_fashion=False),
 )

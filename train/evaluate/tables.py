@@ -7,14 +7,15 @@ import pandas as pd
 
 from data_prep.photographs import EVERYDAY, HIGH_RESOLUTION, ON_MODEL
 from fashion_model.attributes import Attribute
+from fashion_model.figures import SHOWN, WORN_ACCESSORIES, accuracy_rows, found_rows, note, percent
 from train.data.domains import OTHER, OTHER_EMPTY, PEOPLE, PHONE, THUMBNAILS, WORN
 from train.data.domains import TITLES as TITLES_OF_DOMAINS
 from train.evaluate.inference import PASTED
 
-ACCESSORIES = {WORN: "worn_accessories", ON_MODEL: "on_model_accessories"}  # sections of metrics.json for parts
+ACCESSORIES = {WORN: WORN_ACCESSORIES, ON_MODEL: "on_model_accessories"}  # sections of metrics.json for parts
 TITLES = TITLES_OF_DOMAINS | {
     PASTED: "the catalogue's accessories and the like, pasted on other backgrounds",
-    ACCESSORIES[WORN]: "… of them bags, eyewear, hats, jewellery and the like",
+    WORN_ACCESSORIES: SHOWN[WORN_ACCESSORIES],
     ACCESSORIES[ON_MODEL]: "… of them bags and watches",
 }
 # Photographs like those of users come first.
@@ -28,12 +29,6 @@ SINGLE_LABEL = {
     "macro_f1": "macro F1 %",
     "majority_share": "most frequent label %",
 }
-NOTE = (
-    "Recognized: how often the network is right that the image shows, or does not show, a fashion product. Which "
-    "labels are accepted for phone photographs and worn products was decided by a multimodal model, not by people; for "
-    "bags in a studio any kind of bag is accepted. The everyday photographs come from the same sources as those "
-    "trained on. In brackets 95 % intervals, bootstrapped over people, photographs, products and styles."
-)
 
 
 def tables(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split: str) -> list[pd.DataFrame]:
@@ -68,28 +63,13 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
 def accuracy_table(
     attributes: Sequence[Attribute], metrics: Mapping[str, Any], domains: Sequence[str] = ORDER
 ) -> pd.DataFrame:
-    """The share of accepted predictions, one row a domain. Attributes without known labels there are left out."""
-    rows = []
-    for name in domains:
-        if of_domain := metrics["domains"].get(name):
-            cells = [interval(of_domain["attributes"].get(a.name), "accuracy") for a in attributes]
-            recognized = of_domain["recognized"]
-            if not of_domain["is_fashion"]:
-                low, high = recognized["interval"]
-                recognized = {"share": 1 - recognized["share"], "interval": [1 - high, 1 - low]}
-            text = f"{interval(recognized, 'share')} {'yes' if of_domain['is_fashion'] else 'no'}"
-            rows.append([TITLES[name], f"{of_domain['images']:,}", *cells, text])
-    columns = ["prediction accepted, %", "images", *(a.title for a in attributes), "recognized"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table[[name for name in columns if (table[name] != "").any()]]
+    """`accuracy_rows` of the domains."""
+    return frame(accuracy_rows(attributes, metrics, {name: TITLES[name] for name in domains}))
 
 
-def note(metrics: Mapping[str, Any]) -> str:
-    """How to read `accuracy_table`."""
-    if not (coarse := metrics.get("coarse_label")):
-        return NOTE
-    share, images = interval(coarse, "share"), f"{coarse['images']:,}"
-    return f"{NOTE} The product type fits the contributor's own label in {share} % of {images} phone photographs."
+def frame(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Rows whose first has the titles."""
+    return pd.DataFrame(rows[1:], columns=rows[0])
 
 
 def confidence_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
@@ -114,23 +94,9 @@ def single_label_table(attributes: Sequence[Attribute], of_domain: Mapping[str, 
     return pd.DataFrame(rows, columns=[title, *SINGLE_LABEL.values(), "negative log-likelihood"])
 
 
-FOUND = {
-    "recall": "products in the street: found, with the right group",
-    "named": "… and with an accepted product type",
-    "precision": "of what is found there: a product with its right group",
-    "one_product": "phone photographs: exactly their one product is found",
-    "nothing": "everyday photographs: no product is found",
-}
-
-
 def finder_tables(found: Mapping[str, Any]) -> list[pd.DataFrame]:
     """What the finder finds, and its average precision in each group."""
-    rows = [
-        [text, f"{found[key]['images']:,}", interval(found[key], "share")]
-        for key, text in FOUND.items()
-        if found.get(key)
-    ]
-    tables = [pd.DataFrame(rows, columns=["products found in whole photographs, %", "of", "right"])] if rows else []
+    tables = [frame(rows)] if (rows := found_rows(found)) else []
     if precisions := found.get("average_precision"):
         cells = {"all": found["mean_average_precision"]} | precisions
         columns = ["average precision at half overlap, %", ""]
@@ -152,15 +118,3 @@ def markdown_table(table: pd.DataFrame) -> str:
     """Markdown; all columns but the first are right-aligned."""
     align = ["left", *["right"] * (len(table.columns) - 1)]
     return table.to_markdown(index=False, colalign=align, disable_numparse=True)
-
-
-def interval(metrics: Mapping[str, Any] | None, key: str) -> str:
-    """`81.2 (79.0–83.1)`, in percent; empty for None."""
-    if metrics is None:
-        return ""
-    low, high = metrics["interval" if key == "share" else f"{key}_interval"]
-    return f"{percent(metrics[key])} ({percent(low)}–{percent(high)})"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}"

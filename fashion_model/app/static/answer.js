@@ -28,7 +28,7 @@ const addProduct = (answer, other) => {
     for (const element of other.querySelectorAll(`[data-${key}]`)) element.dataset[key] = element.dataset[key].replace(/^0/, DRAWN);
   answer.querySelector(".layers").append(...other.querySelectorAll("[data-layer], .box"));
   answer.querySelector(".chips").append(...other.querySelectorAll(".chip"));
-  answer.querySelector(".take").before(...other.querySelectorAll("[data-panel]"));
+  answer.querySelector(".how").before(...other.querySelectorAll("[data-panel]"));
   answer.querySelector(".chips").hidden = false;
   choose(answer, DRAWN);
 };

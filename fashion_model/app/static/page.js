@@ -25,16 +25,10 @@ document.addEventListener("click", event => {
   if (tab in TABS && event.isTrusted) remember(TABS[tab] || hashOf(asked), asked);
 });
 
-// Gradio's own panel. It changes the address to one that does not open it.
-const openEndpoints = () => {
-  const { state } = history, before = location.href;
-  document.querySelector(".show-api").click();
-  const wait = setInterval(() => {
-    if (location.href === before) return;
-    clearInterval(wait);
-    history.replaceState(state, "", before);
-  }, 50);
-};
+// Gradio's own panel, which would change the address to one that does not open it.
+const openEndpoints = () => document.querySelector(".show-api").click();
+const replace = history.replaceState.bind(history);
+history.replaceState = (state, ...more) => state === null && String(more[1]).startsWith("?") || replace(state, ...more);
 // Gradio's client warns of nothing at the end of each upload.
 const warn = console.warn;
 console.warn = (...words) => words[0] === "Method not implemented." || warn(...words);
@@ -139,7 +133,14 @@ const nameIn = part => {
     element.title = words(element.title);
     element.ariaLabel = words(element.ariaLabel) || element.title;
   }
-  for (const image of part.querySelectorAll("#gallery img")) image.alt = ""; // the caption says it
+};
+
+// Thumbnails are called by their captions, not by their numbers.
+const nameThumbnails = () => {
+  for (const button of document.querySelectorAll("#gallery button")) {
+    button.ariaLabel = button.textContent.trim() || button.ariaLabel;
+    for (const image of button.querySelectorAll("img")) image.alt = "";
+  }
 };
 
 // The visit is there before gradio is, and moves into the first tab.
@@ -148,6 +149,7 @@ new MutationObserver(changes => {
   const place = document.querySelector("#place");
   if (place && !place.contains(visit)) place.append(visit);
   if (!followed && document.querySelector(TAB)) followed = true, location.hash && follow();
+  nameThumbnails();
   for (const target of new Set(changes.filter(({ addedNodes }) => addedNodes.length).map(({ target }) => target))) {
     if (visit.contains(target)) continue;
     nameIn(target);

@@ -130,6 +130,7 @@ const take = files => {
   several = files;
   complain("");
   inside(".many-offer").hidden = false;
+  inside(".many-offer").scrollIntoView({ block: "center" });
   inside(".many-offer p").textContent = files.length > 1 ? `These are ${files.length} files.` : "This is a zip.";
 };
 

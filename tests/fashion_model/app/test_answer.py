@@ -1,6 +1,7 @@
 """What the page says of a photograph and of its checkpoint, without a browser."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from fashion_model import FashionClassifier
 from fashion_model.app import answer, quality, sentences
 from fashion_model.app.sentences import ADVICE, NOT_FASHION
 from fashion_model.attributes import LabelWords
-from fashion_model.checkpoint import CARD, CLASSES, DEFAULT_CHECKPOINT, LABEL_WORDS
+from fashion_model.checkpoint import CLASSES, DEFAULT_CHECKPOINT, LABEL_WORDS, METRICS
 from fashion_model.predictions import AttributePrediction, Prediction, Product
 from tests.conftest import ROOT
 from tests.fashion_model.app.conftest import SHOES
@@ -80,7 +81,7 @@ def test_advice_is_for_a_photograph_of_one_product(classifier):
 def test_captions_have_figures():
     assert [sentences.percentage(p) for p in (0.9999, 0.5, 0.001)] == [99, 50, 1]
     caption = sentences.caption_of(prediction(gender=("Women", 0.6)))
-    assert caption == "Navy Blue 80\xa0% · Formal Shoes 95\xa0% · Women 60\xa0%"
+    assert caption == "Navy Blue 80 % · Formal Shoes 95 % · Women 60 %"
     assert sentences.caption_of(prediction(is_fashion=False)) == "No fashion product?"
 
 
@@ -100,12 +101,14 @@ def test_map_like_the_best_labels_is_not_offered():
 
 def test_figures_are_those_of_the_readme(classifier):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line.strip("|") for line in readme.splitlines() if re.match(r"\|.*\d \(\d", line)]
-    assert len(lines) == 9
-    tables = [part for part in quality.measured(classifier) if not isinstance(part, str)]
-    shown = [[cell for cell in row if cell] for table in tables for row in table]
-    for line in lines:
-        assert [cell.strip() for cell in line.split("|") if cell.strip()] in shown
+    tables = [re.split(r" *\| *", line)[1:-1] for line in readme.splitlines() if re.match(r"\|.*(\d \(\d|, %)", line)]
+    accuracy, note, found = quality.measured(classifier)
+    assert [*accuracy, *found] == tables
+    assert len(tables) == 11
+    assert note in readme
+    html = quality.in_words(classifier)
+    assert f"<td>{accuracy[1][2]}</td>" in html
+    assert "The season of use follows" in html
 
 
 def test_table_has_a_row_for_each_class(classifier):
@@ -125,12 +128,18 @@ def test_measurements_of_another_shape_are_left_out(tiny_checkpoint):
     """They come with a checkpoint from anyone."""
     classifier = FashionClassifier.from_pretrained(tiny_checkpoint)
     (tiny_checkpoint / CLASSES).parent.mkdir()
-    of_red = '{"attributes": {"color": {"title": "Color", "classes": {"Red": {"images": "<b>"}}}}}'
-    for content in ("{", "[]", '{"attributes": []}', of_red):
-        (tiny_checkpoint / CARD).write_text(content)
+    of_red = '{"attributes": {"color": {"title": "Color", "classes": {"Red": {"images": %s}}}}}'
+    measured = '{"splits": {"test": {"domains": {"phone": {"images": "<b>"}}}}}'
+    deep = "[" * 100_000
+    for content in ("{", "[]", '{"splits": []}', measured, deep, of_red % '"<b>"', of_red % "Infinity"):
+        (tiny_checkpoint / METRICS).write_text(content)
         (tiny_checkpoint / CLASSES).write_text(content)
         html = quality.in_words(classifier)
         assert "Nothing was measured" in html, content
         assert "search-classes" not in html, content
-    (tiny_checkpoint / CARD).write_bytes(b"\xff\n\n| prediction accepted <b>\n\n| products found\n| |\n| <b> | 9")
-    assert "<b>" not in quality.in_words(classifier)
+
+
+def test_checkpoint_without_season_has_no_word_of_it(classifier, monkeypatch):
+    labels = {name: labels for name, labels in classifier.encoders.labels.items() if name != "season"}
+    monkeypatch.setattr(classifier, "encoders", replace(classifier.encoders, labels=labels))
+    assert "season of use follows" not in quality.in_words(classifier)

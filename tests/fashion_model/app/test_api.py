@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -54,6 +55,7 @@ def test_endpoints_inputs_and_outputs_have_names(client):
         "/classify": (["photo"], ["result"]),
         "/find_products": (["photo"], ["result"]),
     }
+    assert endpoints["/predict_batch"]["parameters"][1]["parameter_default"] is False
     model = client.predict(api_name="/model")
     assert model["name"] == "embedded default"
     assert list(model["attributes"]) == list(NAMES)
@@ -132,7 +134,9 @@ def test_products_of_a_batch_are_rows_and_pictures(classifier):
     boxes = [tuple(row[side] for side in ("Left", "Top", "Right", "Bottom")) for row in rows_of(table)]
     assert boxes == [product.box for product in products]
     assert [caption for _, caption in gallery] == [caption_of(product.prediction) for product in products]
-    assert places == [0] * len(products)
+    assert places == [(0, number) for number in range(len(products))]
+    opened = ManyEvents(classifier).open_one(SimpleNamespace(index=1), [photo], places, True)
+    assert 'data-chosen="1"' in opened
 
 
 def test_row_of_no_product_has_no_labels(classifier):
@@ -141,6 +145,9 @@ def test_row_of_no_product_has_no_labels(classifier):
     (row,) = rows_of(table)
     assert (row["Fashion?"], row["Product type"], row["Product type, %"], row["Least sure, %"]) == ("no", "", "", "")
     assert summary == "1 of 1 files could be read. No fashion product: 1."
+    for products in (False, True):
+        ((_, gallery, *_),) = ManyEvents(classifier).predict_batch([photo], products)
+        assert [caption for _, caption in gallery] == ["No fashion product?"]
 
 
 def test_batch_that_takes_too_long_ends(tiny_classifier, monkeypatch):
