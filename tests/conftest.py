@@ -23,6 +23,7 @@ SCRATCH = tempfile.TemporaryDirectory(prefix="fashion-tests-")
 UPLOADS = f"fashion-model-{os.getuid() if hasattr(os, 'getuid') else getpass.getuser()}"  # as the app calls its folder
 for variable, folder in {"HF_HOME": "hf", "GRADIO_TEMP_DIR": UPLOADS, "MPLCONFIGDIR": "matplotlib"}.items():
     os.environ[variable] = str(Path(SCRATCH.name) / folder)
+(Path(SCRATCH.name) / UPLOADS).mkdir(mode=0o700)
 LISTENER = listener()  # requests to the Hub come here; nothing answers until a test starts the loopback Hub
 os.environ |= {"HF_ENDPOINT": f"http://127.0.0.1:{LISTENER.getsockname()[1]}", "GRADIO_ANALYTICS_ENABLED": "False"}
 os.environ |= dict.fromkeys(("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
