@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from data_prep.__main__ import COMMANDS as DATA_COMMANDS
-from tests.conftest import ROOT, running_app
+from tests.conftest import ROOT
 from train.__main__ import COMMANDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,12 +33,11 @@ def test_python_snippet_runs():
 
 
 @pytest.mark.slow
-def test_client_snippets_run_against_the_app():
-    with running_app(ROOT) as (address, _):
-        for page, expected in (("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")):
-            code = snippet("gradio_client", page)
-            assert "http://127.0.0.1:7860" in code
-            assert expected in run(code.replace("http://127.0.0.1:7860", address))
+def test_client_snippets_run_against_the_app(served):
+    for page, expected in (("README.md", "Handbags"), ("fashion_model/README.md", "2650.jpg")):
+        code = snippet("gradio_client", page)
+        assert "http://127.0.0.1:7860" in code
+        assert expected in run(code.replace("http://127.0.0.1:7860", served.rstrip("/")))
 
 
 @pytest.mark.slow

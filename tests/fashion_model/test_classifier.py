@@ -142,7 +142,10 @@ for engine in (classifier.backbone.engine, None):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
 def test_forked_process_answers_the_same():
     """With ONNX Runtime and with PyTorch."""
-    command, environment = [sys.executable, "-c", FORK], os.environ | {"OMP_NUM_THREADS": "2"}
+    command, environment = (
+        [sys.executable, "-c", FORK],
+        os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
+    )
     ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=500, check=True)
     assert [float(difference) < 1e-4 for difference in ended.stdout.split()] == [True, True]
 
