@@ -37,6 +37,7 @@ PLAIN_HTTP = "fashion.test"  # a name of this machine that is no secure context,
 SECONDS = 60
 PHONE_SIZE, DESKTOP_SIZE = (390, 844), (1280, 800)
 BAR = (199, 210, 254)
+LEAST_SURE = "#table [aria-colindex='3']:not(th)"
 CAPTIONS = "#gallery .caption-label"
 TABS = ("Photograph", "Many", "How good is it?", "Code")
 
@@ -589,6 +590,10 @@ def test_many_become_table_captions_and_files(page, classifier, tmp_path):
     names = [button.get_attribute("aria-label") for button in find_all(page, "#gallery button")]
     assert names == texts(page, CAPTIONS)
 
+    # The least sure come first, if the visitor wants it.
+    find(page, "#table th[data-heading='2'] .cell-menu-button").click()
+    page.find_element(By.XPATH, "//button[@role='menuitem'][contains(., 'Sort ascending')]").click()
+    wait_for(page, lambda: (sure := texts(page, LEAST_SURE)) == sorted(sure) and len(set(sure)) > 2)
     # A thumbnail opens with its overlays.
     find_all(page, "#gallery button")[1].click()
     wait_for(page, lambda: sentence(page, "#opened") == expected(classifier, PATHS[1])[1]["sentence"])
