@@ -23,11 +23,11 @@ from fashion_model.ray_job import check_columns, photographs_in, with_names
 PATHS = sorted((PRODUCTS / "images").iterdir())
 # Ray gives workers a low priority.
 NICE = {"RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0"}
-LOCAL = {"num_cpus": 3, "include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
+LOCAL = {"num_cpus": 2, "include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
 
 
-def arguments(checkpoint, output, source, *more):
-    options = ["--checkpoint", checkpoint, "--engine", "ray", "--workers", "2", "--output", output]
+def arguments(checkpoint, output, source, *more, workers=1):
+    options = ["--checkpoint", checkpoint, "--engine", "ray", "--workers", workers, "--output", output]
     return ["predict", *map(str, [source, *options, *more])]
 
 
@@ -56,7 +56,7 @@ def test_ray_writes_the_same_rows(tiny_checkpoint, tmp_path):
     (folder / "letter.png").write_text("Dear Sir")
     local, output = tmp_path / "local.parquet", tmp_path / "ray.parquet"
     assert main(["predict", "--checkpoint", str(tiny_checkpoint), str(folder), "--output", str(local)]) == 0
-    command = [sys.executable, "-m", "fashion_model", *arguments(tiny_checkpoint, output, folder)]
+    command = [sys.executable, "-m", "fashion_model", *arguments(tiny_checkpoint, output, folder, workers=2)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | NICE, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     line = done.stderr.splitlines()[-1]
