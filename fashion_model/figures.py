@@ -5,12 +5,12 @@ from typing import Any
 
 from fashion_model.attributes import Attribute
 
-PHONE, WORN, WORN_ACCESSORIES, EVERYDAY = "phone", "worn", "worn_accessories", "everyday"  # domains
+WORN_ACCESSORIES = "worn_accessories"  # section of metrics.json for a part of the domain worn
 SHOWN = {  # the domains like what visitors photograph, and their titles
-    PHONE: "clothes, shoes and hats, taken with phones at home",
-    WORN: "products worn by people in the street, cropped",
+    "phone": "clothes, shoes and hats, taken with phones at home",
+    "worn": "products worn by people in the street, cropped",
     WORN_ACCESSORIES: "… of them bags, eyewear, hats, jewellery and the like",
-    EVERYDAY: "everyday photographs without fashion products",
+    "everyday": "everyday photographs without fashion products",
 }
 FOUND = {
     "recall": "products in the street: found, with the right group",

@@ -20,12 +20,13 @@ from fashion_model.checkpoint import (
     read_json,
     write_json,
 )
+from fashion_model.figures import accuracy_rows, found_rows
 from tests.conftest import ROOT, contents, logits, running_app
 from train.__main__ import main
 from train.data.table import read_trained_on
 from train.evaluate.card import model_card
 from train.evaluate.split_metrics import read_metrics
-from train.evaluate.tables import accuracy_table, finder_tables, markdown_table
+from train.evaluate.tables import frame, markdown_table
 from train.publish.push import RECORD, files_of_space
 
 MODEL, SPACE = "user/classifier", "user/page"
@@ -222,6 +223,5 @@ def test_embedded_default_is_ready_for_a_release():
     assert all((DEFAULT_CHECKPOINT / file).is_file() for file in (REPORT, CLASSES))
     assert sum(path.stat().st_size for path in DEFAULT_CHECKPOINT.rglob("*")) < 50e6
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    domains = ("phone", "worn", "worn_accessories", "everyday")
-    for table in (accuracy_table(config.attributes, metrics, domains), finder_tables(metrics["finder"])[0]):
-        assert markdown_table(table) in readme
+    for rows in (accuracy_rows(config.attributes, metrics), found_rows(metrics["finder"])):
+        assert markdown_table(frame(rows)) in readme

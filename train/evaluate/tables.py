@@ -60,11 +60,9 @@ def markdown(attributes: Sequence[Attribute], metrics: Mapping[str, Any], split:
     return "\n\n".join(parts)
 
 
-def accuracy_table(
-    attributes: Sequence[Attribute], metrics: Mapping[str, Any], domains: Sequence[str] = ORDER
-) -> pd.DataFrame:
-    """`accuracy_rows` of the domains."""
-    return frame(accuracy_rows(attributes, metrics, {name: TITLES[name] for name in domains}))
+def accuracy_table(attributes: Sequence[Attribute], metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """`accuracy_rows` of all domains."""
+    return frame(accuracy_rows(attributes, metrics, {name: TITLES[name] for name in ORDER}))
 
 
 def frame(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
